@@ -1,0 +1,49 @@
+# `make run` and `make test` each make .venv, install, fetch what they need, and do the job.
+# A second call reuses what is there. Variables: PYTHON (which Python makes .venv), OUT (run folder).
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+OUT    ?= runs/sample
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
+
+.PHONY: run test demo lint bench clean
+.DEFAULT_GOAL := run
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per extra: touched only after a whole installation, so an interrupted one starts over.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[test]'
+	$(PIP) --no-deps segment-anything-hq==0.3
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[demo]'
+	touch $@ $(VENV)/.installed
+
+run: $(VENV)/.installed
+	$(BIN)/vistubes run sample --preset quick --out $(OUT) --overwrite
+
+test: $(VENV)/.installed-test
+	$(BIN)/vistubes models fetch mobile-sam u2netp
+	$(BIN)/python -m pytest
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/vistubes demo
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) runs

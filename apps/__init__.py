@@ -1,0 +1,1 @@
+"""The only room that parses arguments, prints, or shows a page."""

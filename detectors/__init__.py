@@ -1,0 +1,1 @@
+"""Anything that turns frames into :class:`vis.structures.Detections`. Imports ``vis`` only."""

@@ -1,0 +1,1 @@
+"""Association of boxes, masks and embeddings across frames. Imports ``vis`` only; never torch."""

@@ -1,0 +1,91 @@
+"""What a detector, tracker, refiner, frame source and frame sink must offer. Nothing else is assumed.
+
+All are structural (``typing.Protocol``): nobody inherits from them, and a user's own class fits
+when its methods do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
+
+__all__ = ["Detector", "FrameSink", "FrameSource", "Refiner", "Tracker"]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds objects in frames."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that the labels of the detections index."""
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Objects of each image (RGB uint8 (H, W, 3)), in the order given.
+
+        Images of one call follow one another in the video; a detector that looks through time
+        may keep state between calls until ``reset()``, if it has one.
+        """
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Gives the objects of consecutive frames ids that hold."""
+
+    def update(self, detections: Detections, pts_seconds: float) -> Detections:
+        """The rows it keeps, in the order given, each with an id (> 0) from birth.
+
+        Boxes, masks, labels and scores pass through untouched. ``pts_seconds`` rises from call to
+        call. An empty frame is a normal call.
+        """
+
+    @property
+    def live_ids(self) -> tuple[int, ...]:
+        """Ids that may still be continued."""
+
+    def reset(self) -> None:
+        """Forget everything; the next id is 1 again."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state as plain values and numpy arrays, for going on later."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that ``state_dict`` gave."""
+
+
+@runtime_checkable
+class Refiner(Protocol):
+    """Sharpens the masks of one frame's objects."""
+
+    def refine(self, image: NDArray[np.uint8], detections: Detections) -> Detections:
+        """The same rows in the same order, with masks. Zero rows cost no network pass."""
+
+    def reset(self) -> None:
+        """Forget what was kept between frames, before another video."""
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """A video that can be iterated; each iteration starts anew."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the video is."""
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+@runtime_checkable
+class FrameSink(Protocol):
+    """Takes tracked frames as they come."""
+
+    def write(self, tracked: TrackedFrame) -> None:
+        """Take one frame; called in rising order of frame index."""
+
+    def close(self) -> None:
+        """Finish; what was written appears whole, or not at all."""

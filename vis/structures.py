@@ -1,0 +1,316 @@
+"""The types that travel between the rooms. Knows no file, no network and no video library.
+
+Units, fixed once for the whole project: images are RGB ``uint8 (H, W, 3)``; boxes are
+``x0, y0, x1, y1`` in pixels, half-open, ``float32 (N, 4)``; sizes are ``(height, width)``; frame
+indices count from 0; ``pts_seconds`` is presentation time; scores and IoUs lie in [0, 1].
+
+All are frozen and check themselves when made. They hold arrays by reference: what gives an array
+away must not write to it afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Detections", "Frame", "MaskRLE", "TrackedFrame", "Tube", "VideoInfo", "VideoResult"]
+
+# numpy 2 types scalars strictly; these three aliases keep signatures readable.
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+
+def _describe(value: object) -> str:
+    """Shape and dtype of an array; anything else as it prints."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, tuple) and len(value) > 6:
+        return f"<{len(value)} items>"
+    return repr(value)
+
+
+def _repr(self: Any, *names: str) -> str:
+    body = ", ".join(f"{name}={_describe(getattr(self, name))}" for name in names)
+    return f"{type(self).__name__}({body})"
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise ValueError(message)
+
+
+def _check_array(owner: str, name: str, value: object, dtype: Any, shape: tuple[int | None, ...]) -> None:
+    """Raise ``ValueError`` unless ``value`` is an array of ``dtype`` whose shape fits (None: any)."""
+    wanted = f"{np.dtype(dtype)}{['any' if n is None else n for n in shape]}"
+    fits = (
+        isinstance(value, np.ndarray)
+        and value.dtype == dtype
+        and value.ndim == len(shape)
+        and all(want is None or have == want for have, want in zip(value.shape, shape, strict=True))
+    )
+    _require(fits, f"{owner}.{name}: expected {wanted}, got {_describe(value)}")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MaskRLE:
+    """One binary mask as COCO compressed run lengths (column-major, runs of 0 first).
+
+    Values are trusted inside the project; bytes from outside pass :func:`vis.masks.from_coco` first.
+    """
+
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    counts: bytes
+    """COCO's compressed run lengths, ASCII 48..111."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.size) == 2 and all(isinstance(n, int) and n > 0 for n in self.size),
+            f"MaskRLE.size: expected two positive ints (height, width), got {self.size!r}",
+        )
+        _require(
+            isinstance(self.counts, bytes), f"MaskRLE.counts: expected bytes, got {type(self.counts).__name__}"
+        )
+
+    def __repr__(self) -> str:
+        return f"MaskRLE(size={self.size}, counts=<{len(self.counts)} bytes>)"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a video is, before a frame of it is decoded."""
+
+    name: str
+    """Short name for folders and reports: the file's stem or the folder's name."""
+    height: int
+    """Pixels, after rotation."""
+    width: int
+    """Pixels, after rotation."""
+    num_frames: int | None = None
+    """Frames that the container promises; None when it does not say."""
+    fps: float | None = None
+    """Average frames per second; None for a folder of images without a rate."""
+    duration_seconds: float | None = None
+    """Length in seconds; None when unknown."""
+    rotation: int = 0
+    """Degrees that the reader turns the picture counter-clockwise: 0, 90, 180 or 270."""
+    codec: str = ""
+    """The stream's codec name, empty for images."""
+    variable_frame_rate: bool = False
+    """Whether presentation times are not evenly spaced, as far as the container tells."""
+    hdr: bool = False
+    """Whether the transfer function is PQ or HLG."""
+    has_audio: bool = False
+    """Whether the file has an audio stream."""
+
+    def __post_init__(self) -> None:
+        _require(self.height > 0 and self.width > 0, f"VideoInfo: size {self.height}x{self.width} is empty")
+        _require(self.fps is None or self.fps > 0, f"VideoInfo.fps: expected > 0 or None, got {self.fps}")
+        _require(
+            self.num_frames is None or self.num_frames >= 0,
+            f"VideoInfo.num_frames: expected >= 0 or None, got {self.num_frames}",
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Frame:
+    """One decoded picture of a video."""
+
+    index: int
+    """Position in the source, from 0, whatever was skipped."""
+    pts_seconds: float
+    """Presentation time; never computed as index / fps where the container knows it."""
+    image: NDArray[np.uint8]
+    """RGB (H, W, 3)."""
+
+    def __post_init__(self) -> None:
+        _require(self.index >= 0, f"Frame.index: expected >= 0, got {self.index}")
+        _check_array("Frame", "image", self.image, np.uint8, (None, None, 3))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return int(self.image.shape[0]), int(self.image.shape[1])
+
+    def __repr__(self) -> str:
+        return _repr(self, "index", "pts_seconds", "image")
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Detections:
+    """The N objects of one frame: the one type that detectors, trackers and refiners exchange."""
+
+    boxes: Float32
+    """float32 (N, 4): x0, y0, x1, y1 in pixels, half-open."""
+    scores: Float32
+    """float32 (N,) in [0, 1]."""
+    labels: Int64
+    """int64 (N,): index into the detector's class_names."""
+    masks: Bool | None = None
+    """bool (N, H, W), or None when only boxes are known."""
+    track_ids: Int64 | None = None
+    """int64 (N,), each > 0, or None before association."""
+    embeddings: Float32 | None = None
+    """float32 (N, D) appearance or query embeddings, or None."""
+
+    def __post_init__(self) -> None:
+        _check_array("Detections", "boxes", self.boxes, np.float32, (None, 4))
+        n = len(self.boxes)
+        _check_array("Detections", "scores", self.scores, np.float32, (n,))
+        _check_array("Detections", "labels", self.labels, np.int64, (n,))
+        if self.masks is not None:
+            _check_array("Detections", "masks", self.masks, np.bool_, (n, None, None))
+        if self.track_ids is not None:
+            _check_array("Detections", "track_ids", self.track_ids, np.int64, (n,))
+        if self.embeddings is not None:
+            _check_array("Detections", "embeddings", self.embeddings, np.float32, (n, None))
+        _require(bool(np.isfinite(self.boxes).all()), "Detections.boxes: not finite")
+        _require(
+            bool(((self.scores >= 0) & (self.scores <= 1)).all()), "Detections.scores: expected values in [0, 1]"
+        )
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """No objects at all."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def select(self, rows: NDArray[Any]) -> Detections:
+        """The given rows (int indices in the wanted order, or a bool (N,) choice) of every field."""
+
+        def pick(value: Any) -> Any:
+            return None if value is None else value[rows]
+
+        return Detections(
+            self.boxes[rows],
+            self.scores[rows],
+            self.labels[rows],
+            pick(self.masks),
+            pick(self.track_ids),
+            pick(self.embeddings),
+        )
+
+    def __repr__(self) -> str:
+        return _repr(self, "boxes", "scores", "labels", "masks", "track_ids", "embeddings")
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class TrackedFrame:
+    """A frame with its objects, every one of which has an id: what flows through the verbs."""
+
+    frame: Frame
+    """The picture, with its index and time."""
+    detections: Detections
+    """Its objects; ``track_ids`` is set, and unique within the frame."""
+
+    def __post_init__(self) -> None:
+        ids = self.detections.track_ids
+        if ids is None:
+            raise ValueError("TrackedFrame.detections: track_ids is missing; pass them through a tracker first")
+        _require(len(np.unique(ids)) == len(ids), f"TrackedFrame: frame {self.frame.index} has an id twice")
+        masks = self.detections.masks
+        if masks is not None:
+            _require(
+                masks.shape[1:] == self.frame.size,
+                f"TrackedFrame: masks are {masks.shape[1:]}, the frame is {self.frame.size}",
+            )
+
+    def __repr__(self) -> str:
+        return _repr(self, "frame", "detections")
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Tube:
+    """One object through time."""
+
+    id: int
+    """Identity within the video, > 0."""
+    label: int
+    """Index into the result's class_names."""
+    score: float
+    """Confidence of the whole tube in [0, 1]."""
+    frames: Int64
+    """int64 (L,): source frame indices, strictly rising; L >= 1."""
+    boxes: Float32
+    """float32 (L, 4): x0, y0, x1, y1 in pixels, half-open."""
+    scores: Float32
+    """float32 (L,): per-frame confidence."""
+    masks: tuple[MaskRLE, ...] | None = None
+    """L masks, or None for a tube of boxes only."""
+
+    def __post_init__(self) -> None:
+        _require(self.id > 0, f"Tube.id: expected > 0, got {self.id}")
+        _check_array("Tube", "frames", self.frames, np.int64, (None,))
+        n = len(self.frames)
+        _require(n > 0, f"Tube {self.id}: has no frame")
+        _require(
+            bool((np.diff(self.frames) > 0).all()) and int(self.frames[0]) >= 0,
+            f"Tube {self.id}: frames must rise strictly from 0 or more",
+        )
+        _check_array("Tube", "boxes", self.boxes, np.float32, (n, 4))
+        _check_array("Tube", "scores", self.scores, np.float32, (n,))
+        _require(
+            self.masks is None or len(self.masks) == n,
+            f"Tube {self.id}: {n} frames but {len(self.masks or ())} masks",
+        )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        return _repr(self, "id", "label", "score", "frames", "boxes", "scores", "masks")
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class VideoResult:
+    """All tubes of one video, and how they were made."""
+
+    video: VideoInfo
+    """What the video is."""
+    class_names: tuple[str, ...]
+    """Names that the tubes' labels index."""
+    tubes: tuple[Tube, ...]
+    """Sorted by id, which is unique."""
+    frames: Int64
+    """int64 (T,): the source frame indices that were processed, strictly rising."""
+    pts_seconds: NDArray[np.float64]
+    """float64 (T,): their presentation times."""
+    made_with: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Models with their sha256, options and version, as plain JSON values."""
+
+    def __post_init__(self) -> None:
+        _check_array("VideoResult", "frames", self.frames, np.int64, (None,))
+        _check_array("VideoResult", "pts_seconds", self.pts_seconds, np.float64, (len(self.frames),))
+        _require(bool((np.diff(self.frames) > 0).all()), "VideoResult.frames: must rise strictly")
+        ids = [tube.id for tube in self.tubes]
+        _require(ids == sorted(set(ids)), "VideoResult.tubes: must be sorted by unique id")
+        for tube in self.tubes:
+            _require(
+                0 <= tube.label < len(self.class_names),
+                f"Tube {tube.id}: label {tube.label} has no name among {len(self.class_names)} classes",
+            )
+            _require(
+                bool(np.isin(tube.frames, self.frames).all()),
+                f"Tube {tube.id}: lies on frames that the result does not cover",
+            )
+            sizes = {mask.size for mask in tube.masks or ()}
+            _require(
+                sizes <= {self.video.size},
+                f"Tube {tube.id}: mask sizes {sorted(sizes)} differ from the video's {self.video.size}",
+            )
+
+    def __repr__(self) -> str:
+        return _repr(self, "video", "class_names", "tubes", "frames", "pts_seconds")
