@@ -1,0 +1,108 @@
+"""Files that appear whole or not at all. Knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vis.errors import InputError, OutputError
+
+__all__ = ["read_json", "whole_file", "write_json", "write_text"]
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary name in the folder of ``path`` that becomes ``path`` when the block ends well.
+
+    The caller writes and closes the yielded file. It is flushed to the disk, then renamed, then the
+    folder is flushed, so that after a power cut there is either the old file or the whole new one.
+    The folder is made when missing. On any exception the temporary file goes and ``path`` stays as
+    it was; a full disk becomes :class:`OutputError`.
+    """
+    path = Path(path)
+    part: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix is kept: muxers choose their format by it.
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        # mkstemp gives 0600; a result is as readable as any file its owner makes.
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text whole, or raise :class:`OutputError` and leave what was there."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> None:
+    """Write strict JSON (no NaN) whole; separators are compact unless ``indent`` is given."""
+    separators = None if indent is not None else (",", ":")
+    text = json.dumps(value, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: str | Path, *, limit_bytes: int = 2**31) -> Any:
+    """Parse strict JSON (NaN and Infinity refused) of at most ``limit_bytes``.
+
+    Raises :class:`InputError` that names the file and the place.
+    """
+    path = Path(path)
+
+    def refuse(word: str) -> Any:
+        raise InputError(f"{path}: holds {word}, which is not JSON; write numbers that are finite")
+
+    try:
+        size = path.stat().st_size
+        if size > limit_bytes:
+            raise InputError(f"{path}: {size:,} bytes, over the limit of {limit_bytes:,}")
+        return json.loads(path.read_bytes(), parse_constant=refuse)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a JSON file") from error
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
+            "the file may be truncated"
+        ) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON text ({error})") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    # Windows cannot open folders; there the rename alone must do.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    if error.errno == errno.ENOSPC:
+        return OutputError(f"{path}: the disk is full; nothing was written. Free some space and run again")
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another folder with --out")
