@@ -1,0 +1,176 @@
+"""The stream of four verbs: ``track``, ``refine``, ``collect``, ``replay``.
+
+::
+
+    frames --track(detector, tracker)--> TrackedFrame --refine(refiner)--> TrackedFrame --collect()--> VideoResult
+                                              ^                                                         |
+                                              +------------------ replay(frames, result) <--------------+
+
+All but ``collect`` are generators: a frame is dropped when the next one is asked for, so memory does
+not grow with the video. Knows no particular detector, tracker, refiner or file format.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from vis import masks as rle
+from vis.interfaces import Detector, Refiner, Tracker
+from vis.structures import Detections, Frame, MaskRLE, TrackedFrame, Tube, VideoInfo, VideoResult
+
+__all__ = ["TubeCollector", "collect", "refine", "replay", "track"]
+
+
+def track(
+    frames: Iterable[Frame],
+    detector: Detector,
+    tracker: Tracker,
+    *,
+    batch: int = 1,
+    min_score: float = 0.0,
+    labels: Sequence[int] | None = None,
+) -> Iterator[TrackedFrame]:
+    """Find objects in frames and give them ids.
+
+    ``batch`` frames at a time go to the detector. Detections below ``min_score``, or whose label is
+    not among ``labels`` (None: all), never reach the tracker.
+    """
+    stream = iter(frames)
+    while group := list(islice(stream, batch)):
+        for frame, found in zip(group, detector.detect([frame.image for frame in group]), strict=True):
+            keep = found.scores >= min_score
+            if labels is not None:
+                keep &= np.isin(found.labels, np.asarray(labels, np.int64))
+            wanted = found if keep.all() else found.select(keep)
+            yield TrackedFrame(frame, tracker.update(wanted, frame.pts_seconds))
+
+
+def refine(tracked: Iterable[TrackedFrame], refiner: Refiner) -> Iterator[TrackedFrame]:
+    """Give every object of every frame a sharp mask; ids, boxes, labels and scores stay."""
+    refiner.reset()
+    for item in tracked:
+        yield replace(item, detections=refiner.refine(item.frame.image, item.detections))
+
+
+def collect(
+    tracked: Iterable[TrackedFrame],
+    video: VideoInfo,
+    class_names: Sequence[str],
+    *,
+    min_frames: int = 1,
+    made_with: Mapping[str, Any] | None = None,
+) -> VideoResult:
+    """Run the stream to its end and keep its tubes; those shorter than ``min_frames`` are dropped."""
+    collector = TubeCollector(video, class_names)
+    for item in tracked:
+        collector.add(item)
+    return collector.result(min_frames=min_frames, made_with=made_with)
+
+
+def replay(frames: Iterable[Frame], result: VideoResult) -> Iterator[TrackedFrame]:
+    """The saved objects of ``result`` on freshly decoded frames: how an association is reused.
+
+    Frames that ``result`` does not cover are passed over. Tubes without masks give boxes only.
+    """
+    covered = set(result.frames.tolist())
+    rows: dict[int, list[tuple[Tube, int]]] = defaultdict(list)
+    for tube in result.tubes:
+        for row, index in enumerate(tube.frames.tolist()):
+            rows[index].append((tube, row))
+    for frame in frames:
+        if frame.index in covered:
+            yield TrackedFrame(frame, _detections(rows.get(frame.index, []), frame.size))
+
+
+def _detections(rows: list[tuple[Tube, int]], size: tuple[int, int]) -> Detections:
+    masks = None
+    # A tube of boxes only beside one with masks: an empty mask says "not known yet".
+    if any(tube.masks is not None for tube, _ in rows):
+        masks = np.zeros((len(rows), *size), np.bool_)
+        for target, (tube, row) in zip(masks, rows, strict=True):
+            if tube.masks is not None:
+                target[:] = rle.decode(tube.masks[row])
+    return Detections(
+        boxes=np.array([tube.boxes[row] for tube, row in rows], np.float32).reshape(-1, 4),
+        scores=np.array([tube.scores[row] for tube, row in rows], np.float32),
+        labels=np.array([tube.label for tube, _ in rows], np.int64),
+        masks=masks,
+        track_ids=np.array([tube.id for tube, _ in rows], np.int64),
+    )
+
+
+@dataclass(slots=True)
+class _GrowingTube:
+    frames: list[int] = field(default_factory=list)
+    boxes: list[Any] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    masks: list[MaskRLE | None] = field(default_factory=list)
+    votes: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+
+
+class TubeCollector:
+    """Tubes as they grow, for consumers that do more with the stream than collect it.
+
+    Masks become run lengths at once; nothing of the picture is kept.
+    """
+
+    def __init__(self, video: VideoInfo, class_names: Sequence[str]) -> None:
+        self._video = video
+        self._class_names = tuple(class_names)
+        self._frames: list[int] = []
+        self._pts: list[float] = []
+        self._growing: dict[int, _GrowingTube] = defaultdict(_GrowingTube)
+
+    def add(self, item: TrackedFrame) -> None:
+        """Take the objects of one frame; frames come in rising order."""
+        found = item.detections
+        ids = found.track_ids
+        assert ids is not None  # TrackedFrame holds this
+        self._frames.append(item.frame.index)
+        self._pts.append(item.frame.pts_seconds)
+        for row, identity in enumerate(ids.tolist()):
+            tube = self._growing[identity]
+            tube.frames.append(item.frame.index)
+            tube.boxes.append(found.boxes[row])
+            tube.scores.append(float(found.scores[row]))
+            tube.masks.append(None if found.masks is None else rle.encode(found.masks[row]))
+            # The sum of scores decides the label: a short confident mistake does not.
+            tube.votes[int(found.labels[row])] += float(found.scores[row])
+
+    def result(self, *, min_frames: int = 1, made_with: Mapping[str, Any] | None = None) -> VideoResult:
+        """All tubes so far with at least ``min_frames`` frames. A tube's score is its mean frame score."""
+        tubes = tuple(
+            _finish(identity, growing, self._video.size)
+            for identity, growing in sorted(self._growing.items())
+            if len(growing.frames) >= min_frames
+        )
+        return VideoResult(
+            video=self._video,
+            class_names=self._class_names,
+            tubes=tubes,
+            frames=np.array(self._frames, np.int64),
+            pts_seconds=np.array(self._pts, np.float64),
+            made_with=dict(made_with or {}),
+        )
+
+
+def _finish(identity: int, growing: _GrowingTube, size: tuple[int, int]) -> Tube:
+    masks: tuple[MaskRLE, ...] | None = None
+    if any(mask is not None for mask in growing.masks):
+        blank = rle.encode(np.zeros(size, np.bool_))
+        masks = tuple(blank if mask is None else mask for mask in growing.masks)
+    return Tube(
+        id=identity,
+        label=max(growing.votes, key=lambda label: growing.votes[label]),
+        score=float(np.mean(growing.scores)),
+        frames=np.array(growing.frames, np.int64),
+        boxes=np.array(growing.boxes, np.float32).reshape(-1, 4),
+        scores=np.array(growing.scores, np.float32),
+        masks=masks,
+    )

@@ -1,0 +1,182 @@
+"""HQSamRefiner: boxes and coarse masks in, sharp masks out; and the prompt policies.
+
+A frame is embedded once, whatever the number of its objects, and a frame without objects costs
+nothing. What a policy turns into prompts:
+
+==============  =====================================================================
+``box``         the box alone: the HQ-SAM paper's video experiment
+``box+mask``    the box, and the coarse mask as SAM's 256 x 256 mask prompt
+``box+points``  the box, and the coarse mask's deepest inner point as a positive click
+``gated``       as ``box``; the refined mask is kept only where it agrees with the coarse
+                one (IoU at least ``gate``), else the coarse mask stays. A box throws away
+                what a strong detector knows of the object's extent, and loses tube AP by it
+==============  =====================================================================
+
+Scores stay the detector's: the HQ mask has no predicted quality of its own. Boxes stay too, so that
+refining a saved result again asks the same question again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis import boxes as box_maths
+from vis.errors import UsageError
+from vis.structures import Detections
+
+if TYPE_CHECKING:
+    from vis.hqsam import Predictor
+
+__all__ = ["POLICIES", "HQSamRefiner", "deepest_point", "mask_prompt"]
+
+POLICIES = ("box", "box+mask", "box+points", "gated")
+PROMPT_SIDE = 256  # SAM's mask prompt is a 256 x 256 map of the padded 1024 x 1024 input
+PROMPT_LOGIT = 8.0  # about the magnitude of SAM's own low-resolution logits inside an object
+
+
+@dataclass(slots=True)
+class RefineCounts:
+    """What the refiner did since ``reset()``: for reports."""
+
+    frames: int = 0
+    objects: int = 0
+    kept_coarse: int = 0
+    """Objects whose coarse mask stayed because the refined one disagreed (policy ``gated``)."""
+
+
+class HQSamRefiner:
+    """Refiner over a SAM or HQ-SAM predictor."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        policy: str = "box",
+        gate: float = 0.5,
+        hq_token_only: bool = False,
+        zoom: bool = False,
+    ) -> None:
+        """``gate``: least IoU in [0, 1] with the coarse mask, for policy ``gated``.
+
+        ``hq_token_only``: HQ logits alone instead of SAM's plus HQ's; the authors advise it for
+        images of one object. ``zoom``: embed a crop around each small object as well, which is
+        slower and finer than the reference.
+        """
+        if policy not in POLICIES:
+            raise UsageError(f"policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
+        if not 0 <= gate <= 1:
+            raise UsageError(f"gate {gate} is out of range; give an IoU between 0 and 1")
+        self.predictor = predictor
+        self.policy = policy
+        self.gate = gate
+        self.hq_token_only = hq_token_only
+        self.zoom = zoom
+        self.counts = RefineCounts()
+
+    def reset(self) -> None:
+        """Start counting anew; nothing else is kept between frames."""
+        self.counts = RefineCounts()
+
+    def refine(self, image: NDArray[np.uint8], detections: Detections) -> Detections:
+        """The same rows in the same order, with masks (N, H, W) at the image's size.
+
+        A row whose box holds no pixel of the frame keeps its coarse mask, or gets an empty one.
+        """
+        height, width = image.shape[:2]
+        coarse = detections.masks
+        masks = (
+            np.zeros((len(detections), height, width), np.bool_) if coarse is None else coarse.copy()
+        )
+        clipped = box_maths.clip(detections.boxes, (height, width))
+        rows = np.flatnonzero((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1]))
+        self.counts.frames += 1
+        self.counts.objects += len(rows)
+        if len(rows):
+            self._refine_rows(image, clipped, rows, masks, has_coarse=coarse is not None)
+        return replace(detections, masks=masks)
+
+    def _refine_rows(
+        self,
+        image: NDArray[np.uint8],
+        clipped: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        masks: NDArray[np.bool_],
+        *,
+        has_coarse: bool,
+    ) -> None:
+        embedding = self.predictor.embed(image)
+        for group, prompts in self._prompts(masks, rows, has_coarse=has_coarse):
+            out = self.predictor.decode(
+                embedding, boxes=clipped[group], hq_token_only=self.hq_token_only, **prompts
+            )
+            refined = out.masks
+            if self.zoom:
+                from vis.hqsam.zoom import zoom_refine
+
+                refined = zoom_refine(self.predictor, image, clipped[group], out.low_res_logits)
+            if self.policy == "gated" and has_coarse:
+                agree = _mask_iou(refined, masks[group]) >= self.gate
+                self.counts.kept_coarse += int((~agree).sum())
+                masks[group[agree]] = refined[agree]
+            else:
+                masks[group] = refined
+
+    def _prompts(
+        self, masks: NDArray[np.bool_], rows: NDArray[np.intp], *, has_coarse: bool
+    ) -> list[tuple[NDArray[np.intp], dict[str, Any]]]:
+        """Rows grouped by the prompts they get beside their box: an empty coarse mask prompts nothing."""
+        if not has_coarse or self.policy in ("box", "gated"):
+            return [(rows, {})]
+        filled = masks[rows].any(axis=(1, 2))
+        groups: list[tuple[NDArray[np.intp], dict[str, Any]]] = []
+        if (~filled).any():
+            groups.append((rows[~filled], {}))
+        if filled.any():
+            known = rows[filled]
+            if self.policy == "box+mask":
+                groups.append((known, {"masks": mask_prompt(masks[known])}))
+            else:
+                points = np.stack([deepest_point(mask) for mask in masks[known]])[:, None]
+                labels = np.ones((len(known), 1), np.int64)
+                groups.append((known, {"points": points, "point_labels": labels}))
+        return groups
+
+
+def mask_prompt(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Masks (N, H, W) as SAM's mask prompt: float32 logits (N, 256, 256).
+
+    The longer side becomes 256, the rest is background, as the image itself is laid into its
+    1024 x 1024 input.
+    """
+    import cv2
+
+    height, width = masks.shape[1:]
+    scale = PROMPT_SIDE / max(height, width)
+    inner = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
+    logits = np.full((len(masks), PROMPT_SIDE, PROMPT_SIDE), -PROMPT_LOGIT, np.float32)
+    for target, mask in zip(logits, masks, strict=True):
+        share = cv2.resize(mask.astype(np.float32), inner, interpolation=cv2.INTER_AREA)
+        target[: inner[1], : inner[0]] = (2 * share - 1) * PROMPT_LOGIT
+    return logits
+
+
+def deepest_point(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The pixel (x, y) of a non-empty mask (H, W) farthest from its border: SAM's evaluation click."""
+    import cv2
+
+    # The frame's border counts as the object's border, so a zero frame goes around it.
+    padded = np.pad(mask, 1).view(np.uint8)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = divmod(int(depth.argmax()), mask.shape[1])
+    return np.array([x, y], np.float32)
+
+
+def _mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """IoU row by row of two stacks (N, H, W); 1 where both are empty."""
+    inter = (a & b).sum(axis=(1, 2))
+    union = (a | b).sum(axis=(1, 2))
+    return np.where(union == 0, 1.0, inter / np.maximum(union, 1))
