@@ -1,8 +1,8 @@
 """The tables: every weight file by name with its checksum and sources, and every refiner by name.
 
-Checksums of the three original SAM files and of the YOLOX exports are not printed by their
-publishers; those here are what several independent projects pin for the same file names, and the
-SAM ones agree with the prefixes that the official file names carry.
+Checksums of the original SAM files and of the YOLOX exports are not printed by their publishers;
+those here are what several unrelated public projects pin for the same addresses. Should one of
+them be wrong, the file is refused, never used.
 """
 
 from __future__ import annotations

