@@ -1,0 +1,139 @@
+"""Progress on stderr, and the time that each stage takes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis.interfaces import Detector, Refiner, Tracker
+from vis.structures import Detections
+
+__all__ = ["Stopwatch", "TimedDetector", "TimedRefiner", "TimedTracker", "progress"]
+
+Item = TypeVar("Item")
+PLAIN_LINE_SECONDS = 10.0
+
+
+def progress(items: Iterable[Item], *, what: str, total: int | None, quiet: bool = False) -> Iterator[Item]:
+    """Pass items through and show count, speed and remaining time on stderr.
+
+    A bar on a terminal; elsewhere one plain line every ten seconds, without control characters.
+    """
+    if quiet:
+        yield from items
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=what, total=total, unit=" frames", file=sys.stderr, dynamic_ncols=True)
+    else:
+        yield from _plain_lines(items, what, total)
+
+
+def _plain_lines(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:
+    start = last = time.monotonic()
+    count = 0
+    for item in items:
+        yield item
+        count += 1
+        now = time.monotonic()
+        if now - last >= PLAIN_LINE_SECONDS:
+            last = now
+            print(_line(what, count, total, now - start), file=sys.stderr, flush=True)
+    print(_line(what, count, None, time.monotonic() - start) + ", done", file=sys.stderr, flush=True)
+
+
+def _line(what: str, count: int, total: int | None, seconds: float) -> str:
+    speed = count / seconds if seconds > 0 else 0.0
+    line = f"{what}: {count}" + (f" of {total}" if total else "") + f" frames, {speed:.1f} fps"
+    if total and speed > 0:
+        line += f", {max(0, total - count) / speed:.0f} s left"
+    return line
+
+
+class Stopwatch:
+    """Seconds spent per named stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to ``stage``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+    def report(self) -> dict[str, float]:
+        """Stage -> seconds, to the millisecond."""
+        return {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
+
+
+class TimedDetector:
+    """A detector whose time is counted as stage ``detect``."""
+
+    def __init__(self, detector: Detector, watch: Stopwatch) -> None:
+        self._detector, self._watch = detector, watch
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The wrapped detector's class names."""
+        return self._detector.class_names
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """As the wrapped detector."""
+        with self._watch("detect"):
+            return self._detector.detect(images)
+
+
+class TimedTracker:
+    """A tracker whose time is counted as stage ``track``."""
+
+    def __init__(self, tracker: Tracker, watch: Stopwatch) -> None:
+        self._tracker, self._watch = tracker, watch
+
+    def update(self, detections: Detections, pts_seconds: float) -> Detections:
+        """As the wrapped tracker."""
+        with self._watch("track"):
+            return self._tracker.update(detections, pts_seconds)
+
+    @property
+    def live_ids(self) -> tuple[int, ...]:
+        """The wrapped tracker's live ids."""
+        return self._tracker.live_ids
+
+    def reset(self) -> None:
+        """As the wrapped tracker."""
+        self._tracker.reset()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As the wrapped tracker."""
+        return self._tracker.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As the wrapped tracker."""
+        self._tracker.load_state_dict(state)
+
+
+class TimedRefiner:
+    """A refiner whose time is counted as stage ``refine``."""
+
+    def __init__(self, refiner: Refiner, watch: Stopwatch) -> None:
+        self._refiner, self._watch = refiner, watch
+
+    def refine(self, image: NDArray[np.uint8], detections: Detections) -> Detections:
+        """As the wrapped refiner."""
+        with self._watch("refine"):
+            return self._refiner.refine(image, detections)
+
+    def reset(self) -> None:
+        """As the wrapped refiner."""
+        self._refiner.reset()

@@ -1,0 +1,120 @@
+"""What a run says of itself: the files of results, the run record, the table of tubes."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vis import masks
+from vis.files import write_json
+from vis.formats import tubes as tubes_format
+from vis.formats import ytvis
+from vis.structures import Tube, VideoResult
+
+if TYPE_CHECKING:
+    from apps.assemble import Job
+
+__all__ = ["run_record", "tube_table", "write_record", "write_results"]
+
+
+def write_results(folder: Path, result: VideoResult) -> None:
+    """results.json and tubes.json."""
+    ytvis.write_results(folder / "results.json", result)
+    tubes_format.write(folder / "tubes.json", result)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """run.json: written last, so that its presence means done."""
+    write_json(folder / "run.json", record, indent=2)
+
+
+def run_record(
+    job: Job, result: VideoResult, path: Path, args: argparse.Namespace, started: float
+) -> dict[str, Any]:
+    """Everything needed to repeat the run, and what it cost."""
+    import numpy as np
+    import torch
+
+    seconds = time.time() - started
+    frames = len(result.frames)
+    record = {
+        **job.made_with(),
+        "command": ["vistubes", *sys.argv[1:]],
+        "source": {"name": path.name, **_source_identity(path)},
+        "video": {"height": result.video.height, "width": result.video.width, "frames": frames},
+        "selection": {name: getattr(args, name) for name in ("start", "end", "stride")},
+        "tubes": len(result.tubes),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+        "seconds": round(seconds, 3),
+        "seconds_per_stage": job.watch.report(),
+        "frames_per_second": round(frames / seconds, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "threads": torch.get_num_threads(),
+        },
+    }
+    if job.refiner is not None:
+        model = job.refiner.predictor.model
+        record["refiner"] = {
+            "describe": model.describe(),
+            "has_hq": model.has_hq,
+            "device": str(model.device),
+            "kept_coarse": job.refiner.counts.kept_coarse,
+        }
+    return record
+
+
+def peak_memory_bytes() -> int | None:
+    """Peak resident memory of this process; None where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def tube_table(result: VideoResult) -> str:
+    """One line per tube: id, label, score, frames, span, mean area."""
+    if not result.tubes:
+        return (
+            "no tubes: no object was found on enough frames; try a lower --score, another --detector, "
+            "or --min-frames 1"
+        )
+    lines = [f"{'id':>4}  {'label':<16} {'score':>5}  {'frames':>6}  {'span':>13}  {'mean area':>9}"]
+    for tube in result.tubes:
+        span = f"{tube.frames[0]}-{tube.frames[-1]}"
+        label = result.class_names[tube.label]
+        lines.append(
+            f"{tube.id:>4}  {label:<16.16} {tube.score:>5.2f}  {len(tube):>6}  {span:>13}  {_area(tube, result):>9}"
+        )
+    return "\n".join(lines)
+
+
+def _area(tube: Tube, result: VideoResult) -> str:
+    if tube.masks is None:
+        return "boxes"
+    share = sum(masks.area(mask) for mask in tube.masks) / len(tube) / (result.video.height * result.video.width)
+    return f"{100 * share:.2f} %"
+
+
+def _source_identity(path: Path) -> dict[str, Any]:
+    """Size and sha256 of a file; the number of files of a folder."""
+    if path.is_dir():
+        return {"files": sum(1 for _ in path.iterdir())}
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}

@@ -1,0 +1,81 @@
+"""A run folder: what a run leaves behind, whole or not at all.
+
+::
+
+    overlay.mp4         the video with its tubes drawn on it
+    results.json        YTVIS results, for evaluators
+    tubes.json          the full result; reads back
+    contact_sheet.png   a few frames with overlays, for looking
+    run.json            versions, weights, options, timings; written last: its presence means done
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vis.errors import OutputError
+
+__all__ = ["FILES", "new_run_folder"]
+
+FILES = ("overlay.mp4", "results.json", "tubes.json", "contact_sheet.png", "run.json")
+
+
+@contextmanager
+def new_run_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder beside ``out`` that becomes ``out`` when the block ends well.
+
+    An existing ``out`` is an error without ``overwrite``; with it, the old folder stays untouched
+    until the new one is whole. Only a folder that looks like ours is ever replaced.
+    """
+    check_replaceable(out, overwrite=overwrite)
+    part: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        part.chmod(0o755)
+        yield part
+        _swap_in(part, out)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: the run folder cannot be written ({error.strerror or error}); "
+            "free some space or choose another folder with --out"
+        ) from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def check_replaceable(out: Path, *, overwrite: bool) -> None:
+    """Raise :class:`OutputError` unless ``out`` may be made; called before any work is done."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise OutputError(f"{out}: exists and is not a folder; choose another name with --out")
+    if not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise OutputError(f"{out}: exists; add --overwrite to replace it, or choose another name with --out")
+    if not (out / "run.json").is_file():
+        raise OutputError(
+            f"{out}: exists and holds no run.json, so it is not a run of this program and is not replaced; "
+            "choose another name with --out"
+        )
+
+
+def _swap_in(part: Path, out: Path) -> None:
+    if not out.exists():
+        part.replace(out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
+    out.replace(old)  # an empty folder may be replaced by a folder
+    try:
+        part.replace(out)
+    except OSError:
+        os.replace(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,82 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from vis.errors import InputError, OutputError
+from vis.files import read_json, whole_file, write_json, write_text
+
+
+def test_a_failing_block_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), whole_file(path) as part:
+        part.write_text("half of the new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_folder_is_made_and_the_file_is_readable(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "a.txt"
+    write_text(path, "text")
+    assert path.read_text() == "text"
+    assert path.stat().st_mode & 0o400
+    assert len(list(path.parent.iterdir())) == 1
+
+
+def test_a_full_disk_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match=r"disk is full; nothing was written"):
+        write_text(tmp_path / "a.txt", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_below_a_file_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose another folder"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_json_round_trip_is_strict(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    value = {"a": [1, 2.5, None, "é"], "b": {"c": True}}
+    write_json(path, value)
+    assert read_json(path) == value
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(path, float("nan"))
+    assert json.loads(path.read_text()) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a": [1, 2', r"not valid JSON at line 1, column 12.*truncated"),
+        (b'{"a": NaN}', "holds NaN"),
+        (b'{"a": -Infinity}', "holds -Infinity"),
+        (b"\xff\xfe\x00", "not JSON text"),
+        (b"[" * 100_000, "not JSON text|not valid JSON"),
+        (b"", "not valid JSON"),
+    ],
+)
+def test_broken_json_names_file_and_place(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "broken.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"broken\.json: .*({message})"):
+        read_json(path)
+
+
+def test_missing_and_oversized_json(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(tmp_path / "missing.json")
+    write_json(tmp_path / "big.json", list(range(100)))
+    with pytest.raises(InputError, match="over the limit of 10"):
+        read_json(tmp_path / "big.json", limit_bytes=10)
