@@ -1,0 +1,205 @@
+"""What all trackers share: the clock, the ids, the table of live tracks, and saving it all.
+
+A tracker is a subclass that says how one frame's detections meet the live tracks (``_associate``)
+and what it keeps about a track (a subclass of ``Tracks``). Everything that the contract of
+``vis.interfaces.Tracker`` promises is kept here, once: rows in the order given and otherwise
+untouched, ids from 1 per instance and never used again, time that only runs forward, and a history
+no longer than ``buffer_seconds``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from math import isfinite
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trackers.columns import Columns
+from trackers.kalman import TICKS_PER_SECOND
+from vis.errors import UsageError
+from vis.structures import Detections
+
+__all__ = ["BaseTracker", "Fate", "Tracks"]
+
+Array = NDArray[Any]
+Index = NDArray[np.intp]
+Int64 = NDArray[np.int64]
+
+
+class Fate(IntEnum):
+    """What became of a detection in the last update."""
+
+    KEPT = 0
+    """Continued a track or began one."""
+    WEAK = 1
+    """Its score is below everything that the tracker looks at."""
+    UNMATCHED = 2
+    """It fits no track, and is too weak to begin one."""
+
+
+@dataclass
+class Tracks(Columns):
+    """The live tracks, oldest first."""
+
+    ids: Int64
+    labels: Int64
+    """Of the latest detection."""
+    seen: NDArray[np.float64]
+    """Time of the latest detection in seconds."""
+
+    @classmethod
+    def empty(cls) -> Any:
+        """No tracks."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+T = TypeVar("T", bound=Tracks)
+
+
+class BaseTracker(Generic[T]):
+    """Subclasses give ``_associate`` and ``_empty``, and take their settings as keywords.
+
+    Args:
+        buffer_seconds: how long a track that is not seen may still be continued.
+        same_label: whether a track takes only detections of the label it had last.
+    """
+
+    def __init__(self, *, buffer_seconds: float, same_label: bool = False) -> None:
+        if not buffer_seconds >= 0:
+            raise UsageError(f"buffer_seconds: expected 0 or more, got {buffer_seconds}")
+        self.buffer_seconds = buffer_seconds
+        self.same_label = same_label
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything; the next id is 1 again. Touches no other tracker."""
+        self._tracks: T = self._empty()
+        self._next_id = 1
+        self._now: float | None = None
+        self._fates = np.zeros(0, np.int8)
+
+    def update(self, detections: Detections, pts_seconds: float) -> Detections:
+        """The rows it keeps, in the order given, each with an id (> 0) from birth.
+
+        Boxes, masks, labels, scores and embeddings pass through untouched; when every row is kept
+        they are the very arrays given.
+
+        Args:
+            detections: the objects of one frame; none at all is a normal frame.
+            pts_seconds: presentation time, never before that of the call before.
+
+        Raises:
+            UsageError: time runs backwards or is not a number.
+        """
+        if not (isfinite(pts_seconds) and self._ticks_until(pts_seconds) >= 0):
+            raise UsageError(
+                f"{type(self).__name__}: expected rising pts_seconds, got {pts_seconds} after {self._now}; "
+                "call reset() before another video"
+            )
+        self._fates = np.full(len(detections), Fate.UNMATCHED, np.int8)
+        ids = self._associate(detections, pts_seconds)
+        self._now = float(pts_seconds)
+        self._forget(pts_seconds)
+        kept = ids > 0
+        self._fates[kept] = Fate.KEPT
+        return _with_ids(detections, ids, kept)
+
+    def compensate(self, affine: Array) -> None:
+        """Tell, before ``update``, how the camera moved since the frame before.
+
+        Args:
+            affine: (2, 3), carries a pixel of the frame before to its place in the coming one.
+        """
+
+    @property
+    def live_ids(self) -> tuple[int, ...]:
+        """Ids that may still be continued, rising."""
+        return tuple(sorted(self._tracks.ids.tolist()))
+
+    @property
+    def fates(self) -> tuple[Fate, ...]:
+        """What became of each row of the last update's input: why it was not kept, if so."""
+        return tuple(Fate(value) for value in self._fates.tolist())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state as plain values and numpy arrays (copies), for going on later."""
+        return {
+            "tracker": type(self).__name__,
+            "next_id": self._next_id,
+            "now": self._now,
+            "tracks": self._tracks.state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that ``state_dict`` of the same kind of tracker gave.
+
+        Raises:
+            UsageError: the state is another tracker's.
+        """
+        if state.get("tracker") != type(self).__name__:
+            raise UsageError(
+                f"{type(self).__name__}: expected a state of its own, got one of {state.get('tracker')!r}"
+            )
+        self.reset()
+        self._tracks = self._tracks.with_state(state["tracks"])
+        self._next_id = int(state["next_id"])
+        self._now = None if state["now"] is None else float(state["now"])
+
+    # What a tracker is made of.
+
+    def _empty(self) -> T:
+        """A table without tracks."""
+        raise NotImplementedError
+
+    def _associate(self, detections: Detections, now: float) -> Int64:
+        """Meet the tracks and the detections: an id (N,) for each detection, 0 where it has none.
+
+        Must set ``seen`` of the tracks it continues, and add those it begins.
+        """
+        raise NotImplementedError
+
+    # What trackers build with.
+
+    def _ticks_until(self, now: float) -> float:
+        """Time since the frame before, for motion models; 0 in the first frame."""
+        return 0.0 if self._now is None else (now - self._now) * TICKS_PER_SECOND
+
+    def _new_ids(self, count: int) -> Int64:
+        ids = np.arange(self._next_id, self._next_id + count, dtype=np.int64)
+        self._next_id += count
+        return ids
+
+    def _drop(self, gone: NDArray[np.bool_]) -> None:
+        """Tracks that can no longer be continued."""
+        if gone.any():
+            self._tracks = self._tracks.take(~gone)
+
+    def _forget(self, now: float) -> None:
+        # A hair of slack: 30 frames of 1/30 s are to fit into a buffer of 1 s.
+        self._drop(self._tracks.seen < now - self.buffer_seconds - 1e-6)
+
+    def _label_fits(self, detections: Detections, rows: Index, cols: Index) -> NDArray[np.bool_] | None:
+        """Which pairs (track, detection) may meet as far as labels go; None: all of them."""
+        if not self.same_label:
+            return None
+        fits: NDArray[np.bool_] = self._tracks.labels[rows] == detections.labels[cols]
+        return fits
+
+
+def _with_ids(detections: Detections, ids: Int64, kept: NDArray[np.bool_]) -> Detections:
+    """The kept rows with their ids, without copying when that is all of them."""
+    if kept.all():
+        return Detections(
+            detections.boxes,
+            detections.scores,
+            detections.labels,
+            detections.masks,
+            ids,
+            detections.embeddings,
+        )
+    rows = np.flatnonzero(kept)
+    chosen = detections.select(rows)
+    return Detections(chosen.boxes, chosen.scores, chosen.labels, chosen.masks, ids[rows], chosen.embeddings)

@@ -1,0 +1,128 @@
+"""Association by mask overlap with a track's last mask; boxes stand in where masks are missing.
+
+Masks tell apart objects that share a box (a rider and a horse). No motion model: what moves by more
+than its own width between frames is lost, as with ``iou``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trackers.assignment import match_pairs
+from trackers.base import Array, BaseTracker, Fate, Index, Int64
+from trackers.iou import BoxTracks, move_boxes
+from trackers.overlap import MaskCrops, mask_iou_pairs
+from vis.boxes import iou
+from vis.structures import Detections
+
+__all__ = ["MaskIouTracker"]
+
+
+@dataclass
+class MaskTracks(BoxTracks):
+    """Tracks that remember their latest box and mask."""
+
+    masks: MaskCrops
+    """Crops on a grid of every ``step``-th pixel; of area 0 where there was no mask."""
+
+    @classmethod
+    def empty(cls) -> MaskTracks:
+        """No tracks."""
+        plain = BoxTracks.empty()
+        return cls(plain.ids, plain.labels, plain.seen, plain.boxes, MaskCrops.empty())
+
+
+class MaskIouTracker(BaseTracker[MaskTracks]):
+    """Best mask overlap with the last mask.
+
+    Args:
+        min_overlap: least mask IoU between a track and a detection (0.2); box IoU where either
+            has no mask.
+        min_score: weaker detections are not looked at.
+        birth_score: a detection left over begins a track from here on.
+        step: compare masks on every ``step``-th row and column: 1 is exact, 2 four times cheaper.
+        buffer_seconds: how long a track that is not seen may still be continued.
+        same_label: whether a track takes only detections of the label it had last.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_overlap: float = 0.2,
+        min_score: float = 0.1,
+        birth_score: float = 0.3,
+        step: int = 2,
+        buffer_seconds: float = 1.0,
+        same_label: bool = False,
+    ) -> None:
+        self.min_overlap = min_overlap
+        self.min_score = min_score
+        self.birth_score = birth_score
+        self.step = step
+        super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
+
+    def _empty(self) -> MaskTracks:
+        return MaskTracks.empty()
+
+    def compensate(self, affine: Array) -> None:
+        """Move what is remembered with the camera; masks are shifted by whole grid steps."""
+        tracks = self._tracks
+        moved = move_boxes(tracks.boxes, affine)
+        shift = (moved[:, :2] + moved[:, 2:] - tracks.boxes[:, :2] - tracks.boxes[:, 2:]) / 2
+        tracks.masks.boxes = tracks.masks.boxes + np.tile(np.rint(shift / self.step).astype(np.int64), 2)
+        tracks.boxes = moved
+
+    def _associate(self, detections: Detections, now: float) -> Int64:
+        tracks = self._tracks
+        looked_at = detections.scores >= self.min_score
+        self._fates[~looked_at] = Fate.WEAK
+        masks = remember_masks(detections, self.step)
+        rows, cols, overlap = pair_overlaps(tracks, detections, masks)
+        good = (overlap > self.min_overlap) & looked_at[cols]
+        fits = self._label_fits(detections, rows, cols)
+        good = good if fits is None else good & fits
+        rows, cols, overlap = rows[good], cols[good], overlap[good]
+        best = match_pairs(rows, cols, overlap - self.min_overlap)
+        rows, cols = rows[best], cols[best]
+
+        tracks.labels[rows] = detections.labels[cols]
+        tracks.seen[rows] = now
+        tracks.boxes[rows] = detections.boxes[cols]
+        tracks.masks.put(rows, masks.take(cols))
+        owner = np.zeros(len(detections), np.int64)
+        owner[cols] = tracks.ids[rows]
+        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.birth_score))
+        owner[born] = self._new_ids(len(born))
+        if len(born):
+            time = np.full(len(born), now)
+            boxes = detections.boxes[born]
+            new = MaskTracks(owner[born], detections.labels[born], time, boxes, masks.take(born))
+            self._tracks = tracks.extend(new)
+        return owner
+
+
+def remember_masks(detections: Detections, step: int) -> MaskCrops:
+    """The detections' masks as crops; crops of nothing where there are no masks."""
+    if detections.masks is not None:
+        return MaskCrops.cut(detections.masks, step)
+    return MaskCrops.cut(np.zeros((len(detections), 1, 1), bool))
+
+
+def pair_overlaps(
+    tracks: MaskTracks, detections: Detections, masks: MaskCrops
+) -> tuple[Index, Index, NDArray[np.float64]]:
+    """Every overlapping pair (track, detection): by mask, or by box where one has no mask."""
+    rows, cols, overlap = mask_iou_pairs(tracks.masks, masks)
+    without = (tracks.masks.areas == 0)[:, None] | (masks.areas == 0)[None, :]
+    if not without.any():
+        return rows, cols, overlap
+    by_box = iou(tracks.boxes, detections.boxes) * without
+    more_rows, more_cols = np.nonzero(by_box)
+    return (
+        np.concatenate([rows, more_rows]),
+        np.concatenate([cols, more_cols]),
+        np.concatenate([overlap, by_box[more_rows, more_cols]]),
+    )
