@@ -1,0 +1,33 @@
+"""SAM and HQ-SAM: every official size, exact or fast, from weight files by their official names.
+
+::
+
+    model = load_model("hq-tiny")             # or a .pth / .safetensors file
+    predictor = Predictor(model)
+    embedding = predictor.embed(image)        # RGB uint8 (H, W, 3)
+    out = predictor.decode(embedding, boxes=boxes)
+    out.masks, out.scores, out.low_res_logits
+
+``sizes`` holds the shapes, ``vit`` and ``tiny_vit`` the image encoders, ``prompt_encoder``,
+``transformer`` and ``mask_decoder`` the rest of the network, ``checkpoints`` the loading.
+Knows no video, no tracker and no detector.
+"""
+
+from __future__ import annotations
+
+from vis.hqsam.checkpoints import build_model, load_model
+from vis.hqsam.model import SamModel
+from vis.hqsam.predictor import ImageEmbedding, MaskPrediction, Predictor
+from vis.hqsam.sizes import SIZES, Size, hq_parameter_names
+
+__all__ = [
+    "SIZES",
+    "ImageEmbedding",
+    "MaskPrediction",
+    "Predictor",
+    "SamModel",
+    "Size",
+    "build_model",
+    "hq_parameter_names",
+    "load_model",
+]

@@ -1,0 +1,53 @@
+"""Small layers that several parts of the network share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["MLP", "Head", "LayerNorm2d"]
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of an (N, C, H, W) map, eps 1e-6."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape. Free of copies when ``x`` is channels_last."""
+        rows = x.permute(0, 2, 3, 1)
+        return F.layer_norm(rows, rows.shape[-1:], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
+class MLP(nn.Module):
+    """Two linear layers with one activation between: the transformer blocks' feed-forward part."""
+
+    def __init__(self, width: int, hidden: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(width, hidden)
+        self.lin2 = nn.Linear(hidden, width)
+        self.act = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) to the same shape."""
+        y: Tensor = self.lin2(self.act(self.lin1(x)))
+        return y
+
+
+class Head(nn.Module):
+    """Three linear layers with ReLU between: the hyper-networks and the IoU head."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, out)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) to (..., out)."""
+        first, second, last = self.layers
+        y: Tensor = last(F.relu(second(F.relu(first(x)))))
+        return y
