@@ -1,0 +1,21 @@
+"""Video in and out: probing, reading (files, image folders, single frames) and writing.
+
+Knows frames and times; knows no object, no tube and no network.
+"""
+
+from vis.video.folder import FolderReader
+from vis.video.limits import DEFAULT_LIMITS, WEB_LIMITS, VideoLimits
+from vis.video.reader import VideoReader
+from vis.video.source import open_source, probe
+from vis.video.writer import VideoWriter
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "WEB_LIMITS",
+    "FolderReader",
+    "VideoLimits",
+    "VideoReader",
+    "VideoWriter",
+    "open_source",
+    "probe",
+]

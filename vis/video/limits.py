@@ -1,0 +1,67 @@
+"""How big a video may be before it is refused: the guard against decompression bombs.
+
+A 199 KB file of 30 black frames of 8192x8192 takes more than 1 GB to decode. The header is checked
+before a frame is decoded, and every frame after it is, because a header can lie and a size can change
+in mid-stream. Knows no video library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vis.errors import VideoError
+
+__all__ = ["DEFAULT_LIMITS", "WEB_LIMITS", "VideoLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLimits:
+    """What a reader accepts; every value is the largest that still passes."""
+
+    pixels_per_frame: int = 8192 * 8192
+    """Height times width of one frame."""
+    frames: int = 2_000_000
+    """Frames decoded, skipped ones included."""
+    seconds: float = 24 * 3600.0
+    """Length of what is decoded."""
+    total_pixels: int = 10**13
+    """Frames decoded times pixels per frame: 10^13 is 30 hours of 720p at 30 frames per second."""
+    bytes: int = 2**38
+    """Size of the file, or of one image of a folder."""
+
+    def check_bytes(self, name: str, size: int) -> None:
+        """Raise :class:`VideoError` when a file of ``size`` bytes is too big."""
+        if size > self.bytes:
+            raise VideoError(f"{name}: {size:,} bytes, over the limit of {self.bytes:,}; cut the file first")
+
+    def check_frame(self, name: str, height: int, width: int) -> None:
+        """Raise :class:`VideoError` when one frame has too many pixels."""
+        if height * width > self.pixels_per_frame:
+            raise VideoError(
+                f"{name}: frames of {width}x{height} pixels, over the limit of "
+                f"{self.pixels_per_frame:,} pixels per frame; scale the video down first"
+            )
+
+    def check_length(self, name: str, frames: int, seconds: float, pixels_per_frame: int) -> None:
+        """Raise :class:`VideoError` when ``frames`` frames that last ``seconds`` are too much work."""
+        advice = "read a part of it with a start and an end"
+        if frames > self.frames:
+            raise VideoError(f"{name}: {frames:,} frames, over the limit of {self.frames:,}; {advice}")
+        if seconds > self.seconds:
+            raise VideoError(
+                f"{name}: {seconds:,.0f} s long, over the limit of {self.seconds:,.0f} s; {advice}"
+            )
+        if frames * pixels_per_frame > self.total_pixels:
+            raise VideoError(
+                f"{name}: {frames * pixels_per_frame:,} pixels in all, over the limit of "
+                f"{self.total_pixels:,}; {advice}"
+            )
+
+
+DEFAULT_LIMITS = VideoLimits()
+"""For the command line: what a patient user may mean."""
+
+WEB_LIMITS = VideoLimits(
+    pixels_per_frame=4096 * 2304, frames=20_000, seconds=600.0, total_pixels=2 * 10**10, bytes=2**28
+)
+"""For a page that strangers can reach."""
