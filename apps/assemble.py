@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
@@ -18,6 +18,7 @@ from vis.structures import TrackedFrame, VideoResult
 
 __all__ = ["Job", "Plan", "choose_labels", "parse_moment", "source_arguments"]
 
+Value = TypeVar("Value")
 SAMPLE = "sample"
 
 
@@ -72,20 +73,24 @@ class Job:
         settings = {} if plan.detector_weights is None else {"weights": plan.detector_weights}
         with self.watch("load"):
             self.detector: Detector = detectors.create(plan.detector, **settings)
-            self.tracker: Tracker = trackers.create(plan.tracker)
+            self.tracker: Tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")()
             self.refiner = build_refiner(plan, device=device)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 
     def describe(self) -> str:
         """One line that says what will run."""
-        refiner = "the detector's own masks" if self.refiner is None else self.refiner.predictor.model.describe()
+        if self.refiner is None:
+            refiner = "the detector's own masks"
+        else:
+            model = self.refiner.predictor.model.describe()
+            refiner = f"{model['network']} {model['size']} ({self.plan.policy}; {model['mode']}; {model['device']})"
         return f"{self.plan.detector} -> {self.plan.tracker} -> {refiner}"
 
     def made_with(self) -> dict[str, Any]:
         """How the result was made: names, checksums and options, and nothing that varies from run to run."""
-        weights: dict[str, Any] = dict(getattr(self.detector, "weights_sha256", {}))
-        if self.refiner is not None:
-            weights.update(self.refiner.predictor.model.weights_sha256)
+        weights = detector_checksums(self.detector)
+        if self.plan.model is not None:
+            weights.update(model_checksums(self.plan.model))
         options = asdict(self.plan)
         options["classes"] = list(self.plan.classes)
         return {"program": "vis-tubes", "version": __version__, "options": options, "weights_sha256": weights}
@@ -206,9 +211,37 @@ def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     return path, options
 
 
+def choose(table: Mapping[str, Value], name: str, option: str) -> Value:
+    """``table[name]``, or a :class:`UsageError` that lists the names."""
+    if name not in table:
+        raise UsageError(f"{option} {name!r} is unknown; choose one of {', '.join(table)}")
+    return table[name]
+
+
+def model_checksums(model: str) -> dict[str, str]:
+    """File name -> sha256 of the refiner's checkpoint and, where it has one, its HQ head."""
+    from vis import weights
+
+    if model not in weights.MODELS:
+        path = Path(model)
+        return {path.name: weights.sha256_of(path)}
+    entry = weights.MODELS[model]
+    weight = weights.WEIGHTS[entry.weights]
+    checksums = {weight.filename: weight.sha256}
+    if entry.head is not None and entry.head.is_file():
+        checksums[entry.head.name] = weights.sha256_of(entry.head)
+    return checksums
+
+
+def detector_checksums(detector: Any) -> dict[str, str]:
+    """File name -> sha256 of the file that the detector was loaded from, if it says."""
+    from vis import weights
+
+    path = getattr(detector, "weights_path", None)
+    return {} if path is None else {path.name: weights.sha256_of(path)}
+
+
 def expected_frames(source: FrameSource) -> int | None:
     """How many frames the source will give, as far as it knows."""
-    try:
-        return len(source)  # type: ignore[arg-type]
-    except TypeError:
-        return None
+    count: int | None = getattr(source, "expected_frames", None)
+    return count

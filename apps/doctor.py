@@ -112,7 +112,7 @@ def _video() -> list[Finding]:
         path = Path(folder) / "probe.mp4"
         with VideoWriter(path, (48, 64), Fraction(10)) as writer:
             for level in range(0, 250, 50):
-                writer.write_image(np.full((48, 64, 3), level, np.uint8))
+                writer.write(np.full((48, 64, 3), level, np.uint8))
         count = sum(1 for _ in open_source(path))
     if count != 5:
         return [Finding("video", "broken", f"wrote 5 frames of H.264, read {count}")]
@@ -123,8 +123,8 @@ def _weights() -> list[Finding]:
     from vis import weights
 
     findings = []
-    for name in ("mobile-sam", "u2netp", "sample"):
-        cached = weights.cached(name)
+    for name in weights.QUICK:
+        cached = weights.cached(weights.WEIGHTS[name])
         state = "ok" if cached else "missing"
         fix = "" if cached else f"vistubes models fetch {name}"
         findings.append(Finding(f"weights {name}", state, "in the cache" if cached else "fetched when first needed", fix))

@@ -67,9 +67,7 @@ def run_record(
     if job.refiner is not None:
         model = job.refiner.predictor.model
         record["refiner"] = {
-            "describe": model.describe(),
-            "has_hq": model.has_hq,
-            "device": str(model.device),
+            **model.describe(),
             "kept_coarse": job.refiner.counts.kept_coarse,
         }
     return record
