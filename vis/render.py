@@ -1,0 +1,356 @@
+"""Overlays: masks, contours and labels on frames; a video of them, and a sheet of a few.
+
+Colours belong to ids, never to the order of drawing: an object keeps its colour through the video, in
+the video, the sheet and the page. Knows no network and no file format but the two it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis.errors import UsageError
+from vis.files import whole_file
+from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
+from vis.video.writer import VideoWriter
+
+__all__ = ["PALETTE", "ContactSheet", "OverlayWriter", "Renderer", "color_of", "contact_sheet"]
+
+Image = NDArray[np.uint8]
+Rect = tuple[int, int, int, int]  # x0, y0, x1, y1
+
+# The first seven are Okabe and Ito's colours (black left out); the others were picked one by one, each
+# as far as possible from all before it in Oklab, seen with normal vision and with red-, green- and
+# blue-blindness (Machado, Oliveira and Fernandes 2009, severity 1). The test measures the distances.
+PALETTE: tuple[tuple[int, int, int], ...] = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)),
+    *((204, 121, 167), (120, 255, 255), (135, 0, 255), (180, 30, 60), (150, 120, 255), (0, 225, 165)),
+    *((135, 90, 120), (165, 210, 255), (210, 0, 180), (165, 255, 165), (120, 180, 120), (240, 195, 105)),
+    *((255, 120, 210), (225, 60, 225), (195, 75, 75), (240, 120, 60), (105, 120, 210), (120, 240, 195)),
+)
+"""RGB, by id: number ``id`` has colour ``(id - 1) % 24``."""
+
+
+def color_of(track_id: int) -> tuple[int, int, int]:
+    """The RGB colour of an id (> 0), the same everywhere and always."""
+    return PALETTE[(track_id - 1) % len(PALETTE)]
+
+
+class Renderer:
+    """Draws objects on frames: a translucent fill, a crisp contour, and a label that can be read.
+
+    ``class_names`` are what labels index. ``opacity`` of the fill lies in [0, 1]. Without masks, and
+    with ``boxes``, the box is drawn. A label says name and id, with ``scores`` the score too.
+    Lines and letters grow with the frame.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        *,
+        opacity: float = 0.45,
+        contours: bool = True,
+        labels: bool = True,
+        scores: bool = False,
+        boxes: bool = False,
+    ) -> None:
+        if not 0 <= opacity <= 1:
+            raise UsageError(f"opacity: expected 0 to 1, got {opacity}")
+        self.class_names = tuple(class_names)
+        self.opacity = opacity
+        self.contours = contours
+        self.labels = labels
+        self.scores = scores
+        self.boxes = boxes
+
+    def draw(self, image: Image, detections: Detections) -> Image:
+        """A copy of ``image`` (RGB uint8 (H, W, 3)) with the objects drawn on it.
+
+        Without ``track_ids`` rows are numbered from 1. Large objects are drawn first, so that what
+        lies on them is seen.
+        """
+        canvas = image.copy()
+        ids = detections.track_ids
+        ids = np.arange(1, len(detections) + 1) if ids is None else ids
+        line = max(1, round(min(canvas.shape[:2]) / 400))
+        places = [self._place(detections, row, canvas.shape) for row in range(len(detections))]
+        for row in sorted(range(len(detections)), key=lambda r: -_area(places[r])):
+            color = color_of(int(ids[row]))
+            if detections.masks is not None:
+                self._draw_mask(canvas, detections.masks[row], places[row], color, line)
+            if detections.masks is None or self.boxes:
+                _draw_box(canvas, detections.boxes[row], color, line)
+        if self.labels:
+            self._draw_labels(canvas, detections, ids, places)
+        return canvas
+
+    def _place(self, detections: Detections, row: int, shape: tuple[int, ...]) -> Rect:
+        """The rectangle that holds the object: of its mask where it has pixels, else of its box."""
+        import cv2
+
+        if detections.masks is not None:
+            x, y, width, height = cv2.boundingRect(detections.masks[row].view(np.uint8))
+            if width:
+                return x, y, x + width, y + height
+        x0, y0, x1, y1 = detections.boxes[row].tolist()
+        far_y, far_x = shape[0], shape[1]
+        return (
+            *(round(min(max(x0, 0), far_x)), round(min(max(y0, 0), far_y))),
+            *(round(min(max(x1, 0), far_x)), round(min(max(y1, 0), far_y))),
+        )
+
+    def _draw_mask(
+        self, canvas: Image, mask: NDArray[np.bool_], place: Rect, color: tuple[int, int, int], line: int
+    ) -> None:
+        import cv2
+
+        x0, y0, x1, y1 = place
+        part, cut = canvas[y0:y1, x0:x1], mask[y0:y1, x0:x1].view(np.uint8)
+        if not part.size:
+            return
+        # A table does the blending of 256 values once instead of once per pixel.
+        tinted = cv2.LUT(np.ascontiguousarray(part), _tint(color, self.opacity))
+        np.copyto(part, tinted, where=cut[:, :, None].view(np.bool_))
+        if self.contours:
+            found, _ = cv2.findContours(cut, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
+            cv2.drawContours(canvas, found, -1, color, line, cv2.LINE_AA)
+
+    def _draw_labels(
+        self, canvas: Image, detections: Detections, ids: NDArray[np.int64], places: list[Rect]
+    ) -> None:
+        taken: list[Rect] = []
+        height = max(11, round(min(canvas.shape[:2]) / 42))
+        # By id, so that who gives way does not change from frame to frame.
+        for row in np.argsort(ids, kind="stable").tolist():
+            chip = _chip(self._text(detections, row, int(ids[row])), color_of(int(ids[row])), height)
+            spot = _find_spot(places[row], chip.shape[:2], canvas.shape[:2], taken)
+            taken.append(spot)
+            _paste(canvas, chip, spot)
+
+    def _text(self, detections: Detections, row: int, track_id: int) -> str:
+        label = int(detections.labels[row])
+        name = self.class_names[label] if 0 <= label < len(self.class_names) else f"class {label}"
+        return f"{name} {track_id}" + (f"  {detections.scores[row]:.2f}" if self.scores else "")
+
+
+class OverlayWriter:
+    """A sink that draws tracked frames and writes them as a video with the source's sound and times.
+
+    Use it in a ``with`` block: an exception inside leaves no file. Folders of images without a rate
+    play at ``fallback_fps``.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        video: VideoInfo,
+        renderer: Renderer,
+        *,
+        audio_from: str | Path | None = None,
+        expected_frames: int | None = None,
+        fallback_fps: float = 10.0,
+    ) -> None:
+        self.renderer = renderer
+        self._timed = video.fps is not None
+        rate = Fraction(video.fps or fallback_fps).limit_denominator(1001)
+        self._writer = VideoWriter(
+            path, video.size, rate, audio_from=audio_from, expected_frames=expected_frames
+        )
+
+    def write(self, tracked: TrackedFrame) -> None:
+        """Draw and add one frame."""
+        picture = self.renderer.draw(tracked.frame.image, tracked.detections)
+        self._writer.write(picture, tracked.frame.pts_seconds if self._timed else None)
+
+    def close(self) -> None:
+        """Finish the file, check it, and give it its name."""
+        self._writer.close()
+
+    def __enter__(self) -> OverlayWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+
+
+class ContactSheet:
+    """A sink that keeps a few evenly spaced frames, drawn and small, and writes them as one PNG.
+
+    It need not know the video's length: it keeps every k-th frame, and doubles k when it has twice as
+    many as wanted. So it holds at most ``2 * count`` small pictures.
+    """
+
+    def __init__(self, path: str | Path, renderer: Renderer, *, count: int = 6, width: int = 640) -> None:
+        self.path = Path(path)
+        self.renderer = renderer
+        self.count = count
+        self.width = width
+        self._kept: list[Frame] = []
+        self._seen = 0
+        self._step = 1
+
+    def write(self, tracked: TrackedFrame) -> None:
+        """Look at one frame, and keep it when its turn has come."""
+        if self._seen % self._step == 0:
+            if len(self._kept) == 2 * self.count:
+                self._kept = self._kept[::2]
+                self._step *= 2
+            if self._seen % self._step == 0:
+                frame = tracked.frame
+                image = _shrink(self.renderer.draw(frame.image, tracked.detections), self.width)
+                self._kept.append(Frame(frame.index, frame.pts_seconds, image))
+        self._seen += 1
+
+    def close(self) -> None:
+        """Write the sheet; without a frame there is none."""
+        if not self._kept:
+            return
+        from PIL import Image as Pillow
+
+        wanted = np.linspace(0, len(self._kept) - 1, min(self.count, len(self._kept))).round().astype(int)
+        sheet = contact_sheet([self._kept[i] for i in wanted], width=self.width)
+        with whole_file(self.path) as part:
+            Pillow.fromarray(sheet).save(part, format="PNG")
+
+
+def contact_sheet(frames: Sequence[Frame], *, columns: int = 3, width: int = 640) -> Image:
+    """The frames in a grid, each ``width`` pixels wide under a caption with its index and time.
+
+    Returns RGB uint8. Frames must have one size; raises :class:`UsageError` when there are none.
+    """
+    if not frames:
+        raise UsageError("contact_sheet: expected at least one frame, got none")
+    columns = min(columns, len(frames))
+    pictures = [_shrink(frame.image, width) for frame in frames]
+    gap, bar = 12, 34
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(frames) // columns)
+    sheet = np.full((rows * (height + bar) + gap, columns * (width + gap) + gap, 3), 24, np.uint8)
+    for number, (frame, picture) in enumerate(zip(frames, pictures, strict=True)):
+        row, column = divmod(number, columns)
+        y, x = row * (height + bar) + bar, gap + column * (width + gap)
+        sheet[y : y + height, x : x + width] = picture
+        caption = _letters(f"frame {frame.index}   {frame.pts_seconds:.2f} s", 17)
+        _blend(sheet, caption, (230, 230, 230), x, y - bar + (bar - caption.shape[0]) // 2 + 1)
+    return sheet
+
+
+@lru_cache(maxsize=64)
+def _tint(color: tuple[int, int, int], opacity: float) -> Image:
+    """uint8 (1, 256, 3): every value of a channel mixed with the colour's."""
+    values = np.arange(256, dtype=np.float64)[:, None] * (1 - opacity) + np.array(color) * opacity
+    return np.round(values).astype(np.uint8)[None]
+
+
+def _draw_box(canvas: Image, box: NDArray[np.float32], color: tuple[int, int, int], line: int) -> None:
+    import cv2
+
+    height, width = canvas.shape[:2]
+    x0, y0, x1, y1 = np.clip(box, 0, [width, height, width, height]).round().astype(int).tolist()
+    # Boxes are half-open: the last pixel inside is x1 - 1.
+    cv2.rectangle(canvas, (x0, y0), (max(x0, x1 - 1), max(y0, y1 - 1)), color, line, cv2.LINE_AA)
+
+
+@lru_cache(maxsize=512)
+def _chip(text: str, color: tuple[int, int, int], height: int) -> NDArray[np.uint8]:
+    """A label as RGBA uint8: letters on a rounded plate of the object's colour."""
+    import cv2
+
+    letters = _letters(text, height)
+    pad = max(3, height // 3)
+    size = letters.shape[0] + pad, letters.shape[1] + 2 * pad
+    # Drawn four times too large and shrunk: round corners without steps.
+    plate = np.zeros((4 * size[0], 4 * size[1]), np.uint8)
+    round_, far = max(2, 4 * height // 4), (plate.shape[1] - 1, plate.shape[0] - 1)
+    cv2.rectangle(plate, (round_, 0), (far[0] - round_, far[1]), 255, -1)
+    cv2.rectangle(plate, (0, round_), (far[0], far[1] - round_), 255, -1)
+    for x in (round_, far[0] - round_):
+        for y in (round_, far[1] - round_):
+            cv2.circle(plate, (x, y), round_, 255, -1)
+    chip = np.empty((*size, 4), np.uint8)
+    chip[:, :, :3] = color
+    chip[:, :, 3] = cv2.resize(plate, size[::-1], interpolation=cv2.INTER_AREA)
+    _blend(chip[:, :, :3], letters, _ink_on(color), pad, pad // 2)
+    chip.setflags(write=False)
+    return chip
+
+
+@lru_cache(maxsize=512)
+def _letters(text: str, height: int) -> Image:
+    """uint8 (h, w) coverage of a line of text in Pillow's own font; ``height`` is the letters' size."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw, ImageFont
+
+    font: Any = ImageFont.load_default(size=height)
+    ascent, descent = font.getmetrics()
+    picture = Pillow.new("L", (max(1, int(font.getlength(text) + 1)), ascent + descent))
+    ImageDraw.Draw(picture).text((0, 0), text, fill=255, font=font)
+    return np.asarray(picture)
+
+
+def _ink_on(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, whichever has more contrast (WCAG relative luminance)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in color)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    # (L + 0.05) / 0.05 against 1.05 / (L + 0.05): equal at L = 0.179.
+    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
+
+
+def _find_spot(place: Rect, chip: tuple[int, int], frame: tuple[int, int], taken: list[Rect]) -> Rect:
+    """Where a label goes: at a corner of its object, inside the frame, on no other label if possible."""
+    x0, y0, x1, y1 = place
+    height, width = chip
+    corners = [(x0, y0 - height), (x1 - width, y0 - height), (x0, y0), (x1 - width, y0)]
+    corners += [(x0, y1), (x1 - width, y1), (x0, y1 - height), (x1 - width, y1 - height)]
+    # When all corners are taken, step down through the object, label by label.
+    corners += [(x0, y) for y in range(y0 + height, y1, height)]
+    spots = []
+    for x, y in corners:
+        x, y = max(0, min(x, frame[1] - width)), max(0, min(y, frame[0] - height))
+        spot = (x, y, x + width, y + height)
+        if not any(_shared(spot, other) for other in taken):
+            return spot
+        spots.append(spot)
+    return min(spots, key=lambda spot: sum(_shared(spot, other) for other in taken))
+
+
+def _shared(a: Rect, b: Rect) -> int:
+    """Pixels that two rectangles have in common."""
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _area(rect: Rect) -> int:
+    return (rect[2] - rect[0]) * (rect[3] - rect[1])
+
+
+def _paste(canvas: Image, chip: NDArray[np.uint8], spot: Rect) -> None:
+    x, y = spot[:2]
+    part = canvas[y : y + chip.shape[0], x : x + chip.shape[1]]
+    chip = chip[: part.shape[0], : part.shape[1]]
+    cover = chip[:, :, 3:].astype(np.uint16)
+    part[:] = (part * (255 - cover) + chip[:, :, :3] * cover + 127) // 255
+
+
+def _blend(canvas: Image, cover: Image, ink: tuple[int, int, int], x: int, y: int) -> None:
+    part = canvas[y : y + cover.shape[0], x : x + cover.shape[1]]
+    weight = cover[: part.shape[0], : part.shape[1], None].astype(np.uint16)
+    part[:] = (part * (255 - weight) + np.array(ink, np.uint16) * weight + 127) // 255
+
+
+def _shrink(image: Image, width: int) -> Image:
+    import cv2
+
+    if image.shape[1] == width:
+        return image
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    way = cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
