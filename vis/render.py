@@ -7,6 +7,7 @@ the video, the sheet and the page. Knows no network and no file format but the t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -24,12 +25,14 @@ from vis.video.writer import VideoWriter
 __all__ = ["PALETTE", "ContactSheet", "OverlayWriter", "Renderer", "color_of", "contact_sheet"]
 
 Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Color = tuple[int, int, int]  # red, green, blue
 Rect = tuple[int, int, int, int]  # x0, y0, x1, y1
 
 # The first seven are Okabe and Ito's colours (black left out); the others were picked one by one, each
 # as far as possible from all before it in Oklab, seen with normal vision and with red-, green- and
 # blue-blindness (Machado, Oliveira and Fernandes 2009, severity 1). The test measures the distances.
-PALETTE: tuple[tuple[int, int, int], ...] = (
+PALETTE: tuple[Color, ...] = (
     *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)),
     *((204, 121, 167), (120, 255, 255), (135, 0, 255), (180, 30, 60), (150, 120, 255), (0, 225, 165)),
     *((135, 90, 120), (165, 210, 255), (210, 0, 180), (165, 255, 165), (120, 180, 120), (240, 195, 105)),
@@ -38,7 +41,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 """RGB, by id: number ``id`` has colour ``(id - 1) % 24``."""
 
 
-def color_of(track_id: int) -> tuple[int, int, int]:
+def color_of(track_id: int) -> Color:
     """The RGB colour of an id (> 0), the same everywhere and always."""
     return PALETTE[(track_id - 1) % len(PALETTE)]
 
@@ -81,12 +84,17 @@ class Renderer:
         ids = np.arange(1, len(detections) + 1) if ids is None else ids
         line = max(1, round(min(canvas.shape[:2]) / 400))
         places = [self._place(detections, row, canvas.shape) for row in range(len(detections))]
-        for row in sorted(range(len(detections)), key=lambda r: -_area(places[r])):
-            color = color_of(int(ids[row]))
-            if detections.masks is not None:
-                self._draw_mask(canvas, detections.masks[row], places[row], color, line)
-            if detections.masks is None or self.boxes:
-                _draw_box(canvas, detections.boxes[row], color, line)
+        order = sorted(range(len(detections)), key=lambda r: -_area(places[r]))
+        colors = [color_of(int(track_id)) for track_id in ids]
+        if detections.masks is not None:
+            for row in order:
+                self._fill(canvas, detections.masks[row], places[row], colors[row])
+            # All contours after all fills: an edge is seen through whatever lies on it.
+            for row in order if self.contours else ():
+                _draw_contour(canvas, detections.masks[row], places[row], colors[row], line)
+        if detections.masks is None or self.boxes:
+            for row in order:
+                _draw_box(canvas, detections.boxes[row], colors[row], line)
         if self.labels:
             self._draw_labels(canvas, detections, ids, places)
         return canvas
@@ -106,21 +114,15 @@ class Renderer:
             *(round(min(max(x1, 0), far_x)), round(min(max(y1, 0), far_y))),
         )
 
-    def _draw_mask(
-        self, canvas: Image, mask: NDArray[np.bool_], place: Rect, color: tuple[int, int, int], line: int
-    ) -> None:
+    def _fill(self, canvas: Image, mask: Mask, place: Rect, color: Color) -> None:
         import cv2
 
         x0, y0, x1, y1 = place
-        part, cut = canvas[y0:y1, x0:x1], mask[y0:y1, x0:x1].view(np.uint8)
-        if not part.size:
-            return
-        # A table does the blending of 256 values once instead of once per pixel.
-        tinted = cv2.LUT(np.ascontiguousarray(part), _tint(color, self.opacity))
-        np.copyto(part, tinted, where=cut[:, :, None].view(np.bool_))
-        if self.contours:
-            found, _ = cv2.findContours(cut, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
-            cv2.drawContours(canvas, found, -1, color, line, cv2.LINE_AA)
+        part = canvas[y0:y1, x0:x1]
+        if part.size:
+            # A table blends each of 256 values once, instead of every pixel.
+            tinted = cv2.LUT(part, _tint(color, self.opacity))
+            cv2.copyTo(tinted, mask[y0:y1, x0:x1].view(np.uint8), part)
 
     def _draw_labels(
         self, canvas: Image, detections: Detections, ids: NDArray[np.int64], places: list[Rect]
@@ -205,8 +207,9 @@ class ContactSheet:
                 self._kept = self._kept[::2]
                 self._step *= 2
             if self._seen % self._step == 0:
-                frame = tracked.frame
-                image = _shrink(self.renderer.draw(frame.image, tracked.detections), self.width)
+                frame, image = tracked.frame, _shrink(tracked.frame.image, self.width)
+                # Drawn after shrinking, so that lines and letters keep their size.
+                image = self.renderer.draw(image, _scale(tracked.detections, frame.size, image.shape[:2]))
                 self._kept.append(Frame(frame.index, frame.pts_seconds, image))
         self._seen += 1
 
@@ -245,13 +248,23 @@ def contact_sheet(frames: Sequence[Frame], *, columns: int = 3, width: int = 640
 
 
 @lru_cache(maxsize=64)
-def _tint(color: tuple[int, int, int], opacity: float) -> Image:
+def _tint(color: Color, opacity: float) -> Image:
     """uint8 (1, 256, 3): every value of a channel mixed with the colour's."""
     values = np.arange(256, dtype=np.float64)[:, None] * (1 - opacity) + np.array(color) * opacity
     return np.round(values).astype(np.uint8)[None]
 
 
-def _draw_box(canvas: Image, box: NDArray[np.float32], color: tuple[int, int, int], line: int) -> None:
+def _draw_contour(canvas: Image, mask: Mask, place: Rect, color: Color, line: int) -> None:
+    import cv2
+
+    x0, y0, x1, y1 = place
+    if x1 > x0 and y1 > y0:
+        part = mask[y0:y1, x0:x1].view(np.uint8)
+        found, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
+        cv2.drawContours(canvas, found, -1, color, line, cv2.LINE_AA)
+
+
+def _draw_box(canvas: Image, box: NDArray[np.float32], color: Color, line: int) -> None:
     import cv2
 
     height, width = canvas.shape[:2]
@@ -261,7 +274,7 @@ def _draw_box(canvas: Image, box: NDArray[np.float32], color: tuple[int, int, in
 
 
 @lru_cache(maxsize=512)
-def _chip(text: str, color: tuple[int, int, int], height: int) -> NDArray[np.uint8]:
+def _chip(text: str, color: Color, height: int) -> NDArray[np.uint8]:
     """A label as RGBA uint8: letters on a rounded plate of the object's colour."""
     import cv2
 
@@ -297,7 +310,7 @@ def _letters(text: str, height: int) -> Image:
     return np.asarray(picture)
 
 
-def _ink_on(color: tuple[int, int, int]) -> tuple[int, int, int]:
+def _ink_on(color: Color) -> Color:
     """Black or white, whichever has more contrast (WCAG relative luminance)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in color)]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -340,10 +353,23 @@ def _paste(canvas: Image, chip: NDArray[np.uint8], spot: Rect) -> None:
     part[:] = (part * (255 - cover) + chip[:, :, :3] * cover + 127) // 255
 
 
-def _blend(canvas: Image, cover: Image, ink: tuple[int, int, int], x: int, y: int) -> None:
+def _blend(canvas: Image, cover: Image, ink: Color, x: int, y: int) -> None:
     part = canvas[y : y + cover.shape[0], x : x + cover.shape[1]]
     weight = cover[: part.shape[0], : part.shape[1], None].astype(np.uint16)
     part[:] = (part * (255 - weight) + np.array(ink, np.uint16) * weight + 127) // 255
+
+
+def _scale(detections: Detections, size: tuple[int, int], to: tuple[int, int]) -> Detections:
+    """The same objects for a frame of another size."""
+    import cv2
+
+    y, x = to[0] / size[0], to[1] / size[1]
+    masks = detections.masks
+    if masks is not None:
+        small = [cv2.resize(mask.view(np.uint8), to[::-1], interpolation=cv2.INTER_NEAREST) for mask in masks]
+        masks = np.array(small, np.bool_).reshape(len(small), *to)
+    boxes = detections.boxes * np.array([x, y, x, y], np.float32)
+    return replace(detections, boxes=boxes, masks=masks)
 
 
 def _shrink(image: Image, width: int) -> Image:
