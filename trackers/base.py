@@ -22,10 +22,12 @@ from trackers.kalman import TICKS_PER_SECOND
 from vis.errors import UsageError
 from vis.structures import Detections
 
-__all__ = ["BaseTracker", "Fate", "Tracks"]
+__all__ = ["BaseTracker", "Fate", "Tracks", "unit_rows"]
 
 Array = NDArray[Any]
+Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
+Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 
@@ -172,7 +174,7 @@ class BaseTracker(Generic[T]):
         self._next_id += count
         return ids
 
-    def _drop(self, gone: NDArray[np.bool_]) -> None:
+    def _drop(self, gone: Bool) -> None:
         """Tracks that can no longer be continued."""
         if gone.any():
             self._tracks = self._tracks.take(~gone)
@@ -181,15 +183,15 @@ class BaseTracker(Generic[T]):
         # A hair of slack: 30 frames of 1/30 s are to fit into a buffer of 1 s.
         self._drop(self._tracks.seen < now - self.buffer_seconds - 1e-6)
 
-    def _label_fits(self, detections: Detections, rows: Index, cols: Index) -> NDArray[np.bool_] | None:
+    def _label_fits(self, detections: Detections, rows: Index, cols: Index) -> Bool | None:
         """Which pairs (track, detection) may meet as far as labels go; None: all of them."""
         if not self.same_label:
             return None
-        fits: NDArray[np.bool_] = self._tracks.labels[rows] == detections.labels[cols]
+        fits: Bool = self._tracks.labels[rows] == detections.labels[cols]
         return fits
 
 
-def _with_ids(detections: Detections, ids: Int64, kept: NDArray[np.bool_]) -> Detections:
+def _with_ids(detections: Detections, ids: Int64, kept: Bool) -> Detections:
     """The kept rows with their ids, without copying when that is all of them."""
     if kept.all():
         return Detections(
@@ -203,3 +205,10 @@ def _with_ids(detections: Detections, ids: Int64, kept: NDArray[np.bool_]) -> De
     rows = np.flatnonzero(kept)
     chosen = detections.select(rows)
     return Detections(chosen.boxes, chosen.scores, chosen.labels, chosen.masks, ids[rows], chosen.embeddings)
+
+
+def unit_rows(vectors: Array) -> Float32:
+    """Vectors (N, D) scaled to length 1; zeros stay zeros."""
+    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    unit: Float32 = vectors / np.maximum(length, 1e-12)[:, None]
+    return unit

@@ -7,20 +7,19 @@ detection may continue a track (an object half hidden scores low) but never begi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trackers import kalman
 from trackers.assignment import match_pairs
-from trackers.base import BaseTracker, Fate, Index, Int64, Tracks
-from trackers.kalman import XYAH, Motion
+from trackers.base import Array, BaseTracker, Bool, Fate, Index, Int64, Tracks
+from trackers.kalman import XYAH, BoxModel, Motion
 from vis.boxes import iou
 from vis.structures import Detections
 
 __all__ = ["ByteTracker"]
-
-Bool = NDArray[np.bool_]
 
 
 @dataclass
@@ -58,6 +57,10 @@ class ByteTracker(BaseTracker[ByteTracks]):
         same_label: whether a track takes only detections of the label it had last.
     """
 
+    _model: ClassVar[BoxModel] = XYAH
+    _still_when_lost: ClassVar[tuple[int, ...]] = (3,)
+    """Coordinates that do not change while a track is lost: its size."""
+
     def __init__(
         self,
         *,
@@ -83,14 +86,19 @@ class ByteTracker(BaseTracker[ByteTracks]):
     def _empty(self) -> ByteTracks:
         return ByteTracks.empty()
 
+    def compensate(self, affine: Array) -> None:
+        """Move the predictions with the camera; see ``BaseTracker.compensate``."""
+        kalman.move(self._model, self._tracks.motion, affine)
+
     def _associate(self, detections: Detections, now: float) -> Int64:
         tracks, scores = self._tracks, detections.scores
         strong = scores >= self.high_score
         weak = ~strong & (scores > self.low_score)
         self._fates[~strong & ~weak] = Fate.WEAK
 
-        tracks.motion.velocity[~tracks.active, 3] = 0  # a lost track keeps its height
-        kalman.predict(XYAH, tracks.motion, self._ticks_until(now))
+        for coordinate in self._still_when_lost:
+            tracks.motion.velocity[~tracks.active, coordinate] = 0
+        kalman.predict(self._model, tracks.motion, self._ticks_until(now))
         rows, cols = self._passes(detections, strong, weak)
 
         owner = np.zeros(len(detections), np.int64)
@@ -104,11 +112,11 @@ class ByteTracker(BaseTracker[ByteTracks]):
     def _passes(self, detections: Detections, strong: Bool, weak: Bool) -> tuple[Index, Index]:
         """Pairs (track, detection) of the three passes together."""
         tracks = self._tracks
-        overlap = iou(XYAH.boxes(tracks.motion.position).astype(np.float32), detections.boxes)
+        overlap = iou(self._model.boxes(tracks.motion.position).astype(np.float32), detections.boxes)
         floor = min(self.min_overlap, self.min_overlap_low, self.min_overlap_new)
         rows, cols = np.nonzero(overlap > floor)
         plain = overlap[rows, cols]
-        fused = plain * detections.scores[cols]
+        fused = self._similarity(detections, rows, cols, plain)
 
         fits = self._label_fits(detections, rows, cols)
         free = np.ones(len(rows), bool) if fits is None else fits
@@ -126,11 +134,22 @@ class ByteTracker(BaseTracker[ByteTracks]):
         pairs = np.concatenate(taken) if taken else np.zeros(0, np.intp)
         return rows[pairs], cols[pairs]
 
+    def _similarity(
+        self,
+        detections: Detections,
+        rows: Index,  # noqa: ARG002 (for trackers that know more about a track)
+        cols: Index,
+        overlap: Array,
+    ) -> Array:
+        """How alike tracks and strong detections are, for pairs of the given overlap."""
+        fused: Array = overlap * detections.scores[cols]
+        return fused
+
     def _continue(self, detections: Detections, rows: Index, cols: Index, now: float) -> None:
         tracks = self._tracks
         seen = np.zeros(len(tracks.ids), bool)
         seen[rows] = True
-        tracks.motion.put(rows, kalman.update(XYAH, tracks.motion.take(rows), detections.boxes[cols]))
+        tracks.motion.put(rows, kalman.update(self._model, tracks.motion.take(rows), detections.boxes[cols]))
         tracks.labels[rows] = detections.labels[cols]
         tracks.seen[rows] = now
         gone = ~seen & ~tracks.confirmed
@@ -141,13 +160,15 @@ class ByteTracker(BaseTracker[ByteTracks]):
     def _begin(self, detections: Detections, born: Index, now: float) -> Int64:
         ids = self._new_ids(len(born))
         if len(born):
-            time = np.full(len(born), now)
-            first = np.full(len(born), self._now is None)
-            active = np.ones(len(born), bool)
-            motion = kalman.start(XYAH, detections.boxes[born])
-            new = ByteTracks(ids, detections.labels[born], time, time, first, active, motion)
-            self._tracks = self._tracks.extend(new)
+            self._tracks = self._tracks.extend(self._new_tracks(detections, born, ids, now))
         return ids
+
+    def _new_tracks(self, detections: Detections, born: Index, ids: Int64, now: float) -> ByteTracks:
+        time = np.full(len(born), now)
+        first = np.full(len(born), self._now is None)
+        active = np.ones(len(born), bool)
+        motion = kalman.start(self._model, detections.boxes[born])
+        return ByteTracks(ids, detections.labels[born], time, time, first, active, motion)
 
     def _end_duplicates(self) -> None:
         """Of a seen and a lost track in the same place, end the one with the shorter life."""
@@ -156,7 +177,7 @@ class ByteTracker(BaseTracker[ByteTracks]):
         if not len(lost):
             return
         seen = np.flatnonzero(tracks.active)
-        boxes = XYAH.boxes(tracks.motion.position)
+        boxes = self._model.boxes(tracks.motion.position)
         a, b = np.nonzero(iou(boxes[seen], boxes[lost]) > self.duplicate_overlap)
         life = tracks.seen - tracks.born
         lost_goes = life[seen[a]] > life[lost[b]]

@@ -21,7 +21,18 @@ from numpy.typing import NDArray
 
 from trackers.columns import Columns
 
-__all__ = ["TICKS_PER_SECOND", "XYAH", "XYSR", "XYWH", "BoxModel", "Motion", "predict", "start", "update"]
+__all__ = [
+    "TICKS_PER_SECOND",
+    "XYAH",
+    "XYSR",
+    "XYWH",
+    "BoxModel",
+    "Motion",
+    "move",
+    "predict",
+    "start",
+    "update",
+]
 
 TICKS_PER_SECOND = 30.0
 
@@ -50,6 +61,9 @@ class Motion(Columns):
 class BoxModel(Protocol):
     """Which four coordinates describe a box, and how noisy each is (variances, (K, 4) or (4,))."""
 
+    scaling: tuple[int, int]
+    """Powers of the picture's scale with which the third and fourth coordinate grow."""
+
     def measure(self, boxes: Array) -> Float64:
         """``x0, y0, x1, y1`` -> coordinates, both (K, 4)."""
 
@@ -74,13 +88,11 @@ def start(model: BoxModel, boxes: Array) -> Motion:
     return Motion(position, zeros, position_variance + zeros, zeros.copy(), velocity_variance + zeros)
 
 
-def predict(model: BoxModel, motion: Motion, ticks: float) -> None:
-    """Move all filters on in place, by any time >= 0.
+def predict(model: BoxModel, motion: Motion, ticks: float | Float64) -> None:
+    """Move all filters on in place, by any time >= 0: one for all, or (K, 1).
 
     ``x = F x`` and ``P = F P F' + Q`` with ``F = [[1, t], [0, 1]]`` for each coordinate.
     """
-    if ticks == 0:
-        return
     position_noise, velocity_noise = model.process(motion.position)
     motion.position += motion.velocity * ticks
     spread = motion.velocity_variance * ticks
@@ -110,6 +122,26 @@ def update(model: BoxModel, motion: Motion, boxes: Array) -> Motion:
     )
 
 
+def move(model: BoxModel, motion: Motion, affine: Array) -> None:
+    """Carry all filters along with the camera, in place: ``affine`` (2, 3) acts on pixels.
+
+    Centres and their velocities move exactly. Sizes grow with the root of the area's change, so a
+    turning camera does not blow boxes up. What the turn would mix between the variances of x and y
+    is kept, their correlation is not: a camera turns by a degree between frames, seldom by more.
+    """
+    affine = np.asarray(affine, float)
+    linear, shift = affine[:, :2], affine[:, 2]
+    motion.position[:, :2] = motion.position[:, :2] @ linear.T + shift
+    motion.velocity[:, :2] = motion.velocity[:, :2] @ linear.T
+    spread = np.square(linear).T
+    growth = np.sqrt(abs(np.linalg.det(linear))) ** np.array(model.scaling)
+    motion.position[:, 2:] *= growth
+    motion.velocity[:, 2:] *= growth
+    for variance in (motion.position_variance, motion.covariance, motion.velocity_variance):
+        variance[:, :2] = variance[:, :2] @ spread
+        variance[:, 2:] *= growth**2
+
+
 def _centre_and_size(boxes: Array) -> Float64:
     """Centre x, centre y, width, height; sizes of at least a thousandth of a pixel."""
     out = np.empty((len(boxes), 4))
@@ -135,6 +167,7 @@ class _XYAH:
     Standard deviations are 1/20 of the height for positions and 1/160 for velocities.
     """
 
+    scaling = (0, 1)
     _START = np.square([2 / 20, 2 / 20, 0, 2 / 20]), np.square([10 / 160, 10 / 160, 0, 10 / 160])
     _START_CONSTANT = np.square([0, 0, 1e-2, 0]), np.square([0, 0, 1e-5, 0])
     _STEP = np.square([1 / 20, 1 / 20, 0, 1 / 20]), np.square([1 / 160, 1 / 160, 0, 1 / 160])
@@ -168,6 +201,7 @@ class _XYAH:
 class _XYWH:
     """Centre, width, height: BoT-SORT's coordinates, noise in proportion to the side concerned."""
 
+    scaling = (1, 1)
     _AT = 1 / 20
     _SPEED = 1 / 160
 
@@ -196,6 +230,7 @@ class _XYWH:
 class _XYSR:
     """Centre, area, aspect ratio without velocity: SORT's coordinates and its noise in pixels."""
 
+    scaling = (2, 0)
     _INITIAL = np.array([10.0, 10, 10, 10]), np.array([1e4, 1e4, 1e4, 0])
     _PROCESS = np.array([1.0, 1, 1, 1]), np.array([1e-2, 1e-2, 1e-4, 0])
     _MEASUREMENT = np.array([1.0, 1, 10, 10])

@@ -69,11 +69,7 @@ class MaskIouTracker(BaseTracker[MaskTracks]):
 
     def compensate(self, affine: Array) -> None:
         """Move what is remembered with the camera; masks are shifted by whole grid steps."""
-        tracks = self._tracks
-        moved = move_boxes(tracks.boxes, affine)
-        shift = (moved[:, :2] + moved[:, 2:] - tracks.boxes[:, :2] - tracks.boxes[:, 2:]) / 2
-        tracks.masks.boxes = tracks.masks.boxes + np.tile(np.rint(shift / self.step).astype(np.int64), 2)
-        tracks.boxes = moved
+        move_tracks(self._tracks, affine, self.step)
 
     def _associate(self, detections: Detections, now: float) -> Int64:
         tracks = self._tracks
@@ -102,6 +98,14 @@ class MaskIouTracker(BaseTracker[MaskTracks]):
             new = MaskTracks(owner[born], detections.labels[born], time, boxes, masks.take(born))
             self._tracks = tracks.extend(new)
         return owner
+
+
+def move_tracks(tracks: MaskTracks, affine: Array, step: int) -> None:
+    """Move boxes with the camera, and masks by the whole grid steps nearest to that."""
+    moved = move_boxes(tracks.boxes, affine)
+    shift = (moved[:, :2] + moved[:, 2:] - tracks.boxes[:, :2] - tracks.boxes[:, 2:]) / 2
+    tracks.masks.boxes = tracks.masks.boxes + np.tile(np.rint(shift / step).astype(np.int64), 2)
+    tracks.boxes = moved
 
 
 def remember_masks(detections: Detections, step: int) -> MaskCrops:
