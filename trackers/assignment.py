@@ -51,9 +51,10 @@ def match_pairs(rows: Index, cols: Index, gains: Array) -> Index:
     alone = (np.bincount(rows)[rows] == 1) & (np.bincount(cols)[cols] == 1)
     if alone.all():
         return np.arange(len(rows))
-    rest = np.flatnonzero(~alone)
-    taken = rest[_solve(rows[rest], cols[rest], gains[rest])]
-    return np.sort(np.concatenate([np.flatnonzero(alone), taken]))
+    (rest,) = np.nonzero(~alone)
+    alone[rest[_solve(rows[rest], cols[rest], gains[rest])]] = True
+    chosen: Index = np.nonzero(alone)[0]
+    return chosen
 
 
 def _solve(rows: Index, cols: Index, gains: Array) -> Index:

@@ -191,20 +191,22 @@ class BaseTracker(Generic[T]):
         return fits
 
 
-def _with_ids(detections: Detections, ids: Int64, kept: Bool) -> Detections:
+def _with_ids(given: Detections, ids: Int64, kept: Bool) -> Detections:
     """The kept rows with their ids, without copying when that is all of them."""
     if kept.all():
-        return Detections(
-            detections.boxes,
-            detections.scores,
-            detections.labels,
-            detections.masks,
-            ids,
-            detections.embeddings,
-        )
-    rows = np.flatnonzero(kept)
-    chosen = detections.select(rows)
-    return Detections(chosen.boxes, chosen.scores, chosen.labels, chosen.masks, ids[rows], chosen.embeddings)
+        return Detections(given.boxes, given.scores, given.labels, given.masks, ids, given.embeddings)
+
+    def pick(value: Array | None) -> Any:
+        return None if value is None else value[kept]
+
+    return Detections(
+        given.boxes[kept],
+        given.scores[kept],
+        given.labels[kept],
+        pick(given.masks),
+        ids[kept],
+        pick(given.embeddings),
+    )
 
 
 def unit_rows(vectors: Array) -> Float32:

@@ -120,17 +120,19 @@ class ByteTracker(BaseTracker[ByteTracks]):
 
         fits = self._label_fits(detections, rows, cols)
         free = np.ones(len(rows), bool) if fits is None else fits
-        taken: list[Index] = []
+        row_free, col_free = np.ones(len(tracks.ids), bool), np.ones(len(detections), bool)
+        taken = []
         for allowed, similarity, minimum in (
             (strong[cols] & tracks.confirmed[rows], fused, self.min_overlap),
             (weak[cols] & (tracks.confirmed & tracks.active)[rows], plain, self.min_overlap_low),
             (strong[cols] & ~tracks.confirmed[rows], fused, self.min_overlap_new),
         ):
-            pairs = np.flatnonzero(free & allowed & (similarity > minimum))
+            (pairs,) = np.nonzero(free & allowed & (similarity > minimum))
             if len(pairs):
                 best = pairs[match_pairs(rows[pairs], cols[pairs], similarity[pairs] - minimum)]
+                row_free[rows[best]] = col_free[cols[best]] = False
+                free &= row_free[rows] & col_free[cols]
                 taken.append(best)
-                free &= ~(np.isin(rows, rows[best]) | np.isin(cols, cols[best]))
         pairs = np.concatenate(taken) if taken else np.zeros(0, np.intp)
         return rows[pairs], cols[pairs]
 
