@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     with new_run_folder(out, overwrite=args.overwrite) as folder:
         result = job.process(source, quiet=args.quiet)
         report.write_results(folder, result)
-        job.draw(source, result, folder, audio_from=_audio(path, args), overlay=not args.no_overlay, quiet=args.quiet)
+        audio = path if path.is_file() else None
+        job.draw(source, result, folder, audio_from=audio, overlay=not args.no_overlay, quiet=args.quiet)
         summary: dict[str, Any] = report.run_record(job, result, path, args, started)
         report.write_record(folder, summary)
     if not args.quiet:
@@ -83,11 +84,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**summary, "out": str(out)}))
     return 0
-
-
-def _audio(path: Path, args: argparse.Namespace) -> Path | None:
-    # Frames left out would play faster than their sound.
-    return path if path.is_file() and args.stride == 1 else None
 
 
 def _positive(text: str) -> int:
