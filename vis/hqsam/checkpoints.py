@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vis import weights
 from vis.errors import CheckpointError, FallbackWarning, UsageError
+from vis.hqsam.huggingface import from_transformers, is_transformers
 from vis.hqsam.model import MODES, SamModel
 from vis.hqsam.sizes import SIZES, hq_parameter_names
 
@@ -130,7 +131,7 @@ def read_state(path: Path) -> State:
             state = state[wrapper]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds {type(state).__name__}, expected names with tensors")
-    return state
+    return from_transformers(state) if is_transformers(state) else state
 
 
 def pick_device(device: str) -> torch.device:

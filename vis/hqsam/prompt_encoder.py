@@ -54,7 +54,8 @@ class PromptEncoder(nn.Module):
 
     def dense_position(self) -> Tensor:
         """Position encoding of the embedding's cell centres: (1, 256, g, g)."""
-        centres = (torch.arange(self.grid, device=self.no_mask_embed.weight.device) + 0.5) / self.grid
+        weight = self.no_mask_embed.weight
+        centres = (torch.arange(self.grid, device=weight.device, dtype=weight.dtype) + 0.5) / self.grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         encoded: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
         return encoded.permute(2, 0, 1)[None]

@@ -127,7 +127,8 @@ class Block(nn.Module):
         mixed: Tensor = self.local_conv(rows.permute(0, 3, 1, 2))
         rows = mixed.permute(0, 2, 3, 1)
         rows = rows + self.mlp(rows)
-        return rows.permute(0, 3, 1, 2)
+        out: Tensor = rows.permute(0, 3, 1, 2)
+        return out
 
     def _attend(self, rows: Tensor) -> Tensor:
         """Attention in windows. Padding is zero *before* the LayerNorm, and takes part."""

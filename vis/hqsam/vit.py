@@ -60,8 +60,8 @@ def position_bias(q: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     batch, heads, n, d = q.shape
     height, width = len(rows), len(columns)
     grid = q.reshape(batch, heads, height, width, d)
-    by_row = torch.einsum("bnhwd,hkd->bnhwk", grid, rows)
-    by_column = torch.einsum("bnhwd,wkd->bnhwk", grid, columns)
+    by_row = grid @ rows.transpose(1, 2)
+    by_column = (grid.transpose(2, 3) @ columns.transpose(1, 2)).transpose(2, 3).contiguous()
     return (by_row[..., :, None] + by_column[..., None, :]).view(batch, heads, n, n)
 
 
