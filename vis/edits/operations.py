@@ -1,0 +1,312 @@
+"""What can be changed about a result: one small frozen type per operation, and its JSON.
+
+An operation says what the user did, never what came out of it: clicks, boxes and brush strokes are
+kept, masks are not. So a list of them is short, readable, and gives the same tubes again when
+:func:`vis.edits.apply` plays it on the same result. Knows no page and no network.
+
+Pixel coordinates are ``x, y`` in the video's own pixels; frames are source indices from 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vis.errors import AnnotationError
+
+__all__ = [
+    "OPERATIONS",
+    "Add",
+    "Brush",
+    "Correct",
+    "Delete",
+    "Edit",
+    "Follow",
+    "Merge",
+    "Relabel",
+    "Split",
+    "Swap",
+    "describe",
+    "from_json",
+    "to_json",
+]
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+MAX_POINTS = 10_000
+MAX_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Correct:
+    """Ask for the tube's mask on one frame again, with clicks or a box."""
+
+    tube: int
+    frame: int
+    points: tuple[Point, ...] = ()
+    """All clicks made so far on this frame for this tube."""
+    point_labels: tuple[int, ...] = ()
+    """1 inside, 0 outside, one per point."""
+    box: Box | None = None
+    """x0, y0, x1, y1; a box starts afresh, clicks alone go on from the mask that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brush:
+    """Paint on a tube's mask, or rub it out, along one stroke."""
+
+    tube: int
+    frame: int
+    stroke: tuple[Point, ...]
+    radius: float
+    """In pixels."""
+    erase: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """A new tube, from clicks or a box on one frame."""
+
+    tube: int
+    """The new id."""
+    frame: int
+    label: str
+    points: tuple[Point, ...] = ()
+    point_labels: tuple[int, ...] = ()
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Carry the mask that a tube has on ``frame`` on, frame by frame, to ``first`` and to ``last``.
+
+    What the tube had on those frames is replaced. It ends early where the object is lost.
+    """
+
+    tube: int
+    frame: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Take a tube away on the frames ``first`` .. ``last`` (inclusive); None means to that end."""
+
+    tube: int
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Two tubes are one object: ``tube`` becomes part of ``into``. On shared frames masks are joined."""
+
+    tube: int
+    into: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """From ``frame`` on, a tube is another object with the id ``new``."""
+
+    tube: int
+    frame: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """From ``frame`` on, two tubes have each other's place: the ids were switched there."""
+
+    tube: int
+    other: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """A tube gets another class name; a name not known yet is added to the result's."""
+
+    tube: int
+    label: str
+
+
+Edit = Correct | Brush | Add | Follow | Delete | Merge | Split | Swap | Relabel
+
+OPERATIONS: dict[str, type[Any]] = {
+    "correct": Correct,
+    "brush": Brush,
+    "add": Add,
+    "follow": Follow,
+    "delete": Delete,
+    "merge": Merge,
+    "split": Split,
+    "swap": Swap,
+    "relabel": Relabel,
+}
+"""Name in JSON -> type."""
+
+_NAMES = {kind: name for name, kind in OPERATIONS.items()}
+
+
+def describe(edit: Edit) -> str:
+    """One short line for a list of edits."""
+    match edit:
+        case Correct(tube, frame, points, _, box):
+            how = "box" if box is not None else f"{len(points)} point{'s' * (len(points) != 1)}"
+            return f"correct {tube} on frame {frame} ({how})"
+        case Brush(tube, frame, _, _, erase):
+            return f"{'erase from' if erase else 'paint on'} {tube} on frame {frame}"
+        case Add(tube, frame, label):
+            return f"add {tube} ({label}) on frame {frame}"
+        case Follow(tube, _, first, last):
+            return f"follow {tube} over frames {first} to {last}"
+        case Delete(tube, None, None):
+            return f"delete {tube}"
+        case Delete(tube, first, last):
+            return f"delete {tube} from frame {0 if first is None else first} to {'the end' if last is None else last}"
+        case Merge(tube, into):
+            return f"merge {tube} into {into}"
+        case Split(tube, frame, new):
+            return f"split {tube} at frame {frame}, the rest is {new}"
+        case Swap(tube, other, frame):
+            return f"swap {tube} and {other} from frame {frame}"
+        case Relabel(tube, label):
+            return f"call {tube} {label}"
+
+
+def to_json(edit: Edit) -> dict[str, Any]:
+    """``{"op": name, ...}`` as plain JSON values; fields at their default are left out."""
+    value: dict[str, Any] = {"op": _NAMES[type(edit)]}
+    for field in dataclasses.fields(edit):
+        item = getattr(edit, field.name)
+        if item != field.default:
+            value[field.name] = _plain(item)
+    return value
+
+
+def _plain(item: Any) -> Any:
+    return [_plain(part) for part in item] if isinstance(item, tuple) else item
+
+
+def from_json(value: Any, where: str = "edit") -> Edit:
+    """Check one operation from outside and build it; raises :class:`AnnotationError` that names ``where``."""
+    if not isinstance(value, Mapping) or value.get("op") not in OPERATIONS:
+        raise AnnotationError(f"{where}: expected an object whose 'op' is one of {', '.join(OPERATIONS)}")
+    kind = OPERATIONS[value["op"]]
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(set(value) - set(fields) - {"op"})
+    missing = sorted(
+        name for name, field in fields.items() if name not in value and field.default is dataclasses.MISSING
+    )
+    if unknown or missing:
+        found = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"missing {', '.join(missing)}"] * bool(
+            missing
+        )
+        raise AnnotationError(f"{where}: {value['op']}: {'; '.join(found)}; expected {', '.join(fields)}")
+    checked = {name: _CHECKS[name](value[name], f"{where}: {name}") for name in fields if name in value}
+    edit: Edit = kind(**checked)
+    _check_prompts(edit, where)
+    return edit
+
+
+def _check_prompts(edit: Edit, where: str) -> None:
+    if isinstance(edit, Correct | Add):
+        if len(edit.points) != len(edit.point_labels):
+            raise AnnotationError(
+                f"{where}: {len(edit.points)} points but {len(edit.point_labels)} point_labels; give one each"
+            )
+        if not edit.points and edit.box is None:
+            raise AnnotationError(f"{where}: neither points nor a box; give at least one")
+    if isinstance(edit, Brush) and not edit.stroke:
+        raise AnnotationError(f"{where}: the stroke has no point")
+
+
+# ---------------------------------------------------------------- one check per field name
+
+
+def _int(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+        raise AnnotationError(f"{where}: expected a whole number from 0, got {value!r:.60}")
+    return value
+
+
+def _optional_int(value: Any, where: str) -> int | None:
+    return None if value is None else _int(value, where)
+
+
+def _id(value: Any, where: str) -> int:
+    if _int(value, where) == 0:
+        raise AnnotationError(f"{where}: ids start at 1")
+    return int(value)
+
+
+def _number(value: Any, where: str) -> float:
+    ok = isinstance(value, int | float) and not isinstance(value, bool)
+    if not ok or not math.isfinite(value) or abs(value) > 1e6:
+        raise AnnotationError(f"{where}: expected a number, got {value!r:.60}")
+    return float(value)
+
+
+def _points(value: Any, where: str) -> tuple[Point, ...]:
+    ok = isinstance(value, list | tuple) and len(value) <= MAX_POINTS
+    if not ok or not all(isinstance(p, list | tuple) and len(p) == 2 for p in value):
+        raise AnnotationError(f"{where}: expected a list of at most {MAX_POINTS} points [x, y]")
+    return tuple((_number(x, where), _number(y, where)) for x, y in value)
+
+
+def _point_labels(value: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(type(n) is int and n in (0, 1) for n in value):
+        raise AnnotationError(f"{where}: expected a list of 1 (inside) and 0 (outside)")
+    return tuple(value)
+
+
+def _box(value: Any, where: str) -> Box | None:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or len(value) != 4:
+        raise AnnotationError(f"{where}: expected [x0, y0, x1, y1]")
+    x0, y0, x1, y1 = (_number(n, where) for n in value)
+    if x1 <= x0 or y1 <= y0:
+        raise AnnotationError(f"{where}: [{x0:g}, {y0:g}, {x1:g}, {y1:g}] is empty; x1 > x0 and y1 > y0")
+    return x0, y0, x1, y1
+
+
+def _radius(value: Any, where: str) -> float:
+    if not 0 < _number(value, where) <= 1000:
+        raise AnnotationError(f"{where}: expected a number over 0, at most 1000")
+    return float(value)
+
+
+def _bool(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise AnnotationError(f"{where}: expected true or false")
+    return value
+
+
+def _name(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME or not value.isprintable():
+        raise AnnotationError(f"{where}: expected a name of 1 to {MAX_NAME} printable characters")
+    return value.strip()
+
+
+_CHECKS: dict[str, Any] = {
+    "tube": _id,
+    "into": _id,
+    "other": _id,
+    "new": _id,
+    "frame": _int,
+    "first": _optional_int,
+    "last": _optional_int,
+    "points": _points,
+    "point_labels": _point_labels,
+    "box": _box,
+    "stroke": _points,
+    "radius": _radius,
+    "erase": _bool,
+    "label": _name,
+}
