@@ -1,1 +1,75 @@
-"""Anything that turns frames into :class:`vis.structures.Detections`. Imports ``vis`` only."""
+"""Anything that turns frames into :class:`vis.structures.Detections`. Imports ``vis`` only.
+
+One file per detector, imported when it is asked for::
+
+    detector = detectors.create("yolox", weights="yolox_s.onnx", score=0.3)
+    detector.detect([image])  # RGB uint8 (H, W, 3) -> [Detections]
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from vis.errors import UsageError
+from vis.interfaces import Detector
+
+__all__ = ["DETECTORS", "create"]
+
+Maker = Callable[..., Detector]
+
+
+def _salient() -> Maker:
+    from detectors.salient import Salient
+
+    return Salient
+
+
+def _yolox() -> Maker:
+    from detectors.yolox import Yolox
+
+    return Yolox
+
+
+def _motion() -> Maker:
+    from detectors.motion import Motion
+
+    return Motion
+
+
+def _precomputed() -> Maker:
+    from detectors.precomputed import Precomputed
+
+    return Precomputed
+
+
+DETECTORS: dict[str, Callable[[], Maker]] = {
+    "salient": _salient,
+    "yolox": _yolox,
+    "motion": _motion,
+    "precomputed": _precomputed,
+}
+"""Name -> function that imports the detector's class and gives it."""
+
+
+def create(name: str, **settings: Any) -> Detector:
+    """The detector of that name, with its settings as keyword arguments.
+
+    Raises :class:`UsageError` for an unknown name or setting; what the detector itself raises when
+    a package or weights are missing passes through.
+    """
+    if name not in DETECTORS:
+        near = difflib.get_close_matches(name, DETECTORS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"no detector named {name!r}; {hint}known: {', '.join(DETECTORS)}")
+    maker = DETECTORS[name]()
+    known = inspect.signature(maker).parameters
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise UsageError(
+            f"detector {name!r} has no setting {', '.join(map(repr, unknown))}; "
+            f"it has {', '.join(known) or 'none'}"
+        )
+    return maker(**settings)
