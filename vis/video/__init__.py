@@ -5,6 +5,7 @@ Knows frames and times; knows no object, no tube and no network.
 
 from vis.video.folder import FolderReader
 from vis.video.limits import DEFAULT_LIMITS, WEB_LIMITS, VideoLimits
+from vis.video.random_access import RandomAccessReader
 from vis.video.reader import VideoReader
 from vis.video.source import open_source, probe
 from vis.video.writer import VideoWriter
@@ -13,6 +14,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "WEB_LIMITS",
     "FolderReader",
+    "RandomAccessReader",
     "VideoLimits",
     "VideoReader",
     "VideoWriter",

@@ -13,11 +13,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vis.errors import VideoError
 from vis.structures import VideoInfo
 from vis.video.limits import VideoLimits
 
-__all__ = ["describe", "open_container", "rotation_of", "start_seconds", "video_stream"]
+__all__ = ["describe", "open_container", "rotation_of", "start_seconds", "upright", "video_stream"]
 
 # FFmpeg's names of demuxers. Left out on purpose: playlists (hls, concat, dash), which make FFmpeg open
 # whatever they name, and tty, which turns any text file into a video. The audio ones are there so
@@ -109,6 +112,12 @@ def rotation_of(frame: Any) -> int:
     rotation = round(getattr(frame, "rotation", 0) or 0) % 360
     # Players ignore odd angles too: there is no turning by 3 degrees without cutting corners.
     return rotation if rotation % 90 == 0 else 0
+
+
+def upright(frame: Any, rotation: int) -> NDArray[np.uint8]:
+    """A decoded frame as RGB uint8 (H, W, 3), turned counter-clockwise by ``rotation`` degrees."""
+    image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
 
 
 def start_seconds(stream: Any) -> Fraction:

@@ -10,13 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vis.errors import HdrVideoWarning, TruncatedVideoWarning, VideoError
 from vis.structures import Frame, VideoInfo
 from vis.video.ahead import read_ahead
-from vis.video.container import describe, open_container, start_seconds, video_stream
+from vis.video.container import describe, open_container, start_seconds, upright, video_stream
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits
 from vis.video.span import Span, ceil
 
@@ -99,7 +96,11 @@ class VideoReader:
             positions = _Positions(container, stream)
             begin: int | None = None
             for picture in self._pictures(container, stream, positions, tally):
-                index, pts = positions.index_of(picture), clock.seconds(picture)
+                index = positions.index_of(picture)
+                if index is None:
+                    tally.damaged += 1
+                    continue
+                pts = clock.seconds(picture)
                 if self.span.is_past(index, pts):
                     tally.stopped = True
                     return
@@ -109,7 +110,7 @@ class VideoReader:
                     continue
                 begin = index if begin is None else begin
                 if (index - begin) % self.span.stride == 0:
-                    yield Frame(index, pts, _upright(picture, self._info.rotation))
+                    yield Frame(index, pts, upright(picture, self._info.rotation))
 
     def _pictures(self, container: Any, stream: Any, positions: _Positions, tally: _Tally) -> Iterator[Any]:
         """Decoded pictures in presentation order; what does not decode is counted, or raised if strict."""
@@ -225,22 +226,26 @@ class _Positions:
         names = set(container.format.name.split(","))
         self._by_time = bool(names & {"mp4", "matroska"}) and stream.time_base is not None
         self._waiting: list[int] = []
+        self._last: int | None = None
         self._next = 0
 
     def saw(self, packet: Any) -> None:
         if self._by_time and packet.pts is not None and packet.size and not packet.is_discard:
             heapq.heappush(self._waiting, packet.pts)
 
-    def index_of(self, picture: Any) -> int:
-        index = self._next
+    def index_of(self, picture: Any) -> int | None:
+        """The picture's index; None for one that comes too late to be shown, as damage can cause."""
         if self._by_time and picture.pts is not None:
+            if self._last is not None and picture.pts < self._last:
+                return None
+            self._last = picture.pts
             while self._waiting and self._waiting[0] < picture.pts:
                 heapq.heappop(self._waiting)
-                index += 1
+                self._next += 1
             if self._waiting and self._waiting[0] == picture.pts:
                 heapq.heappop(self._waiting)
-        self._next = index + 1
-        return index
+        self._next += 1
+        return self._next - 1
 
 
 def _probe(path: Path, limits: VideoLimits) -> VideoInfo:
@@ -272,11 +277,6 @@ def _packets(container: Any, stream: Any, tally: _Tally) -> Iterator[Any]:
     except FFmpegError:
         tally.errors += 1
         yield None
-
-
-def _upright(picture: Any, rotation: int) -> NDArray[np.uint8]:
-    image: NDArray[np.uint8] = picture.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
 
 
 def _frames_in(info: VideoInfo) -> int | None:
