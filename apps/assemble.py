@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
-from vis.errors import UsageError
-from vis.interfaces import Detector, FrameSource, Refiner, Tracker
-from vis.structures import TrackedFrame, VideoResult
+from vis.errors import InputError, UsageError
+from vis.interfaces import Detector, FrameSource, Tracker
+from vis.structures import Frame, TrackedFrame, VideoResult
 
-__all__ = ["Job", "Plan", "choose_labels", "parse_moment", "source_arguments"]
+__all__ = ["Job", "Plan", "RefineJob", "build_refiner", "choose_labels", "parse_moment", "source_arguments"]
 
 Value = TypeVar("Value")
 SAMPLE = "sample"
@@ -29,10 +29,13 @@ class Plan:
     preset: str
     detector: str
     detector_weights: str | None
+    text: str | None
+    """What detector ``text`` looks for."""
     tracker: str
     model: str | None
     """None: keep the detector's own masks."""
     policy: str
+    zoom: bool
     mode: str
     classes: tuple[str, ...]
     min_score: float
@@ -51,18 +54,29 @@ class Plan:
             preset=args.preset,
             detector=given(args.detector, preset.detector),
             detector_weights=args.weights,
+            text=args.text,
             tracker=given(args.tracker, preset.tracker),
             model=None if model == "none" else model,
             policy=given(args.policy, preset.policy),
+            zoom=args.zoom,
             mode=args.mode,
             classes=tuple(name.strip() for name in (args.classes or "").split(",") if name.strip()),
             min_score=given(args.score, preset.min_score),
             min_frames=given(args.min_frames, preset.min_frames),
         )
 
+    def detector_settings(self) -> dict[str, Any]:
+        """What was given for the detector, as its keyword arguments."""
+        settings = {"weights": self.detector_weights, "text": self.text}
+        return {name: value for name, value in settings.items() if value is not None}
+
 
 class Job:
-    """The detector, tracker and refiner of a plan, with the time that each takes."""
+    """One video's way from frames to a result, with the time that each stage takes.
+
+    Detector, tracker and refiner are those of a plan. :class:`RefineJob` replays a saved result
+    instead of detecting.
+    """
 
     def __init__(self, plan: Plan, *, device: str = "auto") -> None:
         import detectors
@@ -70,60 +84,49 @@ class Job:
 
         self.plan = plan
         self.watch = Stopwatch()
-        settings = {} if plan.detector_weights is None else {"weights": plan.detector_weights}
         with self.watch("load"):
-            self.detector: Detector = detectors.create(plan.detector, **settings)
+            self.detector: Detector = detectors.create(plan.detector, **plan.detector_settings())
             self.tracker: Tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")()
-            self.refiner = build_refiner(plan, device=device)
+            self.refiner = build_refiner(plan.model, plan.policy, plan.mode, device=device, zoom=plan.zoom)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 
     def describe(self) -> str:
         """One line that says what will run."""
-        if self.refiner is None:
-            refiner = "the detector's own masks"
-        else:
-            model = self.refiner.predictor.model.describe()
-            refiner = f"{model['network']} {model['size']} ({self.plan.policy}; {model['mode']}; {model['device']})"
-        return f"{self.plan.detector} -> {self.plan.tracker} -> {refiner}"
+        return f"{self.plan.detector} -> {self.plan.tracker} -> {describe_refiner(self.refiner)}"
 
     def made_with(self) -> dict[str, Any]:
         """How the result was made: names, checksums and options, and nothing that varies from run to run."""
         weights = detector_checksums(self.detector)
         if self.plan.model is not None:
             weights.update(model_checksums(self.plan.model))
-        options = asdict(self.plan)
-        options["classes"] = list(self.plan.classes)
+        options = {**asdict(self.plan), "classes": list(self.plan.classes)}
         return {"program": "vis-tubes", "version": __version__, "options": options, "weights_sha256": weights}
-
-    def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
-        """Track and refine, frame by frame, with progress on stderr."""
-        from vis import pipeline
-
-        tracked = pipeline.track(
-            self._decoded(source),
-            TimedDetector(self.detector, self.watch),
-            TimedTracker(self.tracker, self.watch),
-            min_score=self.plan.min_score,
-            labels=self.labels,
-        )
-        if self.refiner is not None:
-            tracked = pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
-        return progress(tracked, what="tubes", total=expected_frames(source), quiet=quiet)
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The whole video as a result."""
         from vis import pipeline
 
-        self.tracker.reset()
-        if callable(reset := getattr(self.detector, "reset", None)):
-            reset()
         return pipeline.collect(
             self.stream(source, quiet=quiet),
             source.info,
-            self.detector.class_names,
+            self.class_names,
             min_frames=self.plan.min_frames,
             made_with=self.made_with(),
         )
+
+    def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
+        """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""
+        from vis import pipeline
+
+        tracked = self._associate(self._decoded(source))
+        if self.refiner is not None:
+            tracked = pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
+        return progress(tracked, what="tubes", total=self._total(source), quiet=quiet)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that the labels index."""
+        return self.detector.class_names
 
     def draw(
         self,
@@ -141,7 +144,21 @@ class Job:
         with self.watch("draw"):
             drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
 
-    def _decoded(self, source: FrameSource) -> Iterator[Any]:
+    def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
+        from vis import pipeline
+
+        self.tracker.reset()
+        if callable(reset := getattr(self.detector, "reset", None)):
+            reset()
+        return pipeline.track(
+            frames,
+            TimedDetector(self.detector, self.watch),
+            TimedTracker(self.tracker, self.watch),
+            min_score=self.plan.min_score,
+            labels=self.labels,
+        )
+
+    def _decoded(self, source: FrameSource) -> Iterator[Frame]:
         frames = iter(source)
         while True:
             with self.watch("decode"):
@@ -150,17 +167,104 @@ class Job:
                 return
             yield frame
 
+    def _total(self, source: FrameSource) -> int | None:
+        """How many frames will come, as far as the source knows."""
+        count: int | None = getattr(source, "expected_frames", None)
+        return count
 
-def build_refiner(plan: Plan, *, device: str) -> Any:
-    """The plan's refiner, or None."""
-    if plan.model is None:
+
+class RefineJob(Job):
+    """A saved association refined again: no detector, no tracker."""
+
+    def __init__(
+        self, saved: VideoResult, model: str, *, policy: str, mode: str, zoom: bool, device: str
+    ) -> None:
+        self.saved = saved
+        self.watch = Stopwatch()
+        self._options = {"model": model, "policy": policy, "mode": mode, "zoom": zoom}
+        with self.watch("load"):
+            self.refiner = build_refiner(model, policy, mode, device=device, zoom=zoom)
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace, saved: VideoResult) -> RefineJob:
+        """From the options of ``vistubes refine``; the model and policy default to ``quick``'s."""
+        quick = PRESETS["quick"]
+        model = args.model or quick.model
+        if model == "none":
+            raise UsageError("--model none: there would be nothing to refine with; name a model")
+        policy = args.policy or quick.policy
+        return cls(saved, model, policy=policy, mode=args.mode, zoom=args.zoom, device=args.device)
+
+    def describe(self) -> str:
+        """One line that says what will run."""
+        return f"{len(self.saved.tubes)} saved tubes -> {describe_refiner(self.refiner)}"
+
+    def made_with(self) -> dict[str, Any]:
+        """The refiner's part, and under ``association`` how the saved result was made."""
+        return {
+            "program": "vis-tubes",
+            "version": __version__,
+            "options": self._options,
+            "weights_sha256": model_checksums(str(self._options["model"])),
+            "association": dict(self.saved.made_with),
+        }
+
+    def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
+        """The saved tubes with new masks.
+
+        Raises :class:`InputError` when the video is not the one that the result was made from, as far
+        as size and frame numbers tell.
+        """
+        from vis import pipeline
+
+        saved = self.saved
+        if source.info.size != saved.video.size:
+            raise InputError(
+                f"{source.info.name}: frames are {source.info.size} (height, width), the saved result is of "
+                f"{saved.video.size}; give the video that it was made from"
+            )
+        stream = self.stream(source, quiet=quiet)
+        result = pipeline.collect(stream, source.info, saved.class_names, made_with=self.made_with())
+        if len(result.frames) != len(saved.frames):
+            raise InputError(
+                f"{source.info.name}: {len(result.frames)} of the {len(saved.frames)} frames of the saved "
+                "result are in this video; give the video that it was made from"
+            )
+        # Collecting votes labels and scores anew; the saved ones may have been corrected by hand.
+        kept = {tube.id: tube for tube in saved.tubes}
+        tubes = tuple(replace(t, label=kept[t.id].label, score=kept[t.id].score) for t in result.tubes)
+        return replace(result, tubes=tubes)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that the labels index."""
+        return self.saved.class_names
+
+    def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
+        from vis import pipeline
+
+        return pipeline.replay(frames, self.saved)
+
+    def _total(self, source: FrameSource) -> int | None:  # noqa: ARG002 - the saved result knows better
+        return len(self.saved.frames)
+
+
+def build_refiner(model: str | None, policy: str, mode: str, *, device: str, zoom: bool = False) -> Any:
+    """The HQSamRefiner of these names, or None without a model."""
+    if model is None:
         return None
     from vis.hqsam import Predictor, load_model
     from vis.refine import HQSamRefiner
 
-    model = load_model(plan.model, device=device, mode=plan.mode)
-    refiner: Refiner = HQSamRefiner(Predictor(model), policy=plan.policy)
-    return refiner
+    return HQSamRefiner(Predictor(load_model(model, device=device, mode=mode)), policy=policy, zoom=zoom)
+
+
+def describe_refiner(refiner: Any) -> str:
+    """The refiner in a few words."""
+    if refiner is None:
+        return "no refinement"
+    model = refiner.predictor.model.describe()
+    return f"{model['network']} {model['size']} ({refiner.policy}; {model['mode']}; {model['device']})"
 
 
 def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:
@@ -207,7 +311,9 @@ def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
         text = getattr(args, name)
         if text is not None:
             frame, seconds = parse_moment(text, f"--{name}")
-            options[f"{name}_frame" if frame is not None else f"{name}_seconds"] = frame if frame is not None else seconds
+            options[f"{name}_frame" if frame is not None else f"{name}_seconds"] = (
+                frame if frame is not None else seconds
+            )
     return path, options
 
 
@@ -239,9 +345,3 @@ def detector_checksums(detector: Any) -> dict[str, str]:
 
     path = getattr(detector, "weights_path", None)
     return {} if path is None else {path.name: weights.sha256_of(path)}
-
-
-def expected_frames(source: FrameSource) -> int | None:
-    """How many frames the source will give, as far as it knows."""
-    count: int | None = getattr(source, "expected_frames", None)
-    return count

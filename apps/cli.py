@@ -21,6 +21,8 @@ __all__ = ["COMMANDS", "EXIT_CODES", "build_parser", "main"]
 
 COMMANDS = {
     "run": ("apps.run", "find, track and refine the objects of one video"),
+    "track": ("apps.track", "find and track only; saves an association to be refined later"),
+    "refine": ("apps.refine", "refine the masks of a saved result with another model or policy"),
     "models": ("apps.models", "list, fetch and verify weights"),
     "doctor": ("apps.doctor", "say what works on this machine"),
 }

@@ -72,7 +72,11 @@ def _system() -> list[Finding]:
 
 def _names() -> list[Finding]:
     shadow = foreign_packages()
-    return [Finding("package names", "broken" if shadow else "ok", shadow or "vis, trackers, detectors, apps are ours")]
+    return [
+        Finding(
+            "package names", "broken" if shadow else "ok", shadow or "vis, trackers, detectors, apps are ours"
+        )
+    ]
 
 
 def _torch() -> list[Finding]:
@@ -90,14 +94,18 @@ def _torch() -> list[Finding]:
 def _packages() -> list[Finding]:
     needed = ["numpy", "scipy", "cv2", "av", "decord", "pycocotools", "onnxruntime", "numba", "safetensors"]
     optional = {"torchvision": "models", "transformers": "models", "gradio": "demo", "ray": "cluster"}
-    return [_package(name, "") for name in needed] + [_package(name, extra) for name, extra in optional.items()]
+    return [_package(name, "") for name in needed] + [
+        _package(name, extra) for name, extra in optional.items()
+    ]
 
 
 def _package(name: str, extra: str) -> Finding:
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        state, fix = ("missing", f"pip install 'vis-tubes[{extra}]'") if extra else ("broken", "pip install vis-tubes")
+        state, fix = (
+            ("missing", f"pip install 'vis-tubes[{extra}]'") if extra else ("broken", "pip install vis-tubes")
+        )
         return Finding(name, state, str(error), fix)
     return Finding(name, "ok", str(getattr(module, "__version__", "")))
 
@@ -127,7 +135,9 @@ def _weights() -> list[Finding]:
         cached = weights.cached(weights.WEIGHTS[name])
         state = "ok" if cached else "missing"
         fix = "" if cached else f"vistubes models fetch {name}"
-        findings.append(Finding(f"weights {name}", state, "in the cache" if cached else "fetched when first needed", fix))
+        findings.append(
+            Finding(f"weights {name}", state, "in the cache" if cached else "fetched when first needed", fix)
+        )
     return findings
 
 

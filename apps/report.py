@@ -103,7 +103,9 @@ def tube_table(result: VideoResult) -> str:
 def _area(tube: Tube, result: VideoResult) -> str:
     if tube.masks is None:
         return "boxes"
-    share = sum(masks.area(mask) for mask in tube.masks) / len(tube) / (result.video.height * result.video.width)
+    share = (
+        sum(masks.area(mask) for mask in tube.masks) / len(tube) / (result.video.height * result.video.width)
+    )
     return f"{100 * share:.2f} %"
 
 

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -76,6 +75,6 @@ def _swap_in(part: Path, out: Path) -> None:
     try:
         part.replace(out)
     except OSError:
-        os.replace(old, out)
+        old.replace(out)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -23,7 +23,9 @@ def main(names: list[str]) -> int:
         for name, path in scripts.items():
             question = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[:1]
             print(f"{name:<12} {' '.join(question)}")
-        print("\nrun one with its options: python -m benchmarks.NAME --help; several: python -m benchmarks NAME NAME")
+        print(
+            "\nrun one with its options: python -m benchmarks.NAME --help; several: python -m benchmarks NAME NAME"
+        )
         return 0
     for name in names:
         print(f"== {name}", flush=True)

@@ -28,7 +28,9 @@ SINGLE_OBJECT = ("camel", "car-roundabout", "cows", "dance-twirl", "dog", "libby
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data/davis16"))
     parser.add_argument("--detector", default=PRESETS["quick"].detector)
     parser.add_argument("--weights")
@@ -44,9 +46,11 @@ def main() -> None:
         preset="quick",
         detector=args.detector,
         detector_weights=args.weights,
+        text=None,
         tracker=args.tracker,
         model=None if args.model == "none" else args.model,
         policy=args.policy,
+        zoom=False,
         mode="fast",
         classes=(),
         min_score=args.score,
@@ -56,7 +60,9 @@ def main() -> None:
     clips = {clip: measure(job, args.data, clip, args.stride) for clip in args.clips.split(",")}
     mean = float(np.mean([row["iou"] for row in clips.values()]))
     if args.json:
-        print(json.dumps({"options": vars(args) | {"data": args.data.name}, "clips": clips, "mean_iou": mean}))
+        print(
+            json.dumps({"options": vars(args) | {"data": args.data.name}, "clips": clips, "mean_iou": mean})
+        )
         return
     print(f"{'clip':<16} {'IoU':>6} {'tubes':>6} {'frames with the tube':>22}")
     for clip, row in clips.items():

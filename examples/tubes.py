@@ -1,6 +1,6 @@
 """The whole road in Python: a video in, tubes out, masks refined.
 
-    python examples/tubes.py clip.mp4
+python examples/tubes.py clip.mp4
 """
 
 import sys

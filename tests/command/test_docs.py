@@ -54,7 +54,9 @@ def test_readme_tree_is_the_real_one() -> None:
     assert real - told == set(), "the README's tree misses what is there"
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name
+)
 def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#\s]+)", text):
@@ -67,7 +69,9 @@ def test_readme_shell_commands_exist() -> None:
     from apps.cli import COMMANDS, build_parser
 
     for page in [README, *sorted((ROOT / "docs").glob("*.md"))]:
-        for verb, rest in re.findall(r"^\s*(?:\$ )?vistubes ([a-z]+)([^\n`#]*)", page.read_text(encoding="utf-8"), re.MULTILINE):
+        for verb, rest in re.findall(
+            r"^\s*(?:\$ )?vistubes ([a-z]+)([^\n`#]*)", page.read_text(encoding="utf-8"), re.MULTILINE
+        ):
             assert verb in COMMANDS, f"{page.name}: vistubes {verb}"
             known = _options(build_parser(verb))
             for option in re.findall(r"(?<=\s)--[a-z][a-z-]*", rest):

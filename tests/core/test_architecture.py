@@ -47,9 +47,7 @@ def test_imports_run_one_way(room: str) -> None:
 
 
 def test_trackers_need_numpy_and_scipy_only() -> None:
-    tops = {
-        name.split(".")[0] for path in (ROOT / "trackers").rglob("*.py") for name in imported_names(path)
-    }
+    tops = {name.split(".")[0] for path in (ROOT / "trackers").rglob("*.py") for name in imported_names(path)}
     foreign = tops - set(sys.stdlib_module_names) - {"numpy", "scipy", "vis", "trackers"}
     assert not foreign
 

@@ -50,7 +50,9 @@ class TwoObjects:
 
 class IdByLabel:
     def update(self, detections: Detections, pts_seconds: float) -> Detections:
-        return Detections(detections.boxes, detections.scores, detections.labels, track_ids=detections.labels + 1)
+        return Detections(
+            detections.boxes, detections.scores, detections.labels, track_ids=detections.labels + 1
+        )
 
     live_ids = (1, 2)
 
@@ -74,9 +76,7 @@ class BoxFiller:
         masks = np.zeros((len(detections), *image.shape[:2]), np.bool_)
         for mask, (x0, y0, x1, y1) in zip(masks, detections.boxes.astype(int), strict=True):
             mask[y0:y1, x0:x1] = True
-        return Detections(
-            detections.boxes, detections.scores, detections.labels, masks, detections.track_ids
-        )
+        return Detections(detections.boxes, detections.scores, detections.labels, masks, detections.track_ids)
 
 
 INFO = VideoInfo("clip", *SIZE, num_frames=10, fps=10.0)
@@ -110,12 +110,20 @@ def test_batches_change_nothing_but_the_calls(batch: int) -> None:
     assert max(detector.batches) == min(batch, 10)
     assert sum(detector.batches) == 10
     assert [t.frame.index for t in tracked] == list(range(10))
-    assert_equal(collect(refine(tracked, BoxFiller()), INFO, TwoObjects.class_names, made_with={"by": "test"}), make_result())
+    assert_equal(
+        collect(refine(tracked, BoxFiller()), INFO, TwoObjects.class_names, made_with={"by": "test"}),
+        make_result(),
+    )
 
 
 def test_scores_and_labels_are_filtered_before_the_tracker() -> None:
     assert [len(t.detections) for t in track(frames(4), TwoObjects(), IdByLabel(), min_score=0.5)] == [1] * 4
-    assert [len(t.detections) for t in track(frames(4), TwoObjects(), IdByLabel(), labels=[1])] == [1, 0, 1, 0]
+    assert [len(t.detections) for t in track(frames(4), TwoObjects(), IdByLabel(), labels=[1])] == [
+        1,
+        0,
+        1,
+        0,
+    ]
 
 
 def test_short_tubes_are_dropped_when_collected() -> None:
@@ -132,13 +140,22 @@ def test_replay_gives_back_what_was_collected() -> None:
 
 
 def test_refining_a_replay_equals_refining_at_once() -> None:
-    boxes_only = collect(track(frames(10), TwoObjects(), IdByLabel()), INFO, TwoObjects.class_names, made_with={"by": "test"})
-    later = collect(refine(replay(frames(10), boxes_only), BoxFiller()), INFO, boxes_only.class_names, made_with={"by": "test"})
+    boxes_only = collect(
+        track(frames(10), TwoObjects(), IdByLabel()), INFO, TwoObjects.class_names, made_with={"by": "test"}
+    )
+    later = collect(
+        refine(replay(frames(10), boxes_only), BoxFiller()),
+        INFO,
+        boxes_only.class_names,
+        made_with={"by": "test"},
+    )
     assert_equal(later, make_result())
 
 
 def test_replay_passes_over_frames_the_result_does_not_cover() -> None:
-    result = collect(track(frames(4, start=3, step=2), TwoObjects(), IdByLabel()), INFO, TwoObjects.class_names)
+    result = collect(
+        track(frames(4, start=3, step=2), TwoObjects(), IdByLabel()), INFO, TwoObjects.class_names
+    )
     assert [item.frame.index for item in replay(frames(20), result)] == [3, 5, 7, 9]
 
 

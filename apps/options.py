@@ -1,0 +1,85 @@
+"""Options that several verbs share, so that they are spelled and explained once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from apps.presets import PRESETS
+
+__all__ = ["add_association", "add_output", "add_refiner", "add_source", "positive", "unit"]
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Which frames of which video."""
+    group = parser.add_argument_group("frames")
+    parser.add_argument("source", help="video file, folder of images, or 'sample'")
+    group.add_argument("--start", metavar="T", help="first frame (120) or time (4.5s)")
+    group.add_argument("--end", metavar="T", help="end before this frame (240) or time (9s)")
+    group.add_argument("--stride", type=positive, default=1, metavar="N", help="every Nth frame (default: 1)")
+    group.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
+    group.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+
+
+def add_association(parser: argparse.ArgumentParser) -> None:
+    """What finds objects, and what links them."""
+    presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
+    group = parser.add_argument_group("objects and association")
+    group.add_argument(
+        "--preset", choices=sorted(PRESETS), default="quick", help=f"{presets} (default: quick)"
+    )
+    group.add_argument("--detector", metavar="NAME", help="what finds objects (default: the preset's)")
+    group.add_argument(
+        "--weights", metavar="FILE", help="the detector's weights or JSON, where it takes a file"
+    )
+    group.add_argument(
+        "--text", metavar="WORDS", help="what to look for, for detector 'text': 'person . red car'"
+    )
+    group.add_argument(
+        "--tracker", metavar="NAME", help="what links them through time (default: the preset's)"
+    )
+    group.add_argument("--classes", metavar="A,B", help="keep these class names only")
+    group.add_argument("--score", type=unit, metavar="S", help="least detection score, 0 to 1")
+    group.add_argument("--min-frames", type=positive, metavar="N", help="drop tubes of fewer frames")
+
+
+def add_refiner(parser: argparse.ArgumentParser) -> None:
+    """What sharpens the masks, and how it is prompted."""
+    group = parser.add_argument_group("masks")
+    group.add_argument(
+        "--model", metavar="NAME", help="refiner: a name of 'vistubes models list', a checkpoint, or 'none'"
+    )
+    group.add_argument("--policy", metavar="NAME", help="prompts: box, box+mask, box+points or gated")
+    group.add_argument(
+        "--zoom", action="store_true", help="embed a crop around small objects too: finer, slower"
+    )
+    group.add_argument(
+        "--mode", choices=("fast", "exact"), default="fast", help="fast (default), or exact: fp32"
+    )
+    group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+
+
+def add_output(parser: argparse.ArgumentParser, *, default: str) -> None:
+    """Where results go, and what is printed."""
+    group = parser.add_argument_group("results")
+    group.add_argument("--out", type=Path, metavar="DIR", help=f"run folder (default: {default})")
+    group.add_argument("--overwrite", action="store_true", help="replace an earlier run in the same folder")
+    group.add_argument("--no-overlay", action="store_true", help="write no overlay.mp4")
+    group.add_argument("--json", action="store_true", help="print run.json to stdout")
+    group.add_argument("--quiet", action="store_true", help="no progress, no table")
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+def unit(text: str) -> float:
+    """A number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
+    return value
