@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vis.errors import UsageError
-
-if TYPE_CHECKING:
-    from vis.structures import VideoResult
+from vis.formats import coco, csv_table, cvat, davis, mot, mots, per_object, sav, tubes, ytvis_set
+from vis.structures import VideoResult
 
 __all__ = ["FORMATS", "configure", "run"]
 
@@ -33,47 +32,24 @@ examples:
 """
 
 
+Read = Callable[[Path, argparse.Namespace], Sequence[VideoResult]]
+Write = Callable[[Path, Sequence[VideoResult]], list[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One row of the table."""
 
     about: str
-    read: Callable[[Path, argparse.Namespace], Sequence[VideoResult]]
-    write: Callable[[Path, Sequence[VideoResult]], list[str]]
+    read: Read
+    write: Write
     suffix: str
     """Of the file per video; '' for a folder."""
     many: bool = False
     """Whether one file holds many videos."""
 
 
-def _tubes_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:  # noqa: ARG001
-    from vis.formats import tubes
-
-    return [tubes.read(path)]
-
-
-def _tubes_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import tubes
-
-    tubes.write(path, results[0])
-    return []
-
-
-def _ytvis_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import ytvis_set
-
-    return ytvis_set.read_truth(path, fps=args.fps)
-
-
-def _ytvis_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import ytvis_set
-
-    return ytvis_set.write_truth(path, results)
-
-
-def _ytvis_results_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import ytvis_set
-
+def _ytvis_results(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
     if args.truth is None:
         raise UsageError(
             "a YTVIS results file names no video; give its annotations (or the test set's JSON) with --truth"
@@ -81,164 +57,100 @@ def _ytvis_results_read(path: Path, args: argparse.Namespace) -> Sequence[VideoR
     return ytvis_set.read_results(path, args.truth, fps=args.fps)
 
 
-def _ytvis_results_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import ytvis_set
-
-    return ytvis_set.write_results(path, results)
-
-
-def _coco_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:  # noqa: ARG001
-    from vis.formats import coco
-
-    return coco.read(path)
-
-
-def _coco_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import coco
-
-    return coco.write(path, results)
-
-
-def _mots_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import mots
-
+def _mots(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
+    named = _numbered(args.classes)
+    size = _size(args.size)
     return [
         mots.read_text(
             path,
             first_frame=args.first_frame,
             num_frames=args.frames,
-            size=_size(args.size),
+            size=size,
             fps=args.fps,
-            class_names=_numbered(args.classes),
+            class_names=named,
         )
     ]
 
 
-def _mots_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import mots
-
-    return mots.write_text_file(path, results[0])
-
-
-def _mots_png_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import mots
-
-    names = _numbered(args.classes)
-    return [mots.read_png(path, first_frame=args.first_frame, fps=args.fps, class_names=names)]
+def _mots_png(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
+    return [
+        mots.read_png(path, first_frame=args.first_frame, fps=args.fps, class_names=_numbered(args.classes))
+    ]
 
 
-def _mots_png_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import mots
-
-    return mots.write_png(path, results[0])
-
-
-def _davis_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import davis
-
-    return [davis.read(path, fps=args.fps)]
-
-
-def _davis_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import davis
-
-    return davis.write(path, results[0])
-
-
-def _sav_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:  # noqa: ARG001
-    from vis.formats import sav
-
-    return [sav.read_json_file(path)]
-
-
-def _sav_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import sav
-
-    return sav.write_json_file(path, results[0])
-
-
-def _sav_png_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import sav
-
-    return [sav.read_png(path, fps=args.fps)]
-
-
-def _sav_png_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import sav
-
-    return sav.write_png(path, results[0])
-
-
-def _mot_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import mot
-
+def _mot(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
     if args.size is None:
         raise UsageError("MOT text does not tell the video's size; give it with --size HxW")
     return [mot.read(path, size=_size(args.size), num_frames=args.frames, fps=args.fps)]
 
 
-def _mot_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import mot
-
-    return mot.write(path, results[0])
-
-
-def _cvat_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import cvat
-
-    return [cvat.read(path, fps=args.fps)]
+def _write_tubes(path: Path, result: VideoResult) -> list[str]:
+    tubes.write(path, result)
+    return []
 
 
-def _cvat_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import cvat
-
-    return cvat.write(path, results[0])
-
-
-def _png_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import per_object
-
-    return [per_object.read(path, fps=args.fps)]
-
-
-def _png_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import per_object
-
-    return per_object.write(path, results[0])
-
-
-def _csv_read(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    from vis.formats import csv_table
-
-    return [csv_table.read(path, fps=args.fps)]
-
-
-def _csv_write(path: Path, results: Sequence[VideoResult]) -> list[str]:
-    from vis.formats import csv_table
-
-    return csv_table.write(path, results[0])
+def _one(write: Callable[[Path, VideoResult], list[str]]) -> Write:
+    """A writer of one video, in the shape of a writer of many."""
+    return lambda path, results: write(path, results[0])
 
 
 FORMATS: dict[str, Format] = {
-    "tubes": Format("tubes.json, our full result: loses nothing", _tubes_read, _tubes_write, ".json"),
-    "ytvis": Format("YouTube-VIS annotations (truth)", _ytvis_read, _ytvis_write, ".json", many=True),
-    "ytvis-results": Format(
-        "YouTube-VIS results; reading needs --truth",
-        _ytvis_results_read,
-        _ytvis_results_write,
+    "tubes": Format(
+        "tubes.json, our full result: loses nothing",
+        lambda p, _: [tubes.read(p)],
+        _one(_write_tubes),
+        ".json",
+    ),
+    "ytvis": Format(
+        "YouTube-VIS annotations (truth)",
+        lambda p, a: ytvis_set.read_truth(p, fps=a.fps),
+        ytvis_set.write_truth,
         ".json",
         many=True,
     ),
-    "coco": Format("COCO for video: videos, images, tracks", _coco_read, _coco_write, ".json", many=True),
-    "mots": Format("MOTS text", _mots_read, _mots_write, ".txt"),
-    "mots-png": Format("MOTS, a folder of 16-bit PNG", _mots_png_read, _mots_png_write, ""),
-    "davis": Format("DAVIS, a folder of palette PNG", _davis_read, _davis_write, ""),
-    "sav": Format("SA-V masklets, JSON", _sav_read, _sav_write, ".json"),
-    "sav-png": Format("SA-V val and test, a folder of PNG per object", _sav_png_read, _sav_png_write, ""),
-    "mot": Format("MOT text, boxes only; reading needs --size", _mot_read, _mot_write, ".txt"),
-    "cvat": Format("CVAT: zip for its 'MOTS PNG' import", _cvat_read, _cvat_write, ".zip"),
-    "png": Format("a folder of binary PNG per object", _png_read, _png_write, ""),
-    "csv": Format("one row per object and frame", _csv_read, _csv_write, ".csv"),
+    "ytvis-results": Format(
+        "YouTube-VIS results; reading needs --truth",
+        _ytvis_results,
+        ytvis_set.write_results,
+        ".json",
+        many=True,
+    ),
+    "coco": Format(
+        "COCO for video: videos, images, tracks", lambda p, _: coco.read(p), coco.write, ".json", many=True
+    ),
+    "mots": Format("MOTS text", _mots, _one(mots.write_text_file), ".txt"),
+    "mots-png": Format("MOTS, a folder of 16-bit PNG", _mots_png, _one(mots.write_png), ""),
+    "davis": Format(
+        "DAVIS, a folder of palette PNG", lambda p, a: [davis.read(p, fps=a.fps)], _one(davis.write), ""
+    ),
+    "sav": Format(
+        "SA-V masklets, JSON", lambda p, _: [sav.read_json_file(p)], _one(sav.write_json_file), ".json"
+    ),
+    "sav-png": Format(
+        "SA-V val and test, a folder of PNG per object",
+        lambda p, a: [sav.read_png(p, fps=a.fps)],
+        _one(sav.write_png),
+        "",
+    ),
+    "mot": Format("MOT text, boxes only; reading needs --size", _mot, _one(mot.write), ".txt"),
+    "cvat": Format(
+        "CVAT: zip for its 'MOTS PNG' import",
+        lambda p, a: [cvat.read(p, fps=a.fps)],
+        _one(cvat.write),
+        ".zip",
+    ),
+    "png": Format(
+        "a folder of binary PNG per object",
+        lambda p, a: [per_object.read(p, fps=a.fps)],
+        _one(per_object.write),
+        "",
+    ),
+    "csv": Format(
+        "one row per object and frame",
+        lambda p, a: [csv_table.read(p, fps=a.fps)],
+        _one(csv_table.write),
+        ".csv",
+    ),
 }
 """Name -> how it is read and written."""
 

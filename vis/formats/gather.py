@@ -1,0 +1,147 @@
+"""Rows of (object, frame) into a :class:`VideoResult`: what all readers of frame-wise formats share.
+
+Knows no file. A reader adds rows in any order; what a format does not tell is filled in here, one way
+for all formats: a missing box is the mask's, a missing score is 1, a missing time is index / fps (or
+the index itself when there is no rate, as for a folder of images).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis import masks
+from vis.errors import AnnotationError
+from vis.structures import MaskRLE, Tube, VideoInfo, VideoResult
+
+__all__ = ["Gathered", "times_of", "video_result"]
+
+MAX_FRAME = 2**31 - 1
+"""Largest frame index; a wilder number is a broken file, not a video."""
+MAX_COVERED = 10_000_000
+"""Most frames that a file may imply by naming one late frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    label: int
+    score: float
+    box: NDArray[np.float32]
+    mask: MaskRLE | None
+
+
+class Gathered:
+    """Objects as they are read; ``where`` names the file in errors."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._rows: dict[int, dict[int, _Row]] = defaultdict(dict)
+
+    def add(
+        self,
+        identity: int,
+        frame: int,
+        *,
+        label: int = 0,
+        score: float = 1.0,
+        box: Sequence[float] | NDArray[Any] | None = None,
+        mask: MaskRLE | None = None,
+    ) -> None:
+        """One object in one frame; ``box`` is x0, y0, x1, y1, taken from the mask when it is None.
+
+        Raises :class:`AnnotationError` for ids below 1, wild frames, scores outside of [0, 1], boxes
+        that are not finite, and an object that is twice in one frame.
+        """
+        at = f"{self.where}: object {identity}, frame {frame}"
+        if identity < 1:
+            raise AnnotationError(f"{at}: ids must be 1 or more")
+        if not 0 <= frame <= MAX_FRAME:
+            raise AnnotationError(f"{at}: frames must lie between 0 and {MAX_FRAME}")
+        if not 0 <= score <= 1:  # NaN fails here too
+            raise AnnotationError(f"{at}: score {score} is outside of 0 to 1")
+        if frame in self._rows[identity]:
+            raise AnnotationError(f"{at}: is there twice; an object has one mask or box per frame")
+        if box is None:
+            if mask is None:
+                raise AnnotationError(f"{at}: has neither a box nor a mask")
+            corners = masks.bounding_box(mask)
+        else:
+            with np.errstate(over="ignore"):
+                corners = np.array(box, np.float32)
+        if corners.shape != (4,) or not np.isfinite(corners).all():
+            raise AnnotationError(f"{at}: expected a box of four finite numbers, got {box}")
+        self._rows[identity][frame] = _Row(label, float(score), corners, mask)
+
+    @property
+    def last_frame(self) -> int:
+        """The largest frame index added; -1 when there is none."""
+        return max((max(rows) for rows in self._rows.values()), default=-1)
+
+    def covered(self, num_frames: int | None) -> NDArray[np.int64]:
+        """Frames 0 .. num_frames - 1; without a number, up to the last frame that has an object."""
+        count = self.last_frame + 1 if num_frames is None else num_frames
+        if self.last_frame >= count:
+            raise AnnotationError(
+                f"{self.where}: has an object in frame {self.last_frame}, but the video is said to have {count} frames"
+            )
+        if count > MAX_COVERED:
+            raise AnnotationError(
+                f"{self.where}: names frame {count - 1}; more than {MAX_COVERED:,} frames are refused"
+            )
+        return np.arange(count, dtype=np.int64)
+
+    def tubes(self, scores: Mapping[int, float] | None = None) -> tuple[Tube, ...]:
+        """Tubes by id; a tube's score is given, or else the mean of its frames' scores."""
+        return tuple(
+            self._tube(identity, rows, (scores or {}).get(identity))
+            for identity, rows in sorted(self._rows.items())
+            if rows
+        )
+
+    def _tube(self, identity: int, rows: dict[int, _Row], score: float | None) -> Tube:
+        frames = sorted(rows)
+        ordered = [rows[frame] for frame in frames]
+        found = [row.mask for row in ordered if row.mask is not None]
+        if found and len(found) != len(ordered):
+            raise AnnotationError(
+                f"{self.where}: object {identity} has masks in {len(found)} of {len(ordered)} frames; "
+                "give a mask in each of its frames, or in none"
+            )
+        # A label that changes within a tube: the most frequent one, the first seen on a tie.
+        label = Counter(row.label for row in ordered).most_common(1)[0][0]
+        return Tube(
+            id=identity,
+            label=label,
+            score=float(np.mean([row.score for row in ordered])) if score is None else score,
+            frames=np.array(frames, np.int64),
+            boxes=np.stack([row.box for row in ordered]),
+            scores=np.array([row.score for row in ordered], np.float32),
+            masks=tuple(found) or None,
+        )
+
+
+def times_of(frames: NDArray[np.int64], fps: float | None) -> NDArray[np.float64]:
+    """Presentation times where a format tells none: index / fps, or the index without a rate."""
+    return np.asarray(frames / (fps or 1.0), np.float64)
+
+
+def video_result(
+    where: str,
+    video: VideoInfo,
+    class_names: Sequence[str],
+    tubes: tuple[Tube, ...],
+    frames: NDArray[np.int64],
+    pts_seconds: NDArray[np.float64] | None = None,
+    made_with: Mapping[str, Any] | None = None,
+) -> VideoResult:
+    """A checked result, whose complaints become :class:`AnnotationError` with the file's name."""
+    times = times_of(frames, video.fps) if pts_seconds is None else pts_seconds
+    try:
+        return VideoResult(video, tuple(class_names), tubes, frames, times, dict(made_with or {}))
+    except ValueError as error:
+        raise AnnotationError(f"{where}: {error}") from error
