@@ -38,7 +38,8 @@ class Motion:
     ) -> None:
         """``min_area``: smallest region, as a share of the picture.
 
-        ``history``: frames that the background model remembers. ``warm_up``: first frames that only
+        ``history``: frames that the background model remembers; what stands still for about a tenth of
+        them becomes background. ``warm_up``: first frames that only
         teach it. ``sensitivity``: squared distance, in variances, from which a pixel is foreground
         (less is more sensitive). ``work_side``: longer side, in pixels, at which it is computed.
         """
@@ -77,7 +78,9 @@ class Motion:
             self.reset()
         self._size = size
         small = _shrink(image, self._work_side)
-        raw = self._model.apply(small) == _FOREGROUND
+        # OpenCV's own choice of rate learns a slow object away within a few frames of the start.
+        rate = 1 / (self._seen + 1 if self._seen < self._warm_up else self._history)
+        raw = self._model.apply(small, None, rate) == _FOREGROUND
         self._seen += 1
         if self._seen <= self._warm_up:
             return Detections.empty()

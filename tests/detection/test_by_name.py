@@ -1,0 +1,63 @@
+"""The table of names, and what every detector keeps to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import detectors
+from vis.errors import UsageError
+from vis.interfaces import Detector
+from vis.structures import Detections
+
+
+@pytest.fixture(params=["salient", "yolox", "motion", "precomputed"])
+def any_detector(request, red_saliency, constant_yolox, tmp_path):
+    name = request.param
+    settings = {}
+    if name == "salient":
+        settings["weights"] = red_saliency
+    if name == "yolox":
+        rows = np.full((126, 85), 0.5, np.float32)
+        rows[:, 2:4] = -1
+        settings["weights"] = constant_yolox(rows)
+    if name == "precomputed":
+        settings["weights"] = tmp_path / "boxes.json"
+        settings["weights"].write_text(json.dumps({"frames": [[{"box": [0, 0, 5, 5]}]] * 2}))
+    return detectors.create(name, **settings)
+
+
+def test_every_detector_keeps_the_contract(any_detector, picture):
+    assert isinstance(any_detector, Detector)
+    images = [picture((20, 20, 90, 90), size=(120, 160)), np.zeros((120, 160, 3), np.uint8)]
+    before = [image.copy() for image in images]
+    found = any_detector.detect(images)
+    assert len(found) == 2
+    assert any_detector.detect([]) == []
+    for image, same, objects in zip(images, before, found, strict=True):
+        np.testing.assert_array_equal(image, same)
+        assert isinstance(objects, Detections)
+        assert (objects.labels < len(any_detector.class_names)).all()
+        assert (objects.boxes >= 0).all()
+        assert (objects.boxes[:, [2, 3]] <= [160, 120]).all()
+        assert (objects.boxes[:, 2:] > objects.boxes[:, :2]).all()
+        assert objects.masks is None or objects.masks.shape[1:] == (120, 160)
+    any_detector.reset() if hasattr(any_detector, "reset") else None
+
+
+def test_names_and_settings_that_do_not_exist_are_explained():
+    with pytest.raises(UsageError, match="no detector named 'yolo'; did you mean 'yolox'"):
+        detectors.create("yolo")
+    with pytest.raises(UsageError, match="'motion' has no setting 'treshold'; it has min_area"):
+        detectors.create("motion", treshold=1)
+
+
+def test_importing_the_table_is_light():
+    heavy = ("torch", "onnxruntime", "transformers", "cv2")
+    code = f"import sys, detectors; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
