@@ -1,0 +1,163 @@
+"""What the student is shown: random crops of an image and the wear of real video.
+
+Large-scale jitter as the HQ-SAM recipe has it, drawn so that objects appear at the sizes that videos
+show them: a random crop around one object, or the whole image, mirrored half of the time, with changed
+light, blur, noise and compression. Knows images and masks, no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Target", "View", "random_view", "wear"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One object of an image: its soft mask on the part of the image where it may lie."""
+
+    origin: tuple[int, int]
+    """(y, x) of the part's first pixel in the image."""
+    probability: NDArray[np.uint8]
+    """(h, w), 255 is certainly the object. Outside this part the object is certainly absent."""
+    trust: NDArray[np.uint8]
+    """(h, w), 255 is full weight in the loss."""
+
+    def cut(self, crop: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Probability and trust on the rectangle x0, y0, x1, y1 of the image."""
+        x0, y0, x1, y1 = crop
+        shape = (y1 - y0, x1 - x0)
+        probability, trust = np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)
+        top, left = self.origin
+        bottom, right = top + self.probability.shape[0], left + self.probability.shape[1]
+        a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
+        if a < c and b < d:
+            here = (slice(b - y0, d - y0), slice(a - x0, c - x0))
+            there = (slice(b - top, d - top), slice(a - left, c - left))
+            probability[here] = self.probability[there]
+            trust[here] = self.trust[there]
+        return probability, trust
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One picture for the student, with the objects that are visible in it."""
+
+    image: NDArray[np.uint8]
+    """RGB (H, W, 3)."""
+    targets: tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], ...]
+    """Probability and trust (H, W) of each object."""
+
+
+def random_view(
+    image: NDArray[np.uint8],
+    targets: list[Target],
+    rng: np.random.Generator,
+    *,
+    whole: bool = False,
+    max_objects: int = 5,
+    fraction: tuple[float, float] = (0.22, 0.9),
+) -> View:
+    """A view of the image with at least one of its objects.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        targets: its objects, at least one.
+        rng: draws everything.
+        whole: show the whole image instead of a crop around one object.
+        max_objects: most objects of the view; others are left out at random.
+        fraction: range of the object's longer side over the crop's.
+    """
+    height, width = image.shape[:2]
+    crop = (0, 0, width, height)
+    if not whole:
+        crop = _crop_around(targets[int(rng.integers(len(targets)))], (height, width), rng, fraction)
+    x0, y0, x1, y1 = crop
+    visible = []
+    for target in targets:
+        probability, trust = target.cut(crop)
+        inside = int((probability > 127).sum())
+        if inside >= 0.4 * max(1, int((target.probability > 127).sum())) and _large(probability > 127, 0.04):
+            visible.append((probability, trust))
+    order = rng.permutation(len(visible))[:max_objects]
+    picture = image[y0:y1, x0:x1]
+    chosen = [visible[i] for i in order]
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+        chosen = [(p[:, ::-1], t[:, ::-1]) for p, t in chosen]
+    return View(wear(np.ascontiguousarray(picture), rng), tuple(chosen))
+
+
+def wear(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Change light and colour; now and then blur, noise and JPEG, as cameras and codecs do."""
+    import cv2
+
+    out = image.astype(np.float32)
+    if rng.random() < 0.7:
+        out = (out - 110) * rng.uniform(0.7, 1.3) + 110 * rng.uniform(0.7, 1.3)
+        out *= rng.uniform(0.92, 1.08, 3).astype(np.float32)
+    if rng.random() < 0.2:
+        out = _blur(out, rng)
+    if rng.random() < 0.25:
+        out += rng.normal(0, rng.uniform(2, 8), out.shape).astype(np.float32)
+    worn = np.clip(out, 0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 90))]
+        _, coded = cv2.imencode(".jpg", worn, quality)
+        worn = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+    return worn
+
+
+def _blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Defocus or motion of a few pixels."""
+    import cv2
+
+    size = max(image.shape[:2])
+    if rng.random() < 0.5:
+        return np.asarray(
+            cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, max(0.4, 0.002 * size))), np.float32
+        )
+    length = int(rng.integers(3, max(4, round(0.012 * size))))
+    kernel = np.zeros((length, length), np.float32)
+    angle = rng.uniform(0, np.pi)
+    middle = (length - 1) / 2
+    for t in np.linspace(-middle, middle, 4 * length):
+        kernel[round(middle + t * np.sin(angle)), round(middle + t * np.cos(angle))] = 1
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.float32)
+
+
+def _large(mask: NDArray[np.bool_], least: float) -> bool:
+    """Whether the mask's longer side is at least this fraction of the picture's."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return False
+    return bool(max(rows[-1] - rows[0], cols[-1] - cols[0]) >= least * max(mask.shape))
+
+
+def _crop_around(
+    target: Target, size: tuple[int, int], rng: np.random.Generator, fraction: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """A crop with the object at ``fraction`` of its longer side; it may cut the object a little."""
+    height, width = size
+    inside = target.probability > 127
+    rows, cols = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    top, left = target.origin
+    y0, y1 = top + int(rows[0]), top + int(rows[-1]) + 1
+    x0, x1 = left + int(cols[0]), left + int(cols[-1]) + 1
+    wide = max(x1 - x0, y1 - y0, 24) / rng.uniform(*fraction)
+    aspect = rng.uniform(0.56, 1.0)
+    spans = []
+    tall = rng.random() < 0.2
+    for low, high, limit, length in (
+        (x0, x1, width, wide * (aspect if tall else 1)),
+        (y0, y1, height, wide * (1 if tall else aspect)),
+    ):
+        side = int(min(max(length, 0.9 * (high - low)), limit))
+        slack = side - (high - low)
+        start = low - rng.uniform(-0.1, 1.1) * max(slack, 0) + min(slack, 0) * rng.uniform(-1, 0)
+        start = int(min(max(start, 0), limit - side))
+        spans.append((start, start + side))
+    return spans[0][0], spans[1][0], spans[0][1], spans[1][1]
