@@ -60,7 +60,7 @@ class AudioCopy:
         return cls(source, stack, target)
 
     def copy_until(self, seconds: float, *, from_seconds: float) -> None:
-        """Copy what begins before ``seconds``; ``from_seconds`` becomes time 0, what ends before it goes."""
+        """Copy what begins before ``seconds``; ``from_seconds`` becomes time 0, what ends before goes."""
         from av.error import FFmpegError
 
         begin = self._origin + Fraction(from_seconds)
@@ -82,7 +82,8 @@ class AudioCopy:
             if start >= end:
                 return
             self._held = None
-            if start + (packet.duration or 0) * self._base > begin:
+            # An encoder's first packet ends where the sound begins; decoders want it all the same.
+            if start + (packet.duration or 0) * self._base >= begin:
                 shift = round(begin / self._base)
                 packet.pts -= shift
                 packet.dts = packet.pts

@@ -19,8 +19,7 @@ from vis.video.audio import AudioCopy
 
 __all__ = ["VideoWriter"]
 
-# Ticks per second of the output's clock: exact for 24, 25, 30, 50, 60 and their 1000/1001 kin, and
-# within 6 microseconds for any other time.
+# Ticks per second of the output's clock, at least: other times are kept within 6 microseconds.
 _CLOCK = 90_000
 
 # Room that must be free before writing begins: a floor, and an upper guess of H.264 at crf 20.
@@ -62,7 +61,9 @@ class VideoWriter:
             raise UsageError(f"fps: expected more than 0 and at most 1000, got {fps}")
         self.path = Path(path)
         self.size = size
-        self.fps = fps if isinstance(fps, Fraction) else Fraction(fps).limit_denominator(1001)
+        self.fps = Fraction(fps).limit_denominator(1001)
+        # A multiple of the rate's numerator: every frame at the rate falls on a whole tick.
+        self._clock = self.fps.numerator * -(-_CLOCK // self.fps.numerator)
         self.frames_written = 0
         self._timed: bool | None = None
         self._first = self._last = 0.0
@@ -90,14 +91,14 @@ class VideoWriter:
         if self._timed != (pts_seconds is not None):
             raise ValueError("VideoWriter.write: give pts_seconds with every picture or with none")
         now = self._first + float(self.frames_written / self.fps) if pts_seconds is None else pts_seconds
-        tick = round((now - self._first) * _CLOCK)
+        tick = round((now - self._first) * self._clock)
         if tick <= self._last_tick:
             raise ValueError(f"VideoWriter.write: pts_seconds must rise, got {now} after {self._last}")
         with self._nothing_left():
             picture = av.VideoFrame.from_ndarray(_even(image), format="rgb24")
             picture = picture.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG")
-            picture.pts, picture.time_base = tick, Fraction(1, _CLOCK)
-            picture.duration = round(_CLOCK / self.fps)
+            picture.pts, picture.time_base = tick, Fraction(1, self._clock)
+            picture.duration = round(self._clock / self.fps)
             self._container.mux(self._stream.encode(picture))
             if self._audio is not None:
                 self._audio.copy_until(now, from_seconds=self._first)
@@ -154,7 +155,7 @@ class VideoWriter:
         height, width = self.size
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
-        self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, _CLOCK)
+        self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, self._clock)
         context = self._stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
         context.color_range = 1  # limited, as all players expect
