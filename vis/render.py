@@ -270,7 +270,7 @@ def _draw_box(canvas: Image, box: NDArray[np.float32], color: Color, line: int) 
     height, width = canvas.shape[:2]
     x0, y0, x1, y1 = np.clip(box, 0, [width, height, width, height]).round().astype(int).tolist()
     # Boxes are half-open: the last pixel inside is x1 - 1.
-    cv2.rectangle(canvas, (x0, y0), (max(x0, x1 - 1), max(y0, y1 - 1)), color, line, cv2.LINE_AA)
+    cv2.rectangle(canvas, (x0, y0), (max(x0, x1 - 1), max(y0, y1 - 1)), color, line)
 
 
 @lru_cache(maxsize=512)
