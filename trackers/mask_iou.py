@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trackers.assignment import match_pairs
-from trackers.base import Array, BaseTracker, Fate, Index, Int64
+from trackers.assignment import match
+from trackers.base import Array, BaseTracker, Fate, Int64
 from trackers.iou import BoxTracks, move_boxes
-from trackers.overlap import MaskCrops, mask_iou_pairs
+from trackers.overlap import MaskCrops, mask_iou
 from vis.boxes import iou
 from vis.structures import Detections
 
@@ -76,13 +76,10 @@ class MaskIouTracker(BaseTracker[MaskTracks]):
         looked_at = detections.scores >= self.min_score
         self._fates[~looked_at] = Fate.WEAK
         masks = remember_masks(detections, self.step)
-        rows, cols, overlap = pair_overlaps(tracks, detections, masks)
-        good = (overlap > self.min_overlap) & looked_at[cols]
-        fits = self._label_fits(detections, rows, cols)
-        good = good if fits is None else good & fits
-        rows, cols, overlap = rows[good], cols[good], overlap[good]
-        best = match_pairs(rows, cols, overlap - self.min_overlap)
-        rows, cols = rows[best], cols[best]
+        overlap = overlaps(tracks, detections, masks) * looked_at
+        if self.same_label:
+            overlap *= tracks.labels[:, None] == detections.labels
+        rows, cols = match(overlap, self.min_overlap)
 
         tracks.labels[rows] = detections.labels[cols]
         tracks.seen[rows] = now
@@ -110,23 +107,13 @@ def move_tracks(tracks: MaskTracks, affine: Array, step: int) -> None:
 
 def remember_masks(detections: Detections, step: int) -> MaskCrops:
     """The detections' masks as crops; crops of nothing where there are no masks."""
-    if detections.masks is not None:
-        return MaskCrops.cut(detections.masks, step)
-    return MaskCrops.cut(np.zeros((len(detections), 1, 1), bool))
+    if detections.masks is None:
+        return MaskCrops.nothing(len(detections))
+    return MaskCrops.cut(detections.masks, step)
 
 
-def pair_overlaps(
-    tracks: MaskTracks, detections: Detections, masks: MaskCrops
-) -> tuple[Index, Index, NDArray[np.float64]]:
-    """Every overlapping pair (track, detection): by mask, or by box where one has no mask."""
-    rows, cols, overlap = mask_iou_pairs(tracks.masks, masks)
-    without = (tracks.masks.areas == 0)[:, None] | (masks.areas == 0)[None, :]
-    if not without.any():
-        return rows, cols, overlap
-    by_box = iou(tracks.boxes, detections.boxes) * without
-    more_rows, more_cols = np.nonzero(by_box)
-    return (
-        np.concatenate([rows, more_rows]),
-        np.concatenate([cols, more_cols]),
-        np.concatenate([overlap, by_box[more_rows, more_cols]]),
-    )
+def overlaps(tracks: MaskTracks, detections: Detections, masks: MaskCrops) -> NDArray[np.float64]:
+    """How far each track and detection overlap, (K, N): by mask, or by box where one has no mask."""
+    by_mask = mask_iou(tracks.masks, masks)
+    without = (tracks.masks.areas == 0)[:, None] | (masks.areas == 0)
+    return np.where(without, iou(tracks.boxes, detections.boxes), by_mask) if without.any() else by_mask

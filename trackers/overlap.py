@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trackers.columns import Columns
 from vis.boxes import intersection
 
-__all__ = ["MaskCrops", "mask_iou_pairs"]
+__all__ = ["MaskCrops", "mask_iou"]
 
 Array = NDArray[Any]
 Index = NDArray[np.intp]
@@ -22,7 +22,7 @@ class MaskCrops(Columns):
     """N masks cut out of their pictures: what a tracker remembers of them."""
 
     boxes: NDArray[np.int64]
-    """(N, 4) tight box of each mask in its own grid; zeros for an empty mask."""
+    """(N, 4) a box around each mask, in steps of its grid; zeros for an empty mask."""
     areas: NDArray[np.int64]
     """(N,) set pixels."""
     crops: NDArray[np.object_]
@@ -34,34 +34,41 @@ class MaskCrops(Columns):
         return cls(np.zeros((0, 4), np.int64), np.zeros(0, np.int64), np.zeros(0, object))
 
     @classmethod
+    def nothing(cls, count: int) -> MaskCrops:
+        """As many empty masks."""
+        crops = np.empty(count, object)
+        crops.fill(np.zeros((0, 0), bool))
+        return cls(np.zeros((count, 4), np.int64), np.zeros(count, np.int64), crops)
+
+    @classmethod
     def cut(cls, masks: NDArray[np.bool_], step: int = 1) -> MaskCrops:
         """Crops of bool masks (N, H, W); with ``step`` s only every s-th row and column counts."""
-        masks = masks[:, ::step, ::step]
-        boxes = _tight_boxes(masks)
-        crops = np.empty(len(masks), object)
-        for i, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
-            crops[i] = masks[i, y0:y1, x0:x1].copy()
-        areas = np.array([np.count_nonzero(crop) for crop in crops], np.int64)
-        return cls(boxes, areas, crops)
+        # Columns are thinned out last: reductions over memory in a row are many times faster.
+        thinned = masks[:, ::step]
+        x0, x1 = _span(np.asarray(thinned.any(axis=1))[:, ::step])
+        y0, y1 = _span(np.asarray(thinned.any(axis=2)))
+        found = cls.nothing(len(masks))
+        found.boxes = np.stack([x0, y0, x1, y1], axis=1)
+        for i, (left, top, right, bottom) in enumerate(found.boxes.tolist()):
+            found.crops[i] = crop = thinned[i, top:bottom, left * step : right * step : step].copy()
+            found.areas[i] = np.count_nonzero(crop)
+        return found
 
 
-def mask_iou_pairs(a: MaskCrops, b: MaskCrops) -> tuple[Index, Index, NDArray[np.float64]]:
-    """All pairs of masks that share a pixel, and their IoU: rows into ``a``, into ``b``, (P,) IoU.
+def mask_iou(a: MaskCrops, b: MaskCrops) -> NDArray[np.float64]:
+    """IoU of every pair of masks, in [0, 1]: K and N masks -> (K, N).
 
-    Exact: outside its tight box a mask is empty, so only where two boxes meet is there work.
+    Exact: outside its box a mask is empty, so only where two boxes meet is there work.
     """
+    overlap = np.zeros((len(a.areas), len(b.areas)))
+    if not (a.areas.any() and b.areas.any()):
+        return overlap
     rows, cols = np.nonzero(intersection(a.boxes, b.boxes))
-    if not len(rows):
-        return rows, cols, np.zeros(0)
-    common = np.array(
-        [
-            _common(a.crops[r], b.crops[c], p, q)
-            for r, c, p, q in zip(rows, cols, a.boxes[rows].tolist(), b.boxes[cols].tolist(), strict=True)
-        ]
-    )
-    share = common > 0
-    rows, cols, common = rows[share], cols[share], common[share]
-    return rows, cols, common / (a.areas[rows] + b.areas[cols] - common)
+    for r, c, p, q in zip(rows, cols, a.boxes[rows].tolist(), b.boxes[cols].tolist(), strict=True):
+        overlap[r, c] = _common(a.crops[r], b.crops[c], p, q)
+    union = a.areas[rows] + b.areas[cols] - overlap[rows, cols]
+    overlap[rows, cols] /= np.maximum(union, 1)
+    return overlap
 
 
 def _common(a: Array, b: Array, p: list[int], q: list[int]) -> int:
@@ -73,13 +80,6 @@ def _common(a: Array, b: Array, p: list[int], q: list[int]) -> int:
             a[y0 - p[1] : y1 - p[1], x0 - p[0] : x1 - p[0]] & b[y0 - q[1] : y1 - q[1], x0 - q[0] : x1 - q[0]]
         )
     )
-
-
-def _tight_boxes(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Smallest box around each mask (N, H, W), zeros where it is empty."""
-    x0, x1 = _span(np.asarray(masks.any(axis=1)))
-    y0, y1 = _span(np.asarray(masks.any(axis=2)))
-    return np.stack([x0, y0, x1, y1], axis=1)
 
 
 def _span(touched: NDArray[np.bool_]) -> tuple[Index, Index]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trackers.assignment import match
 from trackers.base import Array, BaseTracker, Bool, Fate, Float32, Int64, unit_rows
-from trackers.mask_iou import MaskTracks, move_tracks, pair_overlaps, remember_masks
+from trackers.mask_iou import MaskTracks, move_tracks, overlaps, remember_masks
 from trackers.overlap import MaskCrops
 from vis.errors import UsageError
 from vis.structures import Detections
@@ -102,11 +102,11 @@ class QueryTracker(BaseTracker[QueryTracks]):
     def _associate(self, detections: Detections, now: float) -> Int64:
         looked_at = detections.scores >= self.min_score
         self._fates[~looked_at] = Fate.WEAK
-        looks, masks = self._looks(detections), self._masks(detections)
+        looks, masks = self._looks(detections), remember_masks(detections, self.step)
         tracks = self._tracks
         allowed = np.broadcast_to(looked_at, (len(tracks.ids), len(detections)))
         if self.gate_overlap is not None:
-            allowed = allowed & self._gate(detections, masks, now)
+            allowed = allowed & self._gate(self.gate_overlap, detections, masks, now)
         if self.same_label:
             allowed = allowed & (tracks.labels[:, None] == detections.labels)
         similarity = self._similarity(looks, allowed)
@@ -144,20 +144,11 @@ class QueryTracker(BaseTracker[QueryTracks]):
         share = weight / (by_track + (by_track == 0)) + weight / (by_detection + (by_detection == 0))
         return np.where(allowed, share / 2, np.float32(-2))
 
-    def _gate(self, detections: Detections, masks: MaskCrops, now: float) -> Bool:
+    def _gate(self, gate_overlap: float, detections: Detections, masks: MaskCrops, now: float) -> Bool:
         """Pairs (K, N) that overlap, or whose track was not seen lately."""
-        tracks = self._tracks
-        rows, cols, overlap = pair_overlaps(tracks, detections, masks)
-        gate = np.zeros((len(tracks.ids), len(detections)), bool)
-        gate[tracks.seen < now - self.gate_seconds] = True
-        near = overlap > (self.gate_overlap or 0.0)
-        gate[rows[near], cols[near]] = True
-        return gate
-
-    def _masks(self, detections: Detections) -> MaskCrops:
-        if self.gate_overlap is None:
-            return MaskCrops.cut(np.zeros((len(detections), 1, 1), bool))
-        return remember_masks(detections, self.step)
+        near = overlaps(self._tracks, detections, masks) > gate_overlap
+        near[self._tracks.seen < now - self.gate_seconds] = True
+        return near
 
     def _looks(self, detections: Detections) -> Float32:
         """The detections' embeddings at length 1, and a bank of their width."""
