@@ -47,9 +47,9 @@ def test_readme_tree_is_the_real_one() -> None:
     real = {f.parts[0] for f in files} - {".gitignore", ".ci", "LICENSE", "README.md", "CHANGELOG.md"}
     for room in ("vis", "apps", "detectors", "trackers"):
         for f in files:
-            if f.parts[0] == room and len(f.parts) >= 2 and f.name not in ("__init__.py", "py.typed"):
-                if len(f.parts) > 2 or f.suffix == ".py":
-                    real.add("/".join(f.parts[:2]))
+            listed = len(f.parts) > 2 or (f.suffix == ".py" and f.name != "__init__.py")
+            if f.parts[0] == room and listed:
+                real.add("/".join(f.parts[:2]))
     assert told - real == set(), "the README's tree names what is not there"
     assert real - told == set(), "the README's tree misses what is there"
 

@@ -15,9 +15,14 @@ from vis.files import read_json, whole_file, write_json, write_text
 def test_a_failing_block_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), whole_file(path) as part:
-        part.write_text("half of the new")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with whole_file(path) as part:
+            part.write_text("half of the new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
