@@ -1,0 +1,223 @@
+"""Broken and hostile files end in AnnotationError, whose message names the file; never in anything else."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vis.errors import AnnotationError, InputError, UsageError
+from vis.formats import coco, csv_table, cvat, davis, mot, mots, per_object, sav, ytvis_set
+from vis.formats.images import png_bytes
+from vis.formats.zips import open_zip, read_member
+from vis.structures import VideoResult
+
+TEXT = {
+    "coco": coco.read,
+    "csv": csv_table.read,
+    "mots": mots.read_text,
+    "mot": lambda p: mot.read(p, size=(12, 17)),
+    "sav": sav.read_json_file,
+    "ytvis": ytvis_set.read_truth,
+}
+WRITE = {
+    "coco": lambda p, r: coco.write(p, [r]),
+    "csv": csv_table.write,
+    "mots": mots.write_text_file,
+    "mot": mot.write,
+    "sav": sav.write_json_file,
+    "ytvis": lambda p, r: ytvis_set.write_truth(p, [r]),
+}
+
+
+@pytest.mark.parametrize("name", TEXT)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_change_of_a_file_reads_or_is_refused(
+    name: str, data: st.DataObject, make_result: Any, tmp_path: Path
+) -> None:
+    dot = np.zeros((2, 12, 17), np.bool_)
+    dot[:, 3:6, 4:9] = True
+    path = tmp_path / "f"
+    WRITE[name](path, make_result([(1, [0, 1], dot), (2, [1], dot[:1])], 2))
+    raw = bytearray(path.read_bytes())
+    kind = data.draw(st.sampled_from(["cut", "byte", "number", "word"]))
+    at = data.draw(st.integers(0, len(raw) - 1))
+    if kind == "cut":
+        raw = raw[:at]
+    elif kind == "byte":
+        raw[at] = data.draw(st.integers(0, 255))
+    elif kind == "number":
+        digits = [i for i, c in enumerate(raw) if chr(c).isdigit()]
+        where = digits[at % len(digits)]
+        raw[where : where + 1] = data.draw(
+            st.sampled_from([b"-1", b"999999999999999999999", b"1e999", b"null", b"0", b"NaN", b"\xc2\xb2"])
+        )
+    else:
+        words = [i for i, c in enumerate(raw) if chr(c) in '"[{,:']
+        if words:
+            del raw[words[at % len(words)]]
+    path.write_bytes(raw)
+    message = ""
+    try:
+        TEXT[name](path)
+    except (InputError, UsageError) as error:
+        message = str(error)
+    assert not message or str(path) in message
+
+
+LINES = [
+    (mots.read_text, "0 1001 1 12 17\n", "line 1: expected 6 values"),
+    (mots.read_text, "0 1001 1 12 x 1\n", "line 1: expected a whole number"),
+    (mots.read_text, "0 1001 1 12 17 zzz\n", "line 1: counts"),
+    (mots.read_text, "0 1001 1 12 17 \u00e9\n", "line 1: counts"),
+    (mots.read_text, "0 1001 1 100000 100000 0\n", "line 1: size"),
+    (mots.read_text, "", "holds no object"),
+    (lambda p: mot.read(p, size=(12, 17)), "1,1,0,0,5,nan,1\n", "expected a finite number"),
+    (lambda p: mot.read(p, size=(12, 17)), "1,-1,0,0,5,5,1\n", "ids must be 1 or more"),
+    (lambda p: mot.read(p, size=(12, 17)), "0,1,0,0,5,5,1\n", "frames must lie"),
+    (lambda p: mot.read(p, size=(12, 17)), "900000000,1,0,0,5,5,1\n", "frames are refused"),
+    (lambda p: mot.read(p, size=(12, 17)), "1,1,0,0,5,5,1\n1,1,0,0,5,5,1\n", "is there twice"),
+]
+
+
+@pytest.mark.parametrize(("read", "text", "message"), LINES)
+def test_bad_lines_are_named(read: Callable[[Path], Any], text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(AnnotationError, match=message) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_formula_never_reaches_a_spreadsheet(busy: VideoResult, tmp_path: Path) -> None:
+    import csv
+    from dataclasses import replace
+
+    names = ('=HYPERLINK("http://x")', "'@quoted")
+    hostile = replace(busy, class_names=names, video=replace(busy.video, name="+cmd|' /C calc'!A0"))
+    csv_table.write(tmp_path / "t.csv", hostile)
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    for row in rows[1:]:
+        for cell in row:
+            number = cell.lstrip("-").replace(".", "", 1).replace("e-", "", 1).isdigit()
+            assert number or not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    back = csv_table.read(tmp_path / "t.csv")
+    assert back.class_names == names
+    assert back.video.name == hostile.video.name
+
+
+def test_a_png_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 15_000, 10_000, 8, 0, 0, 0, 0)
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (folder / "00000.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+    with pytest.raises(AnnotationError, match="pixels, over"):
+        davis.read(folder)
+
+
+def test_images_that_are_no_labels_are_refused(tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "d"
+    folder.mkdir()
+    with pytest.raises(AnnotationError, match="holds no PNG"):
+        davis.read(folder)
+    Image.new("RGB", (17, 12)).save(folder / "00000.png")
+    with pytest.raises(AnnotationError, match="colour image"):
+        davis.read(folder)
+    (folder / "00000.png").write_bytes(b"no image")
+    with pytest.raises(AnnotationError, match="not a PNG image"):
+        davis.read(folder)
+    (folder / "00000.png").write_bytes(png_bytes(np.zeros((12, 17), np.int32)))
+    (folder / "00001.png").write_bytes(png_bytes(np.zeros((12, 18), np.int32)))
+    with pytest.raises(AnnotationError, match="differs from the first"):
+        davis.read(folder)
+    with pytest.raises(AnnotationError, match="one folder per object"):
+        per_object.read(tmp_path)
+
+
+def test_values_below_a_thousand_are_no_mots_ids(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "000000.png").write_bytes(png_bytes(np.full((12, 17), 7), bits=16))
+    with pytest.raises(AnnotationError, match="no MOTS id"):
+        mots.read_png(folder)
+
+
+def test_a_zip_bomb_and_a_broken_zip_are_refused(tmp_path: Path, busy: VideoResult) -> None:
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("default/instances/labels.txt", b"\0" * 3_000_000)
+    with open_zip(bomb) as archive, pytest.raises(AnnotationError, match="unpacks to more than"):
+        read_member(archive, "default/instances/labels.txt", "bomb.zip", limit=1_000_000)
+    with pytest.raises(AnnotationError, match=r"expected instances/\*\.png"):
+        cvat.read(bomb)
+    cvat.write(tmp_path / "c.zip", busy)
+    whole = (tmp_path / "c.zip").read_bytes()
+    (tmp_path / "c.zip").write_bytes(whole[:-30])
+    with pytest.raises(AnnotationError, match="not a whole zip"):
+        cvat.read(tmp_path / "c.zip")
+
+
+def test_the_same_zip_has_the_same_bytes(busy: VideoResult, tmp_path: Path) -> None:
+    for name in ("a.zip", "b.zip"):
+        cvat.write(tmp_path / name, busy)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+YTVIS = {
+    "videos": [{"id": 1, "height": 12, "width": 17, "file_names": ["c/0.jpg", "c/1.jpg"]}],
+    "categories": [{"id": 1, "name": "dog"}],
+    "annotations": [{"id": 1, "video_id": 1, "category_id": 1, "segmentations": [None, None]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("annotations"), "has no annotations"),
+        (lambda d: d["annotations"][0].update(video_id=9), "names no video"),
+        (lambda d: d["annotations"][0].update(category_id=9), "category_id 9"),
+        (lambda d: d["annotations"][0].update(segmentations=[None]), "expected 2 segmentations"),
+        (lambda d: d["videos"][0].update(height=0), "expected id, height"),
+        (lambda d: d["videos"].append(d["videos"][0]), "is there twice"),
+        (lambda d: d.update(categories={}), "list 'categories'"),
+        (lambda d: d.update(videos=None), "list 'videos'"),
+    ],
+)
+def test_broken_ytvis_sets_are_named(change: Any, message: str, tmp_path: Path) -> None:
+    data = json.loads(json.dumps(YTVIS))
+    change(data)
+    path = tmp_path / "gt.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(AnnotationError, match=message):
+        ytvis_set.read_truth(path)
+
+
+def test_the_server_zip_holds_one_file_in_no_folder(busy: VideoResult, tmp_path: Path) -> None:
+    entries = ytvis_set.results_of(busy, 7, {"dog": 12})
+    assert [(e["video_id"], e["category_id"]) for e in entries] == [(7, 12)]
+    ytvis_set.write_server_zip(tmp_path / "s.zip", entries)
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        assert archive.namelist() == ["results.json"]
+        assert json.loads(archive.read("results.json")) == entries
