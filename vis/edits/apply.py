@@ -85,7 +85,7 @@ def apply(result: VideoResult, edit: Edit, *, decode: Decode) -> VideoResult:
             return _add(result, edit, decode)
         case Follow():
             steps = deque(follow(result, edit, decode=decode), maxlen=1)
-            return steps[0] if steps else result
+            return steps[0][1] if steps else result
         case Delete(number, first, last):
             tube = _tube(result, number)
             gone = np.ones(len(tube), np.bool_)
@@ -113,8 +113,8 @@ def apply(result: VideoResult, edit: Edit, *, decode: Decode) -> VideoResult:
             return _with(replace(result, class_names=names), [number], [tube])
 
 
-def follow(result: VideoResult, edit: Follow, *, decode: Decode) -> Iterator[VideoResult]:
-    """The result after each followed frame, so that it can be shown and stopped on the way.
+def follow(result: VideoResult, edit: Follow, *, decode: Decode) -> Iterator[tuple[int, VideoResult]]:
+    """Each followed frame and the result after it, so that it can be shown and stopped on the way.
 
     Each step prompts with the box and the mask of the frame before it. It ends where the object is
     lost: an empty mask, a jump, or a leap in area.
@@ -129,7 +129,7 @@ def follow(result: VideoResult, edit: Follow, *, decode: Decode) -> Iterator[Vid
                 break
             mask = found
             result = _put(result, edit.tube, index, mask)
-            yield result
+            yield index, result
 
 
 def _frames_from(result: VideoResult, edit: Follow, way: int) -> list[int]:

@@ -1,0 +1,96 @@
+"""``vistubes edit``: corrections made in the page, played again on a saved result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vis.edits import Decode, EditFile
+
+__all__ = ["configure", "run"]
+
+EPILOG = """\
+The edits file holds what was clicked, not the masks that came out of it, so the same edits on the same
+result with the same model give the same tubes, byte for byte. The video is needed where an edit asks for
+a mask: correct, add and follow.
+
+examples:
+  vistubes edit runs/clip/tubes.json edits.json clip.mp4 --out corrected/tubes.json
+  vistubes edit runs/clip/tubes.json edits.json --list     what is in the file; changes nothing
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``edit``."""
+    parser.epilog = EPILOG
+    parser.add_argument("result", type=Path, help="the tubes.json, or run folder, that was edited")
+    parser.add_argument("edits", type=Path, help="the edits.json of the page")
+    parser.add_argument("source", nargs="?", help="the video that the result was made from, or 'sample'")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where the edited tubes.json goes")
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    parser.add_argument(
+        "--model", metavar="NAME", help="decodes the clicks (default: the one named in the edits)"
+    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    parser.add_argument("--list", action="store_true", help="print the edits, one a line, and do nothing")
+    parser.add_argument("--json", action="store_true", help="print a summary as JSON to stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, replay, write."""
+    from vis import edits
+    from vis.errors import OutputError, UsageError
+    from vis.formats import tubes
+
+    file = edits.read(args.edits)
+    if args.list:
+        for number, edit in enumerate(file.edits, 1):
+            print(f"{number:>4}  {edits.describe(edit)}")
+        return 0
+    if args.out is None:
+        raise UsageError("--out is missing: say where the edited tubes.json goes")
+    if args.out.exists() and not args.overwrite:
+        raise OutputError(
+            f"{args.out}: exists; add --overwrite to replace it, or choose another name with --out"
+        )
+    base = tubes.read(args.result / "tubes.json" if args.result.is_dir() else args.result)
+    file.check_base(base, args.edits.name)
+    model = args.model or file.model
+    edited = edits.replay(base, file.edits, decode=_decode(args, file, model, base.video.size))
+    result = edits.sealed(edited, base, file.edits, model)
+    tubes.write(args.out, result)
+    summary: dict[str, Any] = {"edits": len(file.edits), "tubes": len(result.tubes), "out": str(args.out)}
+    print(f"{len(file.edits)} edits played, {len(result.tubes)} tubes written to {args.out}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(summary))
+    return 0
+
+
+def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: tuple[int, int]) -> Decode:
+    """The decoder that the edits need, or one that is never called."""
+    from vis import edits, weights
+    from vis.errors import InputError, UsageError
+
+    if not edits.needs_decode(file.edits):
+        return lambda _frame, _prompt: (_ for _ in ()).throw(AssertionError("no edit asks for a mask"))
+    if args.source is None:
+        raise UsageError("some of these edits ask for masks: give the video as third argument")
+    if model is None:
+        raise UsageError("the edits name no model; give one with --model, such as hq-tiny")
+    from vis.hqsam import Predictor, load_model
+    from vis.video.random_access import RandomAccessReader
+
+    path = weights.path("sample") if args.source == "sample" else Path(args.source)
+    # One backend everywhere: decoders may differ in the last bit of a colour, and masks with them.
+    reader = RandomAccessReader(path, backend="auto" if path.is_dir() else "pyav")
+    if reader.info.size != size:
+        raise InputError(
+            f"{path}: frames are {reader.info.width}x{reader.info.height}, the result is of {size[1]}x{size[0]}; "
+            "give the video that it was made from"
+        )
+    predictor = Predictor(load_model(model, device=args.device))
+    return edits.FrameDecoder(predictor, lambda index: reader[index].image)
