@@ -30,7 +30,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept: muxers choose their format by it.
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent
+        )
         os.close(handle)
         part = Path(name)
         yield part
@@ -76,7 +78,9 @@ def read_json(path: str | Path, *, limit_bytes: int = 2**31) -> Any:
             raise InputError(f"{path}: {size:,} bytes, over the limit of {limit_bytes:,}")
         return json.loads(path.read_bytes(), parse_constant=refuse)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a JSON file") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a JSON file"
+        ) from error
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
@@ -105,4 +109,6 @@ def _sync_folder(folder: Path) -> None:
 def _output_error(path: Path, error: OSError) -> OutputError:
     if error.errno == errno.ENOSPC:
         return OutputError(f"{path}: the disk is full; nothing was written. Free some space and run again")
-    return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another folder with --out")
+    return OutputError(
+        f"{path}: cannot be written ({error.strerror or error}); choose another folder with --out"
+    )

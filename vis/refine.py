@@ -88,9 +88,7 @@ class HQSamRefiner:
         """
         height, width = image.shape[:2]
         coarse = detections.masks
-        masks = (
-            np.zeros((len(detections), height, width), np.bool_) if coarse is None else coarse.copy()
-        )
+        masks = np.zeros((len(detections), height, width), np.bool_) if coarse is None else coarse.copy()
         clipped = box_maths.clip(detections.boxes, (height, width))
         rows = np.flatnonzero((clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1]))
         self.counts.frames += 1

@@ -75,7 +75,8 @@ class MaskRLE:
             f"MaskRLE.size: expected two positive ints (height, width), got {self.size!r}",
         )
         _require(
-            isinstance(self.counts, bytes), f"MaskRLE.counts: expected bytes, got {type(self.counts).__name__}"
+            isinstance(self.counts, bytes),
+            f"MaskRLE.counts: expected bytes, got {type(self.counts).__name__}",
         )
 
     def __repr__(self) -> str:
@@ -177,7 +178,8 @@ class Detections:
             _check_array("Detections", "embeddings", self.embeddings, np.float32, (n, None))
         _require(bool(np.isfinite(self.boxes).all()), "Detections.boxes: not finite")
         _require(
-            bool(((self.scores >= 0) & (self.scores <= 1)).all()), "Detections.scores: expected values in [0, 1]"
+            bool(((self.scores >= 0) & (self.scores <= 1)).all()),
+            "Detections.scores: expected values in [0, 1]",
         )
 
     @classmethod
@@ -219,7 +221,9 @@ class TrackedFrame:
     def __post_init__(self) -> None:
         ids = self.detections.track_ids
         if ids is None:
-            raise ValueError("TrackedFrame.detections: track_ids is missing; pass them through a tracker first")
+            raise ValueError(
+                "TrackedFrame.detections: track_ids is missing; pass them through a tracker first"
+            )
         _require(len(np.unique(ids)) == len(ids), f"TrackedFrame: frame {self.frame.index} has an id twice")
         masks = self.detections.masks
         if masks is not None:

@@ -102,7 +102,9 @@ def _tube_from_json(value: Mapping[str, Any], size: tuple[int, int], where: str)
         frames=np.array(value["frames"], np.int64),
         boxes=np.array(value["boxes"], np.float32).reshape(-1, 4),
         scores=np.array(value["scores"], np.float32),
-        masks=None if value["masks"] is None else _masks(value["masks"], size, f"{where}: tube {value['id']}"),
+        masks=None
+        if value["masks"] is None
+        else _masks(value["masks"], size, f"{where}: tube {value['id']}"),
     )
 
 
