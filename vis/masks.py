@@ -25,6 +25,7 @@ __all__ = [
     "boundary",
     "boundary_width",
     "bounding_box",
+    "checked_size",
     "decode",
     "decode_many",
     "encode",
@@ -37,6 +38,7 @@ __all__ = [
     "runs",
     "to_coco",
     "union",
+    "unpack_text",
 ]
 
 Runs = NDArray[np.int64]
@@ -45,6 +47,8 @@ MAX_SIDE = 65_535
 """Longest side that :func:`from_coco` accepts, in pixels."""
 MAX_PIXELS = 2**27
 """Most pixels that :func:`from_coco` accepts: 134 million, a frame of 16384 x 8192."""
+MAX_OUTLINE = 2**22
+"""Longest total outline of one mask's polygons that :func:`from_coco` accepts, in pixels."""
 
 _CHARS_PER_RUN = 7  # 35 bits in groups of 5: more than any run length needs
 
@@ -118,7 +122,7 @@ def decode_many(masks: Sequence[MaskRLE], size: tuple[int, int]) -> NDArray[np.b
 
 def runs(mask: MaskRLE) -> Runs:
     """Run lengths, int64 (R,), alternating 0 and 1 from 0; they sum to height * width."""
-    return _unpack(np.frombuffer(mask.counts, np.uint8))
+    return unpack_text(np.frombuffer(mask.counts, np.uint8))
 
 
 def from_runs(lengths: NDArray[np.integer[Any]], size: tuple[int, int]) -> MaskRLE:
@@ -173,8 +177,8 @@ def _pack(lengths: Runs, size: tuple[int, int]) -> MaskRLE:
     return MaskRLE(size, text.tobytes())
 
 
-def _unpack(text: NDArray[np.uint8]) -> Runs:
-    """Run lengths of compressed text that ends with a whole group; no other check."""
+def unpack_text(text: NDArray[np.uint8]) -> Runs:
+    """Run lengths of compressed text, uint8 (C,), that is whole groups of valid characters; unchecked."""
     bits = text - np.uint8(48)
     last = np.flatnonzero(bits < 32)
     first = np.concatenate([[0], last[:-1] + 1])
@@ -329,20 +333,21 @@ def from_coco(value: Any, size: tuple[int, int] | None = None, where: str = "mas
         AnnotationError: for whatever is not a whole, in-range mask of that size.
     """
     if isinstance(value, Mapping):
-        stated = _checked_size(value.get("size"), where)
+        stated = checked_size(value.get("size"), where)
         if size is not None and stated != tuple(size):
             raise AnnotationError(f"{where}: size {list(stated)}, expected {list(size)} (height, width)")
         return _from_counts(value.get("counts"), stated, where)
     if isinstance(value, list):
         if size is None:
             raise AnnotationError(f"{where}: polygons need the image's size")
-        return _from_polygons(value, _checked_size(size, where), where)
+        return _from_polygons(value, checked_size(size, where), where)
     raise AnnotationError(
         f"{where}: expected run lengths {{'size', 'counts'}} or a list of polygons, got {type(value).__name__}"
     )
 
 
-def _checked_size(size: Any, where: str) -> tuple[int, int]:
+def checked_size(size: Any, where: str) -> tuple[int, int]:
+    """(height, width) as ints from 1 within the limits, or :class:`AnnotationError` naming ``where``."""
     ok = (
         isinstance(size, list | tuple)
         and len(size) == 2
@@ -398,7 +403,7 @@ def _checked_text(counts: str | bytes, pixels: int, where: str) -> tuple[bytes, 
     last = np.flatnonzero(chars < 80)
     if int(np.diff(last, prepend=-1).max()) > _CHARS_PER_RUN:
         raise AnnotationError(f"{where}: counts: a run length has more than {_CHARS_PER_RUN} characters")
-    return text, _unpack(chars)
+    return text, unpack_text(chars)
 
 
 def _checked_list(counts: Sequence[Any], pixels: int, where: str) -> Runs:
@@ -419,6 +424,7 @@ def _from_polygons(polygons: Iterable[Any], size: tuple[int, int], where: str) -
 
     height, width = size
     points: list[list[float]] = []
+    outline = 0.0
     for polygon in polygons:
         try:
             flat = np.array(polygon, np.float64)
@@ -429,13 +435,16 @@ def _from_polygons(polygons: Iterable[Any], size: tuple[int, int], where: str) -
                 f"{where}: polygon {len(points)}: expected at least 3 points as finite numbers "
                 f"[x, y, x, y, ...], got {_shown(polygon)}"
             )
-        xy = flat.reshape(-1, 2)
-        # Far-away points make the rasteriser allocate without bound.
-        points.append(np.clip(xy, (-width, -height), (2 * width, 2 * height)).reshape(-1).tolist())
+        # Far-away points, or very many, make the rasteriser allocate and run without bound.
+        xy = np.clip(flat.reshape(-1, 2), (-width, -height), (2 * width, 2 * height))
+        outline += float(np.abs(np.diff(xy, axis=0, append=xy[:1])).max(axis=1).sum())
+        if outline > MAX_OUTLINE:
+            raise AnnotationError(f"{where}: polygons: outlines are longer than {MAX_OUTLINE:,} pixels")
+        points.append(xy.reshape(-1).tolist())
     if not points:
         return _pack(np.array([height * width]), size)
     merged = rle_api.merge(rle_api.frPyObjects(points, height, width))
-    return from_runs(_unpack(np.frombuffer(merged["counts"], np.uint8)), size)
+    return from_runs(unpack_text(np.frombuffer(merged["counts"], np.uint8)), size)
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,12 @@
+"""How good tubes and masks are: AP of tubes and images, boundaries, J&F, HOTA, identities.
+
+Numbers are exact: what a published evaluator defines comes out to the last digit. Everything works on
+run lengths; no full frame is decoded. Knows no network and prints nothing.
+"""
+
+from __future__ import annotations
+
+from vis.evaluation.protocol import STATS
+from vis.evaluation.tubes import TubeEvaluation, evaluate, evaluate_tubes
+
+__all__ = ["STATS", "TubeEvaluation", "evaluate", "evaluate_tubes"]

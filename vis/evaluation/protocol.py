@@ -1,0 +1,197 @@
+"""Matching and accumulation as COCO and YouTube-VIS define them. Knows numbers only, no masks.
+
+Matching is greedy by score per (video, category); precision is made monotone from the right and
+read off at 101 recalls; AP is its mean over thresholds, recalls and the classes that have truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis.evaluation.runs import Engine
+
+__all__ = ["STATS", "AreaRanges", "Group", "Matches", "Summary", "accumulate", "match_group", "summarize"]
+
+Float64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+"""The official order; the numbers in AR1, AR10, AR100 stand for the three detection limits."""
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0.0, 1.0, 101)
+MAX_DETS = (1, 10, 100)
+
+AreaRanges = tuple[tuple[float, float], ...]
+VIDEO_AREAS: AreaRanges = ((0, 1e10), (0, 128**2), (128**2, 256**2), (256**2, 1e10))
+"""all, small, medium, large: mean pixels per frame of a tube, both ends included."""
+IMAGE_AREAS: AreaRanges = ((0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10))
+"""COCO's ranges for images."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """The D detections (best first) and G truths that compete, without their IoUs."""
+
+    category: int
+    """Category id; -1 when classes are pooled."""
+    video: int
+    """Video id."""
+    scores: Float64
+    """(D,) falling."""
+    detection_areas: Float64
+    """(D,) pixels per frame."""
+    truth_areas: Float64
+    """(G,) pixels per frame."""
+    crowd: Bool
+    """(G,) may be matched often, never counts."""
+    ignore: Bool
+    """(G,) never counts."""
+    uncounted: Bool
+    """(G,) truths whose match is not remembered: the official evaluator's trouble with id 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """The verdict on one group, for A area ranges and T thresholds."""
+
+    group: Group
+    """What was matched."""
+    truth: NDArray[np.int64]
+    """(A, T, D): index of the matched truth or -1."""
+    hit: Bool
+    """(A, T, D): true positive."""
+    miss: Bool
+    """(A, T, D): false positive. Neither: the detection does not count."""
+    positives: NDArray[np.int64]
+    """(A,): truths that count."""
+
+
+def match_group(
+    group: Group, ious: Float64, compute: Engine, *, areas: AreaRanges, thresholds: Float64
+) -> Matches:
+    """Match by IoU, float64 (D, G), and judge every detection."""
+    low, high = np.array(areas, np.float64).T[:, :, None]
+    ignored = group.ignore | (group.truth_areas < low) | (group.truth_areas > high)
+    order = np.argsort(ignored, axis=1, kind="stable")
+    ordered = np.take_along_axis(ignored, order, axis=1)
+    shape = len(areas), len(thresholds), len(group.scores)
+    truth = np.full(shape, -1, np.int64)
+    if ious.size:
+        truth = compute.match(ious, order, ordered, group.crowd, thresholds)
+    found = truth >= 0
+    matched, excused = found, np.zeros(shape, bool)
+    if ignored.shape[1]:
+        matched = found & ~group.uncounted[truth]
+        excused = found & np.take_along_axis(ignored, truth.reshape(len(areas), -1), axis=1).reshape(shape)
+    outside = (group.detection_areas < low) | (group.detection_areas > high)
+    excused = excused | (~matched & outside[:, None, :])
+    return Matches(group, truth, matched & ~excused, ~matched & ~excused, np.count_nonzero(~ignored, axis=1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Summary:
+    """Precision and recall of a data set; -1 where no truth counts."""
+
+    categories: tuple[int, ...]
+    """K category ids; (-1,) when classes are pooled."""
+    thresholds: Float64
+    """(T,)"""
+    max_dets: tuple[int, ...]
+    """M limits of detections per video and category."""
+    precision: Float64
+    """(T, R, K, A, M); the limits that no statistic asks for are left at -1."""
+    recall: Float64
+    """(T, K, A, M)"""
+
+
+def accumulate(
+    matches: Sequence[Matches],
+    categories: Sequence[int],
+    *,
+    thresholds: Float64,
+    areas: int,
+    max_dets: tuple[int, ...],
+) -> Summary:
+    """Pool the verdicts per category; ``matches`` ordered by video, which decides ties of scores."""
+    shape = len(thresholds), len(categories), areas, len(max_dets)
+    precision = np.full((shape[0], len(RECALLS), *shape[1:]), -1.0)
+    recall = np.full(shape, -1.0)
+    by_category: dict[int, list[Matches]] = {category: [] for category in categories}
+    for one in matches:
+        by_category[one.group.category].append(one)
+    for k, category in enumerate(categories):
+        group = by_category[category]
+        if not group:
+            continue
+        positives = np.sum([one.positives for one in group], axis=0)
+        rank = np.concatenate([np.arange(len(one.group.scores)) for one in group])
+        scores = np.concatenate([one.group.scores for one in group])
+        hit = np.concatenate([one.hit for one in group], axis=2)
+        miss = np.concatenate([one.miss for one in group], axis=2)
+        order = np.argsort(-scores, kind="stable")
+        counted = positives > 0
+        for m, limit in enumerate(max_dets):
+            chosen = order[rank[order] < limit]
+            found = hit[:, :, chosen][counted]
+            share = positives[counted][:, None]
+            recall[:, k, counted, m] = (np.count_nonzero(found, axis=2) / share).T
+            if limit in (100, max(max_dets)):
+                curve = _curves(found, miss[:, :, chosen][counted], positives[counted])
+                precision[:, :, k, counted, m] = curve.transpose(1, 2, 0)
+    return Summary(tuple(categories), thresholds, max_dets, precision, recall)
+
+
+def _curves(hit: Bool, miss: Bool, positives: NDArray[np.int64]) -> Float64:
+    """Interpolated precision (A, T, R) of detections in falling order of score, (A, T, D) each."""
+    out = np.zeros((*hit.shape[:2], len(RECALLS)))
+    if not hit.shape[2]:
+        return out
+    hits, misses = np.cumsum(hit, axis=2, dtype=np.float64), np.cumsum(miss, axis=2, dtype=np.float64)
+    recall = hits / positives[:, None, None]
+    precision = hits / (misses + hits + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[:, :, ::-1], axis=2)[:, :, ::-1]
+    for a, t in np.ndindex(*hit.shape[:2]):
+        at = np.searchsorted(recall[a, t], RECALLS, side="left")
+        reached = np.count_nonzero(at < hit.shape[2])
+        out[a, t, :reached] = envelope[a, t, at[:reached]]
+    return out
+
+
+def summarize(summary: Summary, *, literal_100: bool) -> list[float]:
+    """The 12 statistics in the order of :data:`STATS`; -1 where no truth counts.
+
+    ``literal_100``: the overall AP is looked up at 100 detections, as the official code does, and is
+    -1 when that is not among the limits; else it uses the largest limit.
+    """
+    last = len(summary.max_dets) - 1
+    overall: int | None = last
+    if literal_100:
+        overall = summary.max_dets.index(100) if 100 in summary.max_dets else None
+
+    def precision(area: int, limit: int | None, threshold: float | None = None) -> float:
+        if limit is None:
+            return -1.0
+        rows = slice(None) if threshold is None else np.isclose(summary.thresholds, threshold, atol=1e-9)
+        return _mean(summary.precision[rows][:, :, :, area, limit])
+
+    def recall(area: int, limit: int) -> float:
+        return _mean(summary.recall[:, :, area, limit])
+
+    return [
+        precision(0, overall),
+        precision(0, last, 0.5),
+        precision(0, last, 0.75),
+        *(precision(area, last) for area in (1, 2, 3)),
+        *(recall(0, limit) for limit in range(3)),
+        *(recall(area, last) for area in (1, 2, 3)),
+    ]
+
+
+def _mean(values: Float64) -> float:
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else -1.0

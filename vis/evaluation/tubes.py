@@ -1,0 +1,372 @@
+"""Tube mask AP and tube boundary AP of YouTube-VIS style results, in one pass over the data.
+
+``official`` gives what the published evaluators give, digit for digit, their oddities included;
+``strict`` is for new work: what they let pass is an error or done right. docs/evaluation.md lists
+the differences one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis.errors import AnnotationError, EvaluationWarning, UsageError
+from vis.evaluation.loading import ResultTube, Source, Truth, TruthTube, read_results, read_truth
+from vis.evaluation.overlaps import Overlaps
+from vis.evaluation.protocol import (
+    IOU_THRESHOLDS,
+    MAX_DETS,
+    VIDEO_AREAS,
+    AreaRanges,
+    Group,
+    Matches,
+    Summary,
+    accumulate,
+    match_group,
+    summarize,
+)
+from vis.evaluation.runs import Engine, TubeMasks, engine
+from vis.masks import boundary_width
+
+__all__ = ["KINDS", "TubeEvaluation", "evaluate", "evaluate_tubes"]
+
+Mode = Literal["official", "strict"]
+Key = Literal["auto", "official", "refined", "raw"]
+KINDS = ("mask", "boundary")
+OFFICIAL_RESULT_RATIO = 0.02
+POOLED = -1
+"""Category id when classes are pooled."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TubeEvaluation:
+    """All that an evaluation found, enough for every report."""
+
+    mode: str
+    """official or strict."""
+    key: str
+    """Which truth masks were used: official (mixed), refined or raw."""
+    ratio: float
+    """Boundary band as a share of the diagonal."""
+    class_agnostic: bool
+    """Whether classes were pooled."""
+    truth: Truth
+    """What was evaluated against."""
+    results: list[ResultTube]
+    """What was evaluated."""
+    stats: dict[str, list[float]]
+    """12 numbers per kind (mask, boundary), in the order of :data:`STATS`; -1: no truth."""
+    summaries: dict[str, Summary]
+    """Precision and recall per kind."""
+    matches: dict[str, list[Matches]]
+    """The verdicts per kind, ordered by video."""
+    members: list[tuple[list[ResultTube], list[TruthTube]]]
+    """The tubes behind each entry of ``matches``, in its order."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """What was met on the way: counts by name."""
+
+
+def evaluate_tubes(truth: Source, results: Source, **options: Any) -> TubeEvaluation:
+    """Read both and evaluate; see :func:`evaluate` for the options."""
+    compute = engine(options.pop("engine_name", "auto"))
+    strict = options.get("mode", "official") == "strict"
+    read = read_truth(truth, compute, strict=strict)
+    return evaluate(read, read_results(results, read, compute), compute=compute, **options)
+
+
+def evaluate(
+    truth: Truth,
+    results: list[ResultTube],
+    *,
+    mode: Mode = "official",
+    key: Key = "auto",
+    class_agnostic: bool = False,
+    ratio: float = 0.02,
+    pad_short: bool = False,
+    kinds: Sequence[str] = KINDS,
+    thresholds: NDArray[np.float64] = IOU_THRESHOLDS,
+    areas: AreaRanges = VIDEO_AREAS,
+    max_dets: tuple[int, ...] = MAX_DETS,
+    floor: float | None = None,
+    compute: Engine | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TubeEvaluation:
+    """Evaluate tubes.
+
+    Args:
+        truth: from :func:`vis.evaluation.loading.read_truth`.
+        results: from :func:`vis.evaluation.loading.read_results`.
+        mode: ``official`` or ``strict``.
+        key: truth masks where annotations have refined ones (HQ-YTVIS). ``official`` takes refined ones
+            for bands and raw ones for masks, ``refined`` and ``raw`` take one for both; ``auto`` is
+            ``official`` in official mode, else ``refined``.
+        class_agnostic: pool the classes of a video (the official ``useCats=0``).
+        ratio: width of the boundary band as a share of the image diagonal.
+        pad_short: in strict mode, take missing last frames as absent instead of an error.
+        kinds: which of :data:`KINDS` to compute.
+        thresholds: IoU thresholds, rising.
+        areas: (low, high) per area range: all, small, medium, large.
+        max_dets: three limits of detections per video and category, rising.
+        floor: IoUs below it may be left at 0; None is the lowest threshold, where it changes nothing.
+        compute: from :func:`vis.evaluation.runs.engine`.
+        threads: how many videos at a time; None is one per core, at most 8.
+        progress: called with (videos done, videos).
+
+    Raises :class:`AnnotationError` (strict mode: lengths, unknown categories) and
+    :class:`UsageError`.
+    """
+    if mode not in ("official", "strict"):
+        raise UsageError(f"mode: expected official or strict, got {mode!r}")
+    if len(max_dets) != 3 or list(max_dets) != sorted(set(max_dets)) or max_dets[0] < 1:
+        raise UsageError(f"max_dets: expected three rising limits, got {max_dets}")
+    if not 0 < ratio < 1:
+        raise UsageError(f"ratio: expected a share of the diagonal between 0 and 1, got {ratio}")
+    key = ("official" if mode == "official" else "refined") if key == "auto" else key
+    compute = compute or engine()
+    strict = mode == "strict"
+    notes: dict[str, int] = {}
+    results = _checked(truth, results, notes, strict=strict, pad_short=pad_short)
+    judge = _Judge(
+        compute=compute,
+        truth=truth,
+        strict=strict,
+        key=key,
+        ratio=ratio,
+        kinds=tuple(kinds),
+        thresholds=np.asarray(thresholds, np.float64),
+        areas=areas,
+        limit=max_dets[-1],
+        floor=float(thresholds[0]) if floor is None else floor,
+    )
+    groups = _groups(truth, results, class_agnostic=class_agnostic)
+    verdicts = _judge_all(judge, groups, threads, progress)
+    # Categories without a tube on either side say nothing; some files list tens of thousands.
+    categories = sorted({category for (_, category), _, _ in groups})
+    summaries, stats, matches = {}, {}, {}
+    for kind in judge.kinds:
+        matches[kind] = [by_kind[kind] for by_kind in verdicts]
+        summaries[kind] = accumulate(
+            matches[kind], categories, thresholds=judge.thresholds, areas=len(areas), max_dets=max_dets
+        )
+        stats[kind] = summarize(summaries[kind], literal_100=not strict)
+    if not results:
+        # The official code fails on an empty list; nothing found is nothing right.
+        warnings.warn("there are no results: every AP is 0", EvaluationWarning, stacklevel=2)
+    members = [(d[: max_dets[-1]], g) for _, d, g in groups]
+    return TubeEvaluation(
+        mode, key if _has_refined(truth) else "raw", ratio, class_agnostic, truth, results,
+        stats, summaries, matches, members, notes,
+    )  # fmt: skip
+
+
+def _has_refined(truth: Truth) -> bool:
+    return any(tube.refined is not None for tube in truth.tubes)
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _checked(
+    truth: Truth, results: list[ResultTube], notes: dict[str, int], *, strict: bool, pad_short: bool
+) -> list[ResultTube]:
+    """Count, warn about or refuse what the two modes see differently; strict drops empty tubes."""
+    notes["unequal_lengths"] = _check_lengths(truth, results, strict=strict, pad_short=pad_short)
+    unknown = [tube for tube in results if tube.category not in truth.categories]
+    notes["unknown_categories"] = len(unknown)
+    if unknown and strict:
+        raise AnnotationError(
+            f"result {unknown[0].index}: category {unknown[0].category} is not in the truth "
+            f"({len(unknown)} results); map the classes first, ids differ between data sets"
+        )
+    if unknown:
+        _warn(f"{len(unknown)} results of categories that the truth does not list are not used")
+    if not strict and any(tube.id == 0 for tube in truth.tubes):
+        _warn(
+            "annotation id 0: the official evaluator counts its matches as false; number from 1 or use strict"
+        )
+    scores: dict[tuple[int, int], set[float]] = defaultdict(set)
+    for tube in results:
+        scores[tube.video, tube.category].add(tube.score)
+    notes["score_ties"] = len(results) - sum(map(len, scores.values()))
+    notes["empty_results"] = sum(not tube.masks.areas.any() for tube in results)
+    notes["area_mismatches"] = sum(
+        tube.areas is not None and abs(_mean(tube.areas) - mean_area(tube.masks)) > 0.5
+        for tube in truth.tubes
+    )
+    return [tube for tube in results if tube.masks.areas.any()] if strict else results
+
+
+def _check_lengths(truth: Truth, results: list[ResultTube], *, strict: bool, pad_short: bool) -> int:
+    wrong = []
+    for kind, tubes in (("annotation", truth.tubes), ("result", results)):
+        for tube in tubes:
+            expected = truth.videos[tube.video].length
+            have = len(tube.masks)
+            fine = expected < 0 or have == expected or (strict and pad_short and have < expected)
+            if not fine:
+                number = tube.id if isinstance(tube, TruthTube) else tube.index
+                wrong.append(f"{kind} {number}, video {tube.video}: {have} frames, expected {expected}")
+    if wrong and strict:
+        raise AnnotationError(
+            f"{wrong[0]} ({len(wrong)} such tubes); give one mask or null per frame of the video"
+        )
+    if wrong:
+        _warn(
+            f"{wrong[0]} ({len(wrong)} such tubes); the official evaluator compares the frames that both have"
+        )
+    return len(wrong)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, EvaluationWarning, stacklevel=4)
+
+
+def mean_area(masks: TubeMasks) -> float:
+    """Mean pixels over the frames where the object is, 0 when it never is."""
+    present = masks.areas[masks.areas > 0]
+    return float(present.mean()) if len(present) else 0.0
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return float(np.array(values).mean()) if values else 0.0
+
+
+# ---------------------------------------------------------------- groups
+
+_Members = tuple[tuple[int, int], list[ResultTube], list[TruthTube]]
+
+
+def _groups(truth: Truth, results: list[ResultTube], *, class_agnostic: bool) -> list[_Members]:
+    """((video, category), detections best first, truths) in rising order of video and category."""
+    truths: dict[tuple[int, int], list[TruthTube]] = defaultdict(list)
+    found: dict[tuple[int, int], list[ResultTube]] = defaultdict(list)
+    for tube in truth.tubes:
+        truths[tube.video, tube.category].append(tube)
+    for result in results:
+        if result.category in truth.categories:
+            found[result.video, result.category].append(result)
+    if class_agnostic:
+        # Pooled in the order of categories, which decides ties of scores as in the official code.
+        truths, found = _pool(truths), _pool(found)
+    return [
+        (place, sorted(found.get(place, ()), key=lambda tube: -tube.score), truths.get(place, []))
+        for place in sorted(truths.keys() | found.keys())
+    ]
+
+
+def _pool(groups: dict[tuple[int, int], list[Any]]) -> dict[tuple[int, int], list[Any]]:
+    pooled: dict[tuple[int, int], list[Any]] = defaultdict(list)
+    for video, category in sorted(groups):
+        pooled[video, POOLED] += groups[video, category]
+    return pooled
+
+
+def _judge_all(
+    judge: _Judge,
+    groups: list[_Members],
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[dict[str, Matches]]:
+    threads = min(os.cpu_count() or 1, 8) if threads is None else threads
+    verdicts: list[dict[str, Matches]] = []
+    if threads > 1 and len(groups) > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            stream = pool.map(judge, groups)
+            for verdict in stream:
+                verdicts.append(verdict)
+                if progress:
+                    progress(len(verdicts), len(groups))
+    else:
+        for group in groups:
+            verdicts.append(judge(group))
+            if progress:
+                progress(len(verdicts), len(groups))
+    return verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Matches one group by mask and by boundary; holds what all groups share."""
+
+    compute: Engine
+    truth: Truth
+    strict: bool
+    key: str
+    ratio: float
+    kinds: tuple[str, ...]
+    thresholds: NDArray[np.float64]
+    areas: AreaRanges
+    limit: int
+    floor: float
+
+    def __call__(self, members: _Members) -> dict[str, Matches]:
+        (video, category), found, truths = members
+        found = found[: self.limit]
+        size = self.truth.videos[video].size
+        overlaps = Overlaps(
+            self.compute,
+            # The official code makes the bands of results with 0.02 whatever the truth's ratio is.
+            detection_width=boundary_width(size, self.ratio if self.strict else OFFICIAL_RESULT_RATIO),
+            truth_width=boundary_width(size, self.ratio),
+            floor=self.floor,
+        )
+        crowd = np.array([tube.crowd for tube in truths], bool)
+        group = Group(
+            category=category,
+            video=video,
+            scores=np.array([tube.score for tube in found], np.float64),
+            detection_areas=np.array([mean_area(tube.masks) for tube in found], np.float64),
+            truth_areas=np.array([self._area(tube) for tube in truths], np.float64),
+            crowd=crowd,
+            ignore=crowd | np.array([self.strict and tube.ignore for tube in truths], bool),
+            uncounted=np.array([not self.strict and tube.id == 0 for tube in truths], bool),
+        )
+        detections = [tube.masks for tube in found]
+        for_masks = [self._masks(tube, refined=self.key == "refined") for tube in truths]
+        mask = overlaps.masks(detections, for_masks)
+        if self.strict:
+            self._crowd_columns(mask, detections, for_masks, crowd)
+        by_kind = {"mask": mask}
+        if "boundary" in self.kinds:
+            boundary = mask.copy()
+            for d, g in np.argwhere(mask * ~crowd >= max(self.floor, 1e-300)):
+                band = overlaps.boundary(detections[d], self._masks(truths[g], refined=self.key != "raw"))
+                boundary[d, g] = min(mask[d, g], band)
+            by_kind["boundary"] = boundary
+        return {
+            kind: match_group(
+                group, by_kind[kind], self.compute, areas=self.areas, thresholds=self.thresholds
+            )
+            for kind in self.kinds
+        }
+
+    def _masks(self, tube: TruthTube, *, refined: bool) -> TubeMasks:
+        return tube.refined if refined and tube.refined is not None else tube.masks
+
+    def _area(self, tube: TruthTube) -> float:
+        if not self.strict and tube.areas is not None:
+            return _mean(tube.areas)
+        return mean_area(self._masks(tube, refined=self.key == "refined"))
+
+    def _crowd_columns(
+        self,
+        ious: NDArray[np.float64],
+        detections: list[TubeMasks],
+        truths: list[TubeMasks],
+        crowd: NDArray[np.bool_],
+    ) -> None:
+        """COCO's rule for crowds: the share of the detection that lies in the region."""
+        for g in np.flatnonzero(crowd):
+            for d, detection in enumerate(detections):
+                area = int(detection.areas.sum())
+                common = self.compute.overlap(detection, truths[g], min(len(detection), len(truths[g])))
+                ious[d, g] = common / area if area else 0.0
