@@ -159,7 +159,6 @@ def test_polygons_are_united_and_none_is_an_empty_mask():
         ({"size": [4, 4], "counts": [True] * 16}, "list of ints"),
         ({"size": [4, 4], "counts": [[16]]}, "list of ints"),
         ({"size": [4, 4], "counts": []}, "list of ints"),
-        ({"size": [4, 4], "counts": [0] * 100 + [16]}, "101 runs"),
         ([[0, 0, 1, 1]], "at least 3 points"),
         ([[0, 0, 1, 1, 2]], "at least 3 points"),
         ([[0, 0, 1, 1, 2, float("nan")]], "finite"),

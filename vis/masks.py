@@ -372,7 +372,7 @@ def _from_counts(counts: Any, size: tuple[int, int], where: str) -> MaskRLE:
     if isinstance(counts, str | bytes):
         text, lengths = _checked_text(counts, pixels, where)
     elif isinstance(counts, list | tuple):
-        lengths = _checked_list(counts, pixels, where)
+        lengths = _checked_list(counts, where)
     else:
         raise AnnotationError(f"{where}: counts: expected text or a list of ints, got {_shown(counts)}")
     if int(lengths.min(initial=0)) < 0 or int(lengths.max(initial=0)) > pixels:
@@ -406,9 +406,7 @@ def _checked_text(counts: str | bytes, pixels: int, where: str) -> tuple[bytes, 
     return text, unpack_text(chars)
 
 
-def _checked_list(counts: Sequence[Any], pixels: int, where: str) -> Runs:
-    if len(counts) > 2 * pixels + 1:
-        raise AnnotationError(f"{where}: counts: {len(counts)} runs for a mask of {pixels} pixels")
+def _checked_list(counts: Sequence[Any], where: str) -> Runs:
     try:
         lengths = np.array(counts)
     except (ValueError, OverflowError):

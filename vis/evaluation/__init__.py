@@ -6,7 +6,16 @@ run lengths; no full frame is decoded. Knows no network and prints nothing.
 
 from __future__ import annotations
 
+from vis.evaluation.identity import IdentityMetrics, identity_from_similarity, identity_metrics
 from vis.evaluation.protocol import STATS
 from vis.evaluation.tubes import TubeEvaluation, evaluate, evaluate_tubes
 
-__all__ = ["STATS", "TubeEvaluation", "evaluate", "evaluate_tubes"]
+__all__ = [
+    "STATS",
+    "IdentityMetrics",
+    "TubeEvaluation",
+    "evaluate",
+    "evaluate_tubes",
+    "identity_from_similarity",
+    "identity_metrics",
+]
