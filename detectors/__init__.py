@@ -45,11 +45,18 @@ def _precomputed() -> Maker:
     return Precomputed
 
 
+def _mask2former() -> Maker:
+    from detectors.mask2former import Mask2Former
+
+    return Mask2Former
+
+
 DETECTORS: dict[str, Callable[[], Maker]] = {
     "salient": _salient,
     "yolox": _yolox,
     "motion": _motion,
     "precomputed": _precomputed,
+    "mask2former": _mask2former,
 }
 """Name -> function that imports the detector's class and gives it."""
 

@@ -81,3 +81,70 @@ def picture():
         return image
 
     return make
+
+
+def _peaked(model, factor: float = 60.0):
+    """Random class heads are undecided; scaled up, they decide, and scores pass thresholds."""
+    import torch
+
+    with torch.no_grad():
+        model.class_predictor.weight *= factor
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def mask2former_folder(tmp_path_factory) -> Path:
+    """A random Mask2Former of 5 classes and 12 queries, saved as a hub repository looks."""
+    import torch
+    from transformers import (
+        Mask2FormerConfig,
+        Mask2FormerForUniversalSegmentation,
+        Mask2FormerImageProcessorPil,
+        SwinConfig,
+    )
+
+    torch.manual_seed(0)
+    backbone = SwinConfig(
+        embed_dim=16,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 2, 2, 4],
+        window_size=4,
+        image_size=64,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = Mask2FormerConfig(
+        backbone_config=backbone,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        dim_feedforward=32,
+        encoder_layers=1,
+        decoder_layers=4,
+        num_attention_heads=4,
+        num_queries=12,
+        id2label={i: f"thing {i}" for i in range(5)},
+    )
+    folder = tmp_path_factory.mktemp("mask2former")
+    model = _peaked(Mask2FormerForUniversalSegmentation(config))
+    with torch.no_grad():  # masks of both signs, whatever the random features are
+        model.model.pixel_level_module.decoder.mask_projection.weight *= 20
+    model.save_pretrained(folder)
+    size = {"shortest_edge": 64, "longest_edge": 128}
+    Mask2FormerImageProcessorPil(size=size, ignore_index=255).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def film():
+    """Make n frames of smooth random colour that drifts, RGB uint8 (H, W, 3)."""
+
+    def make(frames: int, size=(60, 90), seed: int = 0) -> list[np.ndarray]:
+        import cv2
+
+        random = np.random.default_rng(seed)
+        large = random.integers(0, 255, (8, 14, 3)).astype(np.uint8)
+        scene = cv2.resize(large, (size[1] + 4 * frames, size[0]), interpolation=cv2.INTER_CUBIC)
+        return [np.ascontiguousarray(scene[:, 4 * t : 4 * t + size[1]]) for t in range(frames)]
+
+    return make

@@ -1,0 +1,163 @@
+"""Pretrained models of a hub, or of a folder: fetched whole, loaded strictly, named with their checksum.
+
+What is missing is said with the command that gets it: the package, the weights, or the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vis.errors import CheckpointError, DependencyError, UsageError, WeightsError
+from vis.weights import offline_wanted, sha256_of
+
+__all__ = ["checkpoint_folder", "class_names_of", "load_model", "require", "torch_device", "weights_sha256"]
+
+_TEXT_FILES = ("*.json", "*.txt", "*.model")
+# transformers drops these on loading: made anew from the configuration, or used in training only.
+_NOT_LEARNED = (
+    "relative_position_index",
+    "position_ids",
+    "empty_weight",
+    "num_batches_tracked",
+    "attn_mask_probs",
+)
+
+
+def require(module: str, *names: str) -> Any:
+    """Import an optional package, or say how to install it; checks that it has ``names``."""
+    package = module.partition(".")[0]
+    try:
+        found = importlib.import_module(module)
+        for name in names:
+            getattr(found, name)
+    except (ImportError, AttributeError, RuntimeError) as error:
+        raise DependencyError(
+            f"this detector needs the package {package}: run `pip install -U 'vis-tubes[models]'` ({error})"
+        ) from error
+    return found
+
+
+def torch_device(device: str) -> Any:
+    """The torch device that a name means; "auto" is CUDA where there is one, else the processor."""
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"device {device!r} is unknown; choose auto, cpu, cuda, cuda:N or mps") from error
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {device!r} is not there: torch sees no CUDA device; choose cpu or auto")
+    return target
+
+
+def checkpoint_folder(weights: str | Path) -> Path:
+    """A local folder as it is, or a hub repository ``owner/name`` fetched into the hub's own cache.
+
+    Safetensors are preferred; pickled weights are fetched only where there are no others. Raises
+    :class:`WeightsError` with the command to run.
+    """
+    folder = Path(weights).expanduser()
+    if folder.is_dir():
+        return folder
+    name = str(weights)
+    if (
+        name.count("/") != 1
+        or name.startswith((".", "/", "~"))
+        or Path(name).suffix in (".pth", ".pkl", ".pt")
+    ):
+        raise WeightsError(f"no folder {folder}; give one with config.json, or a hub name like owner/model")
+    hub = require("huggingface_hub", "snapshot_download")
+    options: dict[str, Any] = {"local_files_only": offline_wanted()}
+    if os.environ.get("HF_ENDPOINT"):
+        options["endpoint"] = os.environ["HF_ENDPOINT"]
+    try:
+        found = hub.snapshot_download(name, allow_patterns=[*_TEXT_FILES, "*.safetensors"], **options)
+        if not list(Path(found).glob("*.safetensors")):
+            found = hub.snapshot_download(
+                name, allow_patterns=[*_TEXT_FILES, "pytorch_model*.bin"], **options
+            )
+    except Exception as error:  # the hub's and its transport's errors share no base
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"the weights {name} are not here and could not be fetched ({reason}). With a network run "
+            f"`hf download {name}` (and leave VISTUBES_OFFLINE unset), or give the folder that holds them"
+        ) from error
+    if not _weight_files(Path(found)):
+        raise WeightsError(
+            f"the weights of {name} are not in the cache; with a network run `hf download {name}`"
+        )
+    return Path(found)
+
+
+def load_model(model_class: Any, folder: Path, **options: Any) -> Any:
+    """``model_class.from_pretrained(folder)`` in evaluation mode, where every key must find its place.
+
+    A missing file, unreadable weights, or missing and unexpected keys raise :class:`CheckpointError`.
+    """
+    try:
+        with _quiet_library():
+            model, info = model_class.from_pretrained(
+                folder, output_loading_info=True, local_files_only=True, **options
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{folder} does not hold a {model_class.__name__}: {error}") from error
+    check_keys(info, str(folder))
+    return model.eval()
+
+
+@contextlib.contextmanager
+def _quiet_library() -> Iterator[None]:
+    """No progress bars and no key report of transformers: the check of keys below says it as an error."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def check_keys(info: dict[str, Any], where: str, *, unused: Sequence[str] = ()) -> None:
+    """Raise :class:`CheckpointError` that lists keys which are missing, left over, or of another shape.
+
+    Keys that end in one of ``unused`` may be absent: the model has them but does not use them.
+    """
+    problems = []
+    for title in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        keys = [key if isinstance(key, str) else str(key[0]) for key in info.get(title, ())]
+        keys = sorted(key for key in keys if not key.endswith((*_NOT_LEARNED, *unused)))
+        if keys:
+            shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+            problems.append(f"{len(keys)} {title.replace('_', ' ')} ({shown})")
+    if problems:
+        raise CheckpointError(f"{where} does not fit the model: {'; '.join(problems)}")
+
+
+def class_names_of(config: Any) -> tuple[str, ...]:
+    """Class names in the order of the labels, from a model's configuration."""
+    return tuple(str(config.id2label[label]) for label in sorted(config.id2label))
+
+
+def weights_sha256(folder: Path) -> dict[str, str]:
+    """Name -> sha256 of the folder's weight files, for the record of how a result was made."""
+    return {f"{_model_name(folder)}/{file.name}": sha256_of(file) for file in _weight_files(folder)}
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def _model_name(folder: Path) -> str:
+    # The hub's cache: models--owner--name/snapshots/<revision>
+    parts = [part for part in folder.parts if part.startswith("models--")]
+    return parts[-1].removeprefix("models--").replace("--", "/") if parts else folder.name
