@@ -237,7 +237,27 @@ def test_unreadable_file(make_clip, monkeypatch):
         probe(clip)
 
 
-def test_random_access_to_a_cut_off_file(make_clip):
+@pytest.mark.parametrize("backend", ["auto", "pyav"])
+def test_random_access_to_a_cut_off_file(make_clip, backend):
     clip = cut(make_clip(frames=100, movflags="faststart", options={"g": "10", "crf": "5"}), 0.6)
-    with RandomAccessReader(clip) as reader:
-        assert reader[10].index == 10
+    readable, _ = read_with_warnings(VideoReader(clip))
+    with RandomAccessReader(clip, backend=backend) as reader:
+        assert len(reader) >= len(readable)
+        for index in (readable[-2], 0, 31):
+            assert reader[index].index == index
+
+
+def test_random_access_to_a_damaged_frame(make_clip, read_index):
+    clip = make_clip(frames=60, options={"g": "10", "bf": "0", "crf": "10"})
+    data = bytearray(clip.read_bytes())
+    start = data.index(b"mdat") + len(data) // 3
+    data[start : start + 1500] = bytes(1500)
+    clip.write_bytes(bytes(data))
+    readable, _ = read_with_warnings(VideoReader(clip))
+    lost = sorted(set(range(60)) - set(readable))
+    assert lost
+    with RandomAccessReader(clip, backend="pyav") as reader:
+        with pytest.raises(VideoError, match=rf"clip.mp4: frame {lost[0]} does not decode"):
+            reader[lost[0]]
+        for index in (59, 0):
+            assert read_index(reader[index].image) == index

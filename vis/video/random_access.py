@@ -5,37 +5,39 @@ from __future__ import annotations
 import bisect
 import contextlib
 import threading
-from collections.abc import Iterator
-from fractions import Fraction
+from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vis.errors import UsageError, VideoError
 from vis.structures import Frame, VideoInfo
-from vis.video.container import open_container, start_seconds, upright, video_stream
-from vis.video.folder import list_images, read_image
+from vis.video.container import open_container
+from vis.video.folder import FolderReader
+from vis.video.frames_by_index import CountedFrames, DecordFrames, FramesByIndex, ImageFrames, SoughtFrames
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits
-from vis.video.source import probe
+from vis.video.reader import VideoReader
+from vis.video.timetable import has_timetable
 
 __all__ = ["RandomAccessReader"]
+
+# Pictures kept for stepping back, at most as many as this and as many as fit in that many bytes.
+_KEEP_FRAMES = 16
+_KEEP_BYTES = 128 * 2**20
 
 
 class RandomAccessReader:
     """Frames of a video file or a folder of images by index, the same as ``open_source`` streams them.
 
-    ``reader[index]`` gives a ``Frame``; ``len(reader)`` counts them. Times are read from the container once,
-    without decoding. ``backend`` is "auto" (decord where it reads this file, else PyAV), "decord" or
-    "pyav"; ``reader.backend`` says which one it is ("images" for a folder). Safe to share between
-    threads; close it, or use it in a ``with`` block.
+    ``reader[index]`` gives a ``Frame``, ``len(reader)`` counts them. ``backend`` is "auto" (decord where it is
+    exact, else PyAV), "decord" (or an error) or "pyav"; ``reader.backend`` says what is used: "decord",
+    "pyav", or "images" for a folder. Safe to share between threads; close it, or use a ``with`` block.
 
-    A frame costs the decoding from the key frame before it: 50 to 300 ms at 720p with key frames 250
-    apart, and next to nothing when it follows the frame asked for before.
+    Opening an MP4 or Matroska file reads it once without decoding; other containers, which cannot be
+    sought exactly, are decoded once. A frame costs the decoding from the key frame before it (at 720p
+    with key frames 250 apart, up to half a second); its successor is nearly free, and stepping back
+    decodes a few at once and keeps them.
 
-    Raises :class:`VideoError` when the file is no video or the frame does not decode, :class:`IndexError`
+    Raises :class:`VideoError` when the file is no video or a frame does not decode, :class:`IndexError`
     when there is no such frame.
     """
 
@@ -50,24 +52,20 @@ class RandomAccessReader:
         if backend not in ("auto", "decord", "pyav"):
             raise UsageError(f"backend {backend!r} is unknown; choose auto, decord or pyav")
         self.path = Path(path)
+        self.backend = "pyav"
         self._lock = threading.Lock()
         self._stack = contextlib.ExitStack()
-        self._frames: _Frames
+        self._frames: FramesByIndex
         if self.path.is_dir():
-            self._frames = _Images(self.path, fps or 1.0, limits)
-            self._info, self.backend = self._frames.info, "images"
-            return
-        self._info = probe(self.path, limits=limits)
-        self._frames = _PyAV(self.path, limits, self._info.rotation, self._stack)
-        limits.check_length(
-            str(self.path),
-            len(self._frames),
-            self._info.duration_seconds or 0.0,
-            self._info.height * self._info.width,
-        )
-        self.backend = "pyav"
-        if backend != "pyav":
-            self._try_decord(insist=backend == "decord")
+            folder = FolderReader(self.path, fps=fps, limits=limits)
+            self._info, self._frames, self.backend = folder.info, ImageFrames(folder), "images"
+        else:
+            self._info = VideoReader(self.path, limits=limits).info
+            self._frames = self._open(backend, limits)
+        height, width = self._info.size
+        self._room = max(2, min(_KEEP_FRAMES, _KEEP_BYTES // (height * width * 3)))
+        self._kept: OrderedDict[int, Frame] = OrderedDict()
+        self._last = -1
 
     @property
     def info(self) -> VideoInfo:
@@ -82,18 +80,20 @@ class RandomAccessReader:
         if not 0 <= index < count:
             raise IndexError(f"{self.path}: frame {index} of {count}; expected 0 to {count - 1}")
         with self._lock:
-            image = self._frames.image(index)
-        if image.shape[:2] != self._info.size:
-            raise VideoError(
-                f"{self.path}: frame {index} is {image.shape[1]}x{image.shape[0]} pixels where the first is "
-                f"{self._info.width}x{self._info.height}; the size must not change"
-            )
-        return Frame(index, self._frames.pts_seconds(index), image)
+            if index not in self._kept:
+                # One step back costs as much as many: decode those before it too, while we are there.
+                first = max(0, index - self._room + 1) if index == self._last - 1 else index
+                for earlier in range(first, index):
+                    with contextlib.suppress(VideoError):
+                        self._keep(earlier)
+                self._keep(index)
+            self._last = index
+            return self._kept[index]
 
     def index_at(self, pts_seconds: float) -> int:
         """The frame that is shown at a time: the last one that does not begin after it."""
-        times = [self._frames.pts_seconds(i) for i in range(len(self))]
-        return max(0, bisect.bisect_right(times, pts_seconds) - 1)
+        after = bisect.bisect_right(range(len(self)), pts_seconds, key=self._frames.pts_seconds)
+        return max(0, after - 1)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -111,130 +111,37 @@ class RandomAccessReader:
     def __repr__(self) -> str:
         return f"RandomAccessReader({str(self.path)!r}, {len(self)} frames, {self.backend})"
 
-    def _try_decord(self, *, insist: bool) -> None:
-        assert isinstance(self._frames, _PyAV)
+    def _open(self, backend: str, limits: VideoLimits) -> FramesByIndex:
+        container = self._stack.enter_context(open_container(self.path, limits))
+        if not has_timetable(container):
+            self._stack.close()
+            if backend == "decord":
+                raise VideoError(f"{self.path}: decord seeks inexactly in this container; use backend='pyav'")
+            return CountedFrames(self.path, limits)
+        exact = SoughtFrames(self.path, limits, self._info.rotation, container)
+        if backend == "pyav":
+            return exact
         try:
-            frames = _Decord(self.path, self._frames, self._info)
-        except Exception as error:  # decord raises its own error, ImportError, OSError, RuntimeError
-            if insist:
-                raise VideoError(
-                    f"{self.path}: decord does not read it ({str(error)[:100]}); use backend='pyav'"
-                ) from error
+            frames = DecordFrames(self.path, exact, self._info)
+        except Exception as error:  # not installed, its own error type, or one of our reasons
+            if backend == "decord":
+                reason = str(error).splitlines()[0][:120]
+                raise VideoError(f"{self.path}: not with decord ({reason}); use backend='pyav'") from error
+            return exact
+        self.backend = "decord"
+        return frames
+
+    def _keep(self, index: int) -> None:
+        """Decode a frame into the kept ones; the one unused for longest goes."""
+        if index in self._kept:
+            self._kept.move_to_end(index)
             return
-        self._frames, self.backend = frames, "decord"
-
-
-class _Frames(Protocol):
-    def __len__(self) -> int: ...
-    def pts_seconds(self, index: int) -> float: ...
-    def image(self, index: int) -> NDArray[np.uint8]: ...
-
-
-class _Images:
-    """The images of a folder."""
-
-    def __init__(self, folder: Path, rate: float, limits: VideoLimits) -> None:
-        self.info = probe(folder, limits=limits)
-        self._images = list_images(folder)
-        self._rate, self._limits = rate, limits
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def pts_seconds(self, index: int) -> float:
-        return index / self._rate
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        return read_image(self._images[index], self._limits)
-
-
-class _PyAV:
-    """Seek to the key frame before, then decode up to the frame asked for."""
-
-    def __init__(self, path: Path, limits: VideoLimits, rotation: int, stack: contextlib.ExitStack) -> None:
-        self._path, self._limits, self._rotation = path, limits, rotation
-        self._container: Any = stack.enter_context(open_container(path, limits))
-        self._stream: Any = video_stream(path, self._container, limits)
-        self._pts, self._keys = _timetable(self._container, self._stream)
-        if not self._pts:
+        image = self._frames.image(index)
+        if image.shape[:2] != self._info.size:
             raise VideoError(
-                f"{path}: its frames have no times, so none can be looked up; convert it to MP4 first"
+                f"{self.path}: frame {index} is {image.shape[1]}x{image.shape[0]} pixels where the first is "
+                f"{self._info.width}x{self._info.height}; the size must not change"
             )
-        self._origin = start_seconds(self._stream)
-        self._base: Fraction = self._stream.time_base
-        self._pictures: Any = None
-        self._at = self._pts[0]
-
-    def __len__(self) -> int:
-        return len(self._pts)
-
-    def pts_seconds(self, index: int) -> float:
-        return float(self._pts[index] * self._base - self._origin)
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        from av.error import FFmpegError
-
-        wanted = self._pts[index]
-        try:
-            for picture in self._pictures_until(wanted):
-                self._limits.check_frame(str(self._path), picture.height, picture.width)
-                if picture.pts == wanted:
-                    self._at = wanted
-                    return upright(picture, self._rotation)
-                if picture.pts is not None and picture.pts > wanted:
-                    break
-        except FFmpegError as error:
-            self._pictures = None
-            raise VideoError(f"{self._path}: frame {index} does not decode ({error.strerror})") from error
-        self._pictures = None
-        raise VideoError(f"{self._path}: frame {index} does not decode; the file is damaged or cut off")
-
-    def _pictures_until(self, wanted: int) -> Iterator[Any]:
-        """The running decoder where it can go on to ``wanted``, else a new one from the key frame before."""
-        key = self._keys[max(0, bisect.bisect_right(self._keys, wanted) - 1)]
-        if self._pictures is None or not key <= self._at < wanted:
-            self._container.seek(key, stream=self._stream, backward=True)
-            self._pictures = self._container.decode(self._stream)
-        pictures: Iterator[Any] = self._pictures
-        return pictures
-
-
-class _Decord:
-    """decord's own random access, with the times that PyAV read."""
-
-    def __init__(self, path: Path, times: _PyAV, info: VideoInfo) -> None:
-        import decord
-
-        self._times = times
-        self._reader = decord.VideoReader(str(path), num_threads=0)
-        if len(self._reader) != len(times):
-            raise ValueError(f"it counts {len(self._reader)} frames, the container {len(times)}")
-        first: tuple[int, ...] = self._reader[0].shape
-        if first[:2] != info.size:
-            raise ValueError(f"its frames are {first[1]}x{first[0]}")
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def pts_seconds(self, index: int) -> float:
-        return self._times.pts_seconds(index)
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        try:
-            return np.asarray(self._reader[index].asnumpy(), np.uint8)
-        except Exception:  # decord's own error type is not exported everywhere
-            return self._times.image(index)
-
-
-def _timetable(container: Any, stream: Any) -> tuple[list[int], list[int]]:
-    """Presentation times of all frames and of the key frames, in ticks, rising; nothing is decoded."""
-    from av.error import FFmpegError
-
-    times, keys = set(), set()
-    with contextlib.suppress(FFmpegError):  # a file that is cut off: what was read is what there is
-        for packet in container.demux(stream):
-            if packet.pts is not None and packet.size and not packet.is_discard:
-                times.add(packet.pts)
-                if packet.is_keyframe:
-                    keys.add(packet.pts)
-    return sorted(times), sorted(keys or times)
+        self._kept[index] = Frame(index, self._frames.pts_seconds(index), image)
+        if len(self._kept) > self._room:
+            self._kept.popitem(last=False)

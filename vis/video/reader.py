@@ -16,6 +16,7 @@ from vis.video.ahead import read_ahead
 from vis.video.container import describe, open_container, start_seconds, upright, video_stream
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits
 from vis.video.span import Span, ceil
+from vis.video.timetable import Timetable, has_timetable
 
 __all__ = ["VideoReader"]
 
@@ -25,7 +26,8 @@ class VideoReader:
 
     ``start_frame``/``end_frame`` count source frames from 0, ``start_seconds``/``end_seconds`` are
     compared with ``pts_seconds``; ends are exclusive, and where both are given both hold. ``stride`` k
-    gives every k-th frame from the first wanted one. Skipped frames are decoded but not converted.
+    gives every k-th frame from the first wanted one. MP4 and Matroska are sought to the key frame before
+    the start; other skipped frames are decoded but not converted.
 
     ``Frame.index`` is the position in the source whatever was skipped or could not be decoded, and
     ``Frame.pts_seconds`` the presentation time counted from the stream's start, which is exact for a
@@ -89,28 +91,41 @@ class VideoReader:
     def __repr__(self) -> str:
         return f"VideoReader({str(self.path)!r}, {self._info.width}x{self._info.height}, {self.span})"
 
+    def times(self) -> list[float]:
+        """``pts_seconds`` of every frame of the file, by decoding it once without converting a frame."""
+        tally = _Tally()
+        return [pts for _, pts, _ in self._shown(tally, Span())]
+
     def _decode(self, tally: _Tally) -> Iterator[Frame]:
+        begin: int | None = None
+        for index, pts, picture in self._shown(tally, self.span):
+            if self.span.is_past(index, pts):
+                tally.stopped = True
+                return
+            if self.span.starts_after(index, pts):
+                continue
+            begin = index if begin is None else begin
+            if (index - begin) % self.span.stride == 0:
+                yield Frame(index, pts, upright(picture, self._info.rotation))
+
+    def _shown(self, tally: _Tally, span: Span) -> Iterator[tuple[int, float, Any]]:
+        """Index, time and picture of each frame that decodes, from the key frame before ``span`` on."""
         with open_container(self.path, self.limits) as container:
             stream = video_stream(self.path, container, self.limits)
             clock = _Clock(stream, self._info.fps)
             positions = _Positions(container, stream)
-            begin: int | None = None
+            if span.start_frame or span.start_seconds:
+                _skip_to(span, container, stream, positions, tally)
             for picture in self._pictures(container, stream, positions, tally):
                 index = positions.index_of(picture)
                 if index is None:
                     tally.damaged += 1
                     continue
                 pts = clock.seconds(picture)
-                if self.span.is_past(index, pts):
-                    tally.stopped = True
-                    return
-                self._check_picture(picture, index, pts, rotation=self._info.rotation)
-                tally.last_pts, tally.damaged = pts, tally.damaged + bool(picture.is_corrupt)
-                if self.span.starts_after(index, pts):
-                    continue
-                begin = index if begin is None else begin
-                if (index - begin) % self.span.stride == 0:
-                    yield Frame(index, pts, upright(picture, self._info.rotation))
+                if not span.is_past(index, pts):
+                    self._check_picture(picture, index, pts)
+                    tally.last_pts, tally.damaged = pts, tally.damaged + bool(picture.is_corrupt)
+                yield index, pts, picture
 
     def _pictures(self, container: Any, stream: Any, positions: _Positions, tally: _Tally) -> Iterator[Any]:
         """Decoded pictures in presentation order; what does not decode is counted, or raised if strict."""
@@ -131,15 +146,16 @@ class VideoReader:
                     ) from error
                 continue
             for picture in pictures:
-                tally.decoded += 1
-                yield picture
+                if not positions.is_leading(picture):
+                    tally.decoded += 1
+                    yield picture
 
-    def _check_picture(self, picture: Any, index: int, pts: float, rotation: int) -> None:
+    def _check_picture(self, picture: Any, index: int, pts: float) -> None:
         height, width = picture.height, picture.width
         self.limits.check_frame(str(self.path), height, width)
         self.limits.check_length(str(self.path), index + 1, pts, height * width)
-        upright = (width, height) if rotation in (90, 270) else (height, width)
-        if upright != self._info.size:
+        turned = self._info.rotation in (90, 270)
+        if ((width, height) if turned else (height, width)) != self._info.size:
             raise VideoError(
                 f"{self.path}: frame {index} is {width}x{height} pixels where the frames before it make "
                 f"{self._info.width}x{self._info.height}; the size must not change in mid-stream. "
@@ -218,20 +234,29 @@ class _Clock:
 class _Positions:
     """Index of a decoded picture in the source, exact even when neighbours did not decode.
 
-    In MP4 and Matroska one packet is one frame, and frames come out in order of time: a picture's
-    index is the number of packets seen that are earlier. Elsewhere pictures are counted.
+    Where packets tell (see ``timetable``) frames come out in order of time, and a picture's index is the
+    number of packets seen that are earlier. Elsewhere pictures are counted.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
-        names = set(container.format.name.split(","))
-        self._by_time = bool(names & {"mp4", "matroska"}) and stream.time_base is not None
+        self._by_time = has_timetable(container) and stream.time_base is not None
         self._waiting: list[int] = []
+        self._first: int | None = None
         self._last: int | None = None
         self._next = 0
 
+    def begin_at(self, index: int, pts: int) -> None:
+        """Decoding begins at the key frame that is number ``index`` and shown at ``pts``."""
+        self._next, self._first = index, pts
+
     def saw(self, packet: Any) -> None:
-        if self._by_time and packet.pts is not None and packet.size and not packet.is_discard:
+        is_frame = packet.pts is not None and packet.size and not packet.is_discard
+        if self._by_time and is_frame and (self._first is None or packet.pts >= self._first):
             heapq.heappush(self._waiting, packet.pts)
+
+    def is_leading(self, picture: Any) -> bool:
+        """Whether it is shown before the key frame that decoding began at, so cannot be whole."""
+        return self._first is not None and picture.pts is not None and picture.pts < self._first
 
     def index_of(self, picture: Any) -> int | None:
         """The picture's index; None for one that comes too late to be shown, as damage can cause."""
@@ -246,6 +271,30 @@ class _Positions:
                 heapq.heappop(self._waiting)
         self._next += 1
         return self._next - 1
+
+
+def _skip_to(span: Span, container: Any, stream: Any, positions: _Positions, tally: _Tally) -> None:
+    """Seek to the last key frame before the first wanted frame, where the file tells which one that is."""
+    if not has_timetable(container):
+        return
+    table = Timetable.read(container, stream)
+    wanted = span.start_frame or 0
+    if span.start_seconds is not None:
+        origin = start_seconds(stream)
+        later = (
+            n
+            for n, pts in enumerate(table.pts)
+            if float(pts * stream.time_base - origin) >= span.start_seconds
+        )
+        wanted = max(wanted, next(later, len(table.pts)))
+    key = table.key_before(table.pts[wanted]) if wanted < len(table.pts) else None
+    if key is None:
+        # Nothing is wanted, or nothing can be sought: decode from the first frame on.
+        container.seek(table.pts[0] if table.pts else 0, stream=stream)
+        return
+    container.seek(key, stream=stream)
+    tally.decoded = table.index_of(key)
+    positions.begin_at(tally.decoded, key)
 
 
 def _probe(path: Path, limits: VideoLimits) -> VideoInfo:
