@@ -7,7 +7,7 @@ is finer than the noise that compression puts into a video. About 3.3 MB per vie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from vis.files import whole_file
 from vis.hqsam.predictor import network_size
-from vis.training.frozen import FrozenSam
+from vis.training.frozen import EmbeddedImage, FrozenSam
 from vis.training.prompts import Prompt, sample_prompt
 from vis.training.samples import HeadSample
 from vis.training.views import View
 
-__all__ = ["cache_view", "grid_crop", "load_view", "save_view"]
+__all__ = ["cache_view", "grid_crop", "load_view", "sample_of_view", "save_view"]
 
 
 def grid_crop(box: NDArray[np.float32], cells: tuple[int, int], margin: float) -> tuple[int, int, int, int]:
@@ -38,50 +38,79 @@ def grid_crop(box: NDArray[np.float32], cells: tuple[int, int], margin: float) -
 
 @torch.no_grad()
 def cache_view(
-    frozen: FrozenSam,
-    view: View,
-    rng: np.random.Generator,
-    *,
-    prompts: Sequence[Prompt] | None = None,
-    margin: float = 0.3,
+    frozen: FrozenSam, view: View, rng: np.random.Generator, *, mix: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
-    """Everything the head needs of a view. ``prompts``: one per target; drawn from ``rng`` when None."""
-    import cv2
-
+    """Everything the head needs of a view, as :func:`save_view` writes it. ``mix``: of prompt kinds."""
     embedded = frozen.embed(view.image)
-    side = frozen.side
-    height, width = network_size(embedded.frame_size, side)
     objects = []
-    for i, (probability, trust) in enumerate(view.targets):
-        mask = probability > 127
-        prompt = prompts[i] if prompts else sample_prompt(mask, rng, mask_side=side // 4)
-        out = frozen.decode(
-            embedded,
-            boxes=None if prompt.box is None else prompt.box[None],
-            points=None if prompt.points is None else prompt.points[None],
-            point_labels=None if prompt.labels is None else prompt.labels[None],
-            masks=None if prompt.mask is None else prompt.mask[None],
-        )
-        truth = np.zeros((side, side), np.uint8)
-        weight = np.zeros((side, side), np.uint8)
-        shrinking = width < mask.shape[1]
-        how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        truth[:height, :width] = cv2.resize(probability, (width, height), interpolation=how)
-        weight[:height, :width] = cv2.resize(trust, (width, height), interpolation=cv2.INTER_NEAREST)
-        where = _extent(truth)
-        x0, y0, x1, y1 = grid_crop(where, (-(-height // 4), -(-width // 4)), margin)
+    for probability, trust in view.targets:
+        prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
+        crop, sample = _sample(frozen, embedded, probability, trust, prompt)
         objects.append(
             {
-                "crop": (x0, y0, x1, y1),
-                "upscaled": out.upscaled[0, :, y0:y1, x0:x1].half().clone(),
-                "sam_logits": out.sam_logits[0, 0, y0:y1, x0:x1].half().clone(),
-                "hf_token": out.hf_token[0].clone(),
-                "probability": torch.from_numpy(truth[4 * y0 : 4 * y1, 4 * x0 : 4 * x1].copy()),
-                "trust": torch.from_numpy(weight[4 * y0 : 4 * y1, 4 * x0 : 4 * x1].copy()),
-                "kind": prompt.kind,
+                "crop": crop,
+                "upscaled": sample.upscaled.half().clone(),
+                "sam_logits": sample.sam_logits.half().clone(),
+                "hf_token": sample.hf_token.clone(),
+                "probability": sample.probability.clone(),
+                "trust": sample.trust.clone(),
+                "kind": sample.kind,
             }
         )
     return {"features": embedded.features[0].half(), "early": embedded.early[0].half(), "objects": objects}
+
+
+def sample_of_view(
+    frozen: FrozenSam, view: View, rng: np.random.Generator, *, mix: Mapping[str, float] | None = None
+) -> HeadSample:
+    """A view's first object as a sample, without a detour over the disk. Keeps the decoder's gradients."""
+    probability, trust = view.targets[0]
+    prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
+    return _sample(frozen, frozen.embed(view.image), probability, trust, prompt)[1]
+
+
+def _sample(
+    frozen: FrozenSam,
+    embedded: EmbeddedImage,
+    probability: NDArray[np.uint8],
+    trust: NDArray[np.uint8],
+    prompt: Prompt,
+    margin: float = 0.3,
+) -> tuple[tuple[int, int, int, int], HeadSample]:
+    """The crop in mask cells, and one prompted object on it."""
+    out = frozen.decode(embedded, prompt)
+    truth, weight = _on_network(probability, trust, frozen.side)
+    height, width = network_size(embedded.frame_size, frozen.side)
+    crop = grid_crop(_extent(truth), (-(-height // 4), -(-width // 4)), margin)
+    x0, y0, x1, y1 = crop
+    cells = (slice(y0, y1), slice(x0, x1))
+    grid = (slice(y0 // 4, y1 // 4), slice(x0 // 4, x1 // 4))
+    pixels = (slice(4 * y0, 4 * y1), slice(4 * x0, 4 * x1))
+    return crop, HeadSample(
+        embedded.features[0][:, grid[0], grid[1]],
+        embedded.early[0][:, grid[0], grid[1]],
+        out.upscaled[:, cells[0], cells[1]],
+        out.sam_logits[cells],
+        out.hf_token,
+        torch.from_numpy(truth[pixels]),
+        torch.from_numpy(weight[pixels]),
+        prompt.kind,
+    )
+
+
+def _on_network(
+    probability: NDArray[np.uint8], trust: NDArray[np.uint8], side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Truth and weight (side, side) at the network's input size; the padding has weight 0."""
+    import cv2
+
+    size = (probability.shape[0], probability.shape[1])
+    height, width = network_size(size, side)
+    truth, weight = np.zeros((side, side), np.uint8), np.zeros((side, side), np.uint8)
+    how = cv2.INTER_AREA if width < size[1] else cv2.INTER_LINEAR
+    truth[:height, :width] = cv2.resize(probability, (width, height), interpolation=how)
+    weight[:height, :width] = cv2.resize(trust, (width, height), interpolation=cv2.INTER_NEAREST)
+    return truth, weight
 
 
 def save_view(path: Path, view: dict[str, Any]) -> None:

@@ -21,9 +21,10 @@ from vis.errors import CheckpointError
 from vis.hqsam import SamModel, build_model, hq_parameter_names
 from vis.hqsam.checkpoints import State
 from vis.hqsam.predictor import network_size
+from vis.training.prompts import Prompt
 
 __all__ = [
-    "DecodedPrompts",
+    "DecodedPrompt",
     "EmbeddedImage",
     "FrozenSam",
     "frozen_fingerprint",
@@ -48,15 +49,15 @@ class EmbeddedImage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DecodedPrompts:
-    """What the frozen decoder says about N prompts of one image."""
+class DecodedPrompt:
+    """What the frozen decoder says about one prompt."""
 
     upscaled: Tensor
-    """(N, 32, 4g, 4g): SAM's upscaled features."""
+    """(32, 4g, 4g): SAM's upscaled features."""
     sam_logits: Tensor
-    """(N, 1, 4g, 4g): SAM's single mask."""
+    """(4g, 4g): SAM's single mask."""
     hf_token: Tensor
-    """(N, 256): the HQ token after the transformer."""
+    """(256,): the HQ token after the transformer."""
 
 
 class FrozenSam:
@@ -87,34 +88,27 @@ class FrozenSam:
             features, early = self.model.image_encoder(self.model.normalise(pixels))
         return EmbeddedImage(features.float(), early.float(), size)
 
-    def decode(
-        self,
-        image: EmbeddedImage,
-        *,
-        boxes: NDArray[np.float32] | None = None,
-        points: NDArray[np.float32] | None = None,
-        point_labels: NDArray[np.int64] | None = None,
-        masks: NDArray[np.float32] | None = None,
-    ) -> DecodedPrompts:
-        """Decode N prompts in pixels of the image; ``masks`` are logits (N, 4g, 4g). Keeps gradients."""
+    def decode(self, image: EmbeddedImage, prompt: Prompt) -> DecodedPrompt:
+        """Decode one object's prompt, in pixels of the image. Keeps gradients."""
         device = self.model.device
         height, width = network_size(image.frame_size, self.side)
         scale = np.array([width / image.frame_size[1], height / image.frame_size[0]], np.float32)
 
         def tensor(array: NDArray[np.float32]) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+            return torch.from_numpy(np.ascontiguousarray(array))[None].to(device)
 
         sparse, dense = self.model.prompt_encoder(
-            None if points is None else tensor(points * scale),
-            None if point_labels is None else torch.from_numpy(point_labels).to(device),
-            None if boxes is None else tensor((boxes.reshape(-1, 2, 2) * scale).reshape(-1, 4)),
-            None if masks is None else tensor(masks[:, None]),
+            None if prompt.points is None else tensor(prompt.points * scale),
+            None if prompt.labels is None else torch.from_numpy(prompt.labels)[None].to(device),
+            None if prompt.box is None else tensor((prompt.box.reshape(2, 2) * scale).reshape(4)),
+            None if prompt.mask is None else tensor(prompt.mask[None]),
         )
         decoder = self.model.mask_decoder
         pieces = decoder.pieces(image.features, self.position, sparse, dense)
         if pieces.hf_token is None:
             raise CheckpointError("the model has no HQ branch; lay one over it with initial_head")
-        return DecodedPrompts(pieces.upscaled, decoder.sam_masks(pieces, slice(0, 1)), pieces.hf_token)
+        sam = decoder.sam_masks(pieces, slice(0, 1))
+        return DecodedPrompt(pieces.upscaled[0], sam[0, 0], pieces.hf_token[0])
 
 
 def initial_head(state: State, *, seed: int = 0, fusion_gain: float = 0.01) -> dict[str, Tensor]:
@@ -154,8 +148,8 @@ def _pass_through(head: dict[str, Tensor], generator: torch.Generator) -> None:
     the weights part.
     """
     block = "mask_decoder.embedding_maskfeature"
-    first = (torch.rand(64, 32, 3, 3, generator=generator) * 2 - 1) * 0.003
-    last = (torch.rand(32, 64, 3, 3, generator=generator) * 2 - 1) * 0.003
+    first = (torch.rand(64, 32, 3, 3, generator=generator) * 2 - 1) * 0.001
+    last = (torch.rand(32, 64, 3, 3, generator=generator) * 2 - 1) * 0.001
     eye = torch.eye(32)
     first[:, :, 1, 1] += torch.cat([eye, -eye])
     last[:, :, 1, 1] += torch.cat([eye, -eye], dim=1)

@@ -6,6 +6,7 @@ because that is what detectors give, and draws one to ten points.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ def sample_prompt(
     rng: np.random.Generator,
     *,
     mask_side: int = 256,
-    mix: dict[str, float] | None = None,
+    mix: Mapping[str, float] | None = None,
 ) -> Prompt:
     """A random prompt for the object ``mask`` (H, W), which must not be empty."""
     chances = mix or MIX

@@ -9,14 +9,21 @@ comes out are soft masks finer than both the polygon's and the student's, with d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.errors import InputError
+from vis.files import whole_file
 from vis.training.frozen import FrozenSam
+from vis.training.prompts import Prompt
+from vis.training.views import Target
 
-__all__ = ["TaughtMask", "crop_square", "teach"]
+__all__ = ["TaughtMask", "as_target", "crop_square", "load_targets", "save_targets", "teach"]
 
 _OVERRULED = 0.5  # weight of pixels that the polygon decides against the teacher
 _LOGIT = 8.0  # about what SAM's own low-resolution logits reach inside an object
@@ -104,6 +111,45 @@ def teach(
     return TaughtMask(probability, weight, _iou(mean > 0, polygon))
 
 
+def save_targets(path: str | Path, targets: Sequence[Target]) -> None:
+    """Write an image's targets whole, as compressed numpy arrays."""
+    arrays: dict[str, Any] = {}
+    for i, target in enumerate(targets):
+        arrays[f"origin{i}"] = np.array(target.origin, np.int64)
+        arrays[f"probability{i}"] = target.probability
+        arrays[f"trust{i}"] = target.trust
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_targets(path: str | Path) -> list[Target]:
+    """Targets that :func:`save_targets` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [
+                Target(
+                    (int(arrays[f"origin{i}"][0]), int(arrays[f"origin{i}"][1])),
+                    arrays[f"probability{i}"],
+                    arrays[f"trust{i}"],
+                )
+                for i in range(len(arrays.files) // 3)
+            ]
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: is no file of taught targets ({error}); make it again") from error
+
+
+def as_target(taught: TaughtMask) -> Target | None:
+    """A taught mask as a training target, cut to where it may lie; None when it is empty."""
+    if not (taught.probability > 0.5).any():
+        return None
+    possible = taught.probability > 0.05
+    rows, cols = np.flatnonzero(possible.any(1)), np.flatnonzero(possible.any(0))
+    y0, x0 = max(0, int(rows[0]) - 2), max(0, int(cols[0]) - 2)
+    part = (slice(y0, int(rows[-1]) + 3), slice(x0, int(cols[-1]) + 3))
+    probability = np.round(taught.probability[part] * 255).astype(np.uint8)
+    return Target((y0, x0), probability, np.round(taught.trust[part] * 255).astype(np.uint8))
+
+
 def _one_view(
     frozen: FrozenSam,
     image: NDArray[np.uint8],
@@ -135,18 +181,15 @@ def _one_view(
         interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA,
     )
     embedded = frozen.embed(np.asarray(big, np.uint8))
-    points = labels = masks = None
+    points = labels = mask_logits = None
     if known is not None and known.any():
         if with_mask:
-            masks = _mask_prompt(known, frozen.model.size.grid * 4)[None]
+            mask_logits = _mask_prompt(known, frozen.side // 4)
         else:
             points, labels = _inner_points(known, 4, rng)
-            points = (points * scale)[None]
-            labels = labels[None]
-    out = frozen.decode(
-        embedded, boxes=(inside * scale)[None], points=points, point_labels=labels, masks=masks
-    )
-    logits = out.sam_logits[0, 0].detach().cpu().numpy()
+            points = points * scale
+    prompt = Prompt("teacher", inside * scale, points, labels, mask_logits)
+    logits = frozen.decode(embedded, prompt).sam_logits.detach().cpu().numpy()
     side = logits.shape[0]
     rows, cols = big.shape[0] * side / frozen.side, big.shape[1] * side / frozen.side
     logits = _resample(logits, (cols, rows), (width, height))

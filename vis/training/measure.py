@@ -1,0 +1,147 @@
+"""How good masks are for given prompts: mean IoU and mean boundary IoU of plain SAM, SAM + HQ, HQ alone.
+
+Both are means over objects at the image's own size; the boundary is a band of 2 % of the diagonal inside
+the mask, the picture's border included (boundary IoU, arXiv 2103.16562).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from vis.hqsam import ImageEmbedding, Predictor, SamModel
+from vis.hqsam.predictor import network_size
+from vis.masks import boundary, boundary_width
+from vis.training.datasets import MaskedImage
+from vis.training.frozen import EmbeddedImage, FrozenSam
+from vis.training.prompts import Prompt, coarse_mask, random_points, tight_box
+from vis.training.samples import HeadSample, hq_logits
+
+__all__ = ["Score", "boundary_iou", "fixed_prompt", "mask_iou", "measure", "to_frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Means over objects, in [0, 1]."""
+
+    iou: float
+    boundary_iou: float
+    objects: int
+
+
+def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Intersection over union; 1 when both are empty."""
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0
+
+
+def boundary_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """IoU of the two masks' boundary bands."""
+    width = boundary_width((a.shape[0], a.shape[1]))
+    return mask_iou(boundary(a, width), boundary(b, width))
+
+
+def fixed_prompt(kind: str, mask: NDArray[np.bool_], seed: int, side: int = 256) -> Prompt:
+    """The prompt ``box``, ``mask`` (coarse), or ``points1`` ... ``pointsK`` of an object.
+
+    Points are random pixels of the object; the first k of more points are those of k points.
+    """
+    rng = np.random.default_rng(seed)
+    if kind == "box":
+        return Prompt(kind, box=tight_box(mask))
+    if kind == "mask":
+        return Prompt(kind, mask=coarse_mask(mask, rng, side=side))
+    if kind.startswith("points") and kind[6:].isdigit():
+        points = random_points(mask, max(10, int(kind[6:])), rng)[: int(kind[6:])]
+        return Prompt(kind, points=points, labels=np.ones(len(points), np.int64))
+    raise ValueError(f"prompt kind {kind!r} is unknown; expected box, mask, or points with a number")
+
+
+def to_frame(logits: Tensor, size: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    """Logits (s/4, s/4) of the network to a mask (H, W) of the frame, in SAM's two steps."""
+    height, width = network_size(size, side)
+    full = F.interpolate(logits[None, None].float(), (side, side), mode="bilinear", align_corners=False)
+    full = full[..., :height, :width]
+    frame = F.interpolate(full, size, mode="bilinear", align_corners=False)
+    return np.asarray((frame[0, 0] > 0).cpu().numpy())
+
+
+@torch.inference_mode()
+def measure(
+    model: SamModel,
+    images: Iterable[MaskedImage],
+    *,
+    plain: SamModel | None = None,
+    kinds: Iterable[str] = ("box",),
+    seed: int = 0,
+) -> dict[str, dict[str, Score]]:
+    """Scores by prompt kind, then by output: ``sum`` (SAM + HQ), ``hq``, and ``plain`` when given.
+
+    Args:
+        model: with an HQ branch.
+        images: with their true masks.
+        plain: the same SAM without the branch; shares the encoder's pass.
+        kinds: see :func:`fixed_prompt`.
+        seed: of points and coarse masks.
+    """
+    frozen = FrozenSam(model)
+    values: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    wanted = tuple(kinds)
+    for number, item in enumerate(images):
+        embedded = frozen.embed(item.image())
+        size = embedded.frame_size
+        for row, mask in enumerate(item.masks()):
+            for kind in wanted:
+                prompt = fixed_prompt(kind, mask, (seed * 1_000_003 + number) * 1000 + row, frozen.side // 4)
+                out = frozen.decode(embedded, prompt)
+                blank = torch.zeros(0, dtype=torch.uint8)
+                whole = HeadSample(
+                    embedded.features[0],
+                    embedded.early[0],
+                    out.upscaled,
+                    out.sam_logits,
+                    out.hf_token,
+                    blank,
+                    blank,
+                    kind,
+                )
+                hq = hq_logits(model.mask_decoder, whole)
+                found = {
+                    "sum": to_frame(out.sam_logits + hq, size, frozen.side),
+                    "hq": to_frame(hq, size, frozen.side),
+                }
+                if plain is not None:
+                    found["plain"] = _plain_mask(plain, embedded, prompt)
+                for name, result in found.items():
+                    pair = (mask_iou(result, mask), boundary_iou(result, mask))
+                    values.setdefault((kind, name), []).append(pair)
+    scores: dict[str, dict[str, Score]] = {kind: {} for kind in wanted}
+    for (kind, name), pairs in values.items():
+        means = np.mean(pairs, axis=0)
+        scores[kind][name] = Score(float(means[0]), float(means[1]), len(pairs))
+    return scores
+
+
+def _plain_mask(plain: SamModel, image: EmbeddedImage, prompt: Prompt) -> NDArray[np.bool_]:
+    """What the SAM without a branch draws: its encoder is the same, its tokens are one fewer."""
+    embedding = ImageEmbedding(image.frame_size, image.features, None, plain.size.name)
+
+    def one(array: NDArray[Any] | None) -> NDArray[Any] | None:
+        return None if array is None else array[None]
+
+    out = Predictor(plain).decode(
+        embedding,
+        boxes=one(prompt.box),
+        points=one(prompt.points),
+        point_labels=one(prompt.labels),
+        masks=one(prompt.mask),
+    )
+    mask: NDArray[np.bool_] = out.masks[0]
+    return mask
