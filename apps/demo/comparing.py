@@ -1,0 +1,147 @@
+"""SAM beside HQ-SAM on one frame, from one embedding and the same boxes, with numbers per object."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.demo.engines import Engines, reader_of
+from apps.demo.session import Session
+from vis import masks as rle
+from vis.errors import UsageError
+from vis.render import Renderer
+from vis.structures import Detections, Tube, VideoResult
+
+__all__ = ["Comparison", "boundary_iou", "compare", "flicker", "magnify", "table"]
+
+Image = NDArray[np.uint8]
+Bool = NDArray[np.bool_]
+ZOOM_SIDE = 960
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two pictures of one frame, and what to say about them."""
+
+    sam: Image
+    hq: Image
+    text: str
+    """HTML."""
+
+
+def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
+    """Both masks of every object on the shown frame; ``zoom``: magnified where the selected object's differ.
+
+    Raises :class:`UsageError` where there is nothing to compare.
+    """
+    with session.lock:
+        history = session.history
+        if history is None:
+            raise UsageError("there is nothing to compare yet; press Run first")
+        result = history.result
+        frame = int(result.frames[session.position])
+        tubes = [tube for tube in result.tubes if frame in tube.frames]
+        if not tubes:
+            raise UsageError("no object is on this frame; go to a frame that shows one")
+        decoder = engines.decoder_of(session)
+        embedding = decoder.embedding(frame)
+        if embedding.hq_features is None:
+            raise UsageError(
+                "this run used plain SAM, so there is no HQ-SAM mask to compare with; install the HQ head "
+                "or run again with an HQ model"
+            )
+        image = reader_of(session)[frame].image
+    boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
+    predictor = decoder.predictor
+    # Without its HQ features the same embedding gives the very masks of the SAM that HQ-SAM grew on.
+    sam: Bool = predictor.decode(replace(embedding, hq_features=None), boxes=boxes).masks
+    hq: Bool = predictor.decode(embedding, boxes=boxes).masks
+    pictures = [_draw(image, tubes, boxes, masks, result) for masks in (sam, hq)]
+    if zoom:
+        ids = [tube.id for tube in tubes]
+        row = ids.index(session.selected) if session.selected in ids else 0
+        window = magnify(sam[row], hq[row], boxes[row])
+        pictures = [_crop(picture, window) for picture in pictures]
+    return Comparison(pictures[0], pictures[1], table(result, tubes, sam, hq))
+
+
+def magnify(a: Bool, b: Bool, box: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of a window around the pixels where two masks differ most; the box if nowhere."""
+    import cv2
+
+    height, width = a.shape
+    side = max(48, round(0.35 * max(box[2] - box[0], box[3] - box[1])))
+    w, h = min(width, side * 16 // 9), min(height, side)
+    differ = (a ^ b).astype(np.float32)
+    if differ.any():
+        density = cv2.boxFilter(differ, -1, (w, h), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        y, x = divmod(int(density.argmax()), width)
+    else:
+        x, y = round(float(box[0] + box[2]) / 2), round(float(box[1] + box[3]) / 2)
+    x0, y0 = min(max(0, x - w // 2), width - w), min(max(0, y - h // 2), height - h)
+    return x0, y0, x0 + w, y0 + h
+
+
+def boundary_iou(a: Bool, b: Bool) -> float:
+    """IoU of the bands along two masks' borders (Boundary IoU, arXiv 2103.16562); 1 when both are empty."""
+    width = rle.boundary_width((a.shape[0], a.shape[1]))
+    band_a, band_b = rle.boundary(a, width), rle.boundary(b, width)
+    union = int((band_a | band_b).sum())
+    return int((band_a & band_b).sum()) / union if union else 1.0
+
+
+def flicker(tube: Tube) -> float | None:
+    """Mean of 1 - IoU of masks one processed frame apart: motion and flicker together; None for one frame."""
+    if tube.masks is None or len(tube) < 2:
+        return None
+    return 1 - float(np.mean([rle.iou(a, b) for a, b in zip(tube.masks[:-1], tube.masks[1:], strict=True)]))
+
+
+def table(result: VideoResult, tubes: list[Tube], sam: Bool, hq: Bool) -> str:
+    """One line per object, as HTML."""
+    lines = []
+    for tube, a, b in zip(tubes, sam, hq, strict=True):
+        union = int((a | b).sum())
+        agreement = int((a & b).sum()) / union if union else 1.0
+        change = flicker(tube)
+        cells = [
+            f"{html.escape(result.class_names[tube.label])} {tube.id}",
+            f"{agreement:.3f}",
+            f"{boundary_iou(a, b):.3f}",
+            f"{int(b.sum()) - int(a.sum()):+,} px",
+            "–" if change is None else f"{change:.3f}",
+        ]
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    heads = ("object", "agreement (IoU)", "at the boundary (IoU)", "area, HQ − SAM", "change per frame")
+    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    return f"<table class='vt-table'><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _draw(
+    image: Image, tubes: list[Tube], boxes: NDArray[np.float32], masks: Bool, result: VideoResult
+) -> Image:
+    found = Detections(
+        boxes=boxes,
+        scores=np.ones(len(tubes), np.float32),
+        labels=np.array([tube.label for tube in tubes], np.int64),
+        masks=masks,
+        track_ids=np.array([tube.id for tube in tubes], np.int64),
+    )
+    return Renderer(result.class_names, labels=False, opacity=0.35).draw(image, found)
+
+
+def _crop(image: Image, window: tuple[int, int, int, int]) -> Image:
+    import cv2
+
+    x0, y0, x1, y1 = window
+    height = round(ZOOM_SIDE * (y1 - y0) / (x1 - x0))
+    part: Any = cv2.resize(image[y0:y1, x0:x1], (ZOOM_SIDE, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(part, np.uint8)
+
+
+def _row(tube: Tube, frame: int) -> int:
+    return int(np.searchsorted(tube.frames, frame))

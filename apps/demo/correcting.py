@@ -1,0 +1,240 @@
+"""What the visitor does on the picture and the timeline: looking around, and every edit.
+
+What comes from the browser is a plain object that nobody has checked; edits are built by
+:func:`vis.edits.from_json`, which does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from apps.demo.engines import Engines
+from apps.demo.pictures import timeline, view
+from apps.demo.running import Update, claim
+from apps.demo.session import Session
+from vis import edits
+from vis.edits import Edit, Follow, History
+from vis.errors import UsageError
+from vis.structures import Tube
+
+__all__ = ["act", "follow", "problems", "seek"]
+
+
+def seek(session: Session, data: Mapping[str, Any]) -> Update:
+    """Another frame: ``{"to": position}``, ``{"by": steps}``, ``{"go": "problem+" ...}``, ``{"tube": id}``."""
+    if session.running or session.video is None:
+        return Update()
+    with session.lock:
+        before = session.position
+        if "tube" in data:
+            session.selected = _whole(data["tube"])
+        if "to" in data:
+            session.position = _whole(data["to"])
+        elif "by" in data:
+            session.position += _whole(data["by"])
+        elif "go" in data:
+            session.position = _place(session, str(data["go"]))
+        session.position = min(max(0, session.position), _last(session))
+        if session.position != before:
+            session.clicks = None
+        return Update(view(session), timeline(session))
+
+
+def _last(session: Session) -> int:
+    from apps.demo.engines import reader_of
+
+    return (len(reader_of(session)) if session.history is None else len(session.history.result.frames)) - 1
+
+
+def _place(session: Session, where: str) -> int:
+    """The position that a word names."""
+    if where in ("first", "last"):
+        return 0 if where == "first" else _last(session)
+    if session.history is None:
+        return session.position
+    if where in ("tube-", "tube+"):
+        tube = _selected(session)
+        place = np.searchsorted(session.history.result.frames, tube.frames)
+        return int(place[0] if where == "tube-" else place[-1])
+    found = problems(session)
+    ahead = [p for p in found if p > session.position]
+    behind = [p for p in found if p < session.position]
+    if where == "problem+":
+        return ahead[0] if ahead else session.position
+    return behind[-1] if behind else session.position
+
+
+def problems(session: Session) -> list[int]:
+    """Positions worth a look: jumps, and where an unsure stretch or a gap begins."""
+    found: set[int] = set()
+    for row in timeline(session)["rows"]:
+        found.update(row["jumps"])
+        found.update(first for first, _ in row["low"])
+        found.update(last + 1 for _, last, _ in row["bars"][:-1])
+    return sorted(found)
+
+
+def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
+    """One edit, or one step of undo or redo."""
+    with session.lock:
+        if session.running:
+            raise UsageError("a run is going on; correct when it is done, or cancel it")
+        history = session.history
+        if history is None:
+            raise UsageError("there is nothing to correct yet; press Run first")
+        name = str(data.get("name", ""))
+        if name in ("undo", "redo"):
+            text = _step(history, name)
+            session.clicks = None
+        else:
+            edit = _edit(session, history, name, data)
+            decode = engines.decoder_of(session) if edits.needs_decode([edit]) else _no_decode
+            history.do(edit, decode=decode)
+            _after(session, edit)
+            text = edits.describe(edit).capitalize() + "."
+        ids = [tube.id for tube in history.result.tubes]
+        if session.selected not in ids:
+            session.selected = ids[0] if ids else None
+        session.save()
+        return Update(view(session), timeline(session), text)
+
+
+def follow(session: Session, engines: Engines) -> Iterator[Update]:
+    """Carry the selected object's mask on, both ways, until it is lost or the clip ends; cancel keeps a part."""
+    history = session.history
+    if history is None:
+        raise UsageError("there is nothing to follow yet; press Run first")
+    with claim(session):
+        result, tube, frame = history.result, _selected(session), _frame(session)
+        wish = Follow(tube.id, frame, int(result.frames[0]), int(result.frames[-1]))
+        reached = [frame]
+        for index, result in edits.follow(history.result, wish, decode=engines.decoder_of(session)):
+            reached.append(index)
+            session.position = int(np.searchsorted(result.frames, index))
+            text = f"Following object {tube.id}: {len(reached) - 1} frames"
+            yield Update(None, timeline(session, result), text, len(reached) / len(result.frames))
+            if session.cancel.is_set():
+                break
+        session.position = int(np.searchsorted(result.frames, frame))
+        if len(reached) > 1:
+            done = Follow(tube.id, frame, min(reached), max(reached))
+            with session.lock:
+                history.take(done, result)
+                session.save()
+            text = f"Followed object {tube.id} over frames {done.first} to {done.last}."
+        else:
+            text = f"Object {tube.id} is lost on the next frame already; correct it there with a box."
+        yield Update(view(session), timeline(session), text)
+
+
+def _step(history: History, name: str) -> str:
+    if name == "undo":
+        if not history.edits:
+            return "Nothing to undo."
+        text = f"Undone: {edits.describe(history.edits[-1])}."
+        history.undo()
+        return text
+    if not history.undone:
+        return "Nothing to redo."
+    text = f"Done again: {edits.describe(history.undone[0])}."
+    history.redo()
+    return text
+
+
+def _edit(session: Session, history: History, name: str, data: Mapping[str, Any]) -> Edit:
+    """The edit that the browser asks for, with the frame and the object that the server knows."""
+    frame = _frame(session)
+    if name == "new":
+        fresh = {
+            "op": "add",
+            "tube": _free_id(history),
+            "frame": frame,
+            "label": data.get("label") or "object",
+        }
+        return edits.from_json({**fresh, **_prompt(data)}, "new object")
+    tube = _selected(session).id
+    value: dict[str, Any] = {"tube": tube}
+    if name == "click":
+        value = {"op": "correct", **value, "frame": frame, **_clicks(session, tube, frame, data)}
+    elif name == "box":
+        value = {"op": "correct", **value, "frame": frame, "box": data.get("box")}
+    elif name == "brush":
+        stroke = {key: data.get(key) for key in ("stroke", "radius", "erase")}
+        value = {"op": "brush", **value, "frame": frame, **stroke}
+    elif name == "delete":
+        scope = {"frame": (frame, frame), "onwards": (frame, None), "tube": (None, None)}
+        first, last = scope.get(str(data.get("scope")), (frame, frame))
+        value = {"op": "delete", **value, "first": first, "last": last}
+    elif name == "split":
+        value = {"op": "split", **value, "frame": frame, "new": _free_id(history)}
+    elif name == "merge":
+        # The selected object stays, the other becomes part of it.
+        value = {"op": "merge", "tube": data.get("other"), "into": tube}
+    elif name == "swap":
+        value = {"op": "swap", **value, "other": data.get("other"), "frame": frame}
+    elif name == "relabel":
+        value = {"op": "relabel", **value, "label": data.get("label")}
+    else:
+        raise UsageError("the page asked for an edit that does not exist; reload it")
+    return edits.from_json(value, name)
+
+
+def _prompt(data: Mapping[str, Any]) -> dict[str, Any]:
+    if "box" in data:
+        return {"box": data["box"]}
+    return {"points": [[data.get("x"), data.get("y")]], "point_labels": [1]}
+
+
+def _clicks(session: Session, tube: int, frame: int, data: Mapping[str, Any]) -> dict[str, Any]:
+    """All clicks of this correction, the new one last."""
+    before: list[list[float]] = []
+    if session.clicks is not None and session.clicks[:2] == (tube, frame):
+        before = session.clicks[2]
+    clicks: list[list[Any]] = [*before, [data.get("x"), data.get("y"), 1 if data.get("inside") else 0]]
+    return {"points": [click[:2] for click in clicks], "point_labels": [click[2] for click in clicks]}
+
+
+def _after(session: Session, edit: Edit) -> None:
+    """Remember the clicks, and select what is new."""
+    session.clicks = None
+    if isinstance(edit, edits.Correct) and edit.points:
+        marks = zip(edit.points, edit.point_labels, strict=True)
+        session.clicks = (edit.tube, edit.frame, [[x, y, inside] for (x, y), inside in marks])
+    if isinstance(edit, edits.Add):
+        session.selected = edit.tube
+        if edit.points:
+            session.clicks = (edit.tube, edit.frame, [[x, y, 1] for x, y in edit.points])
+
+
+def _selected(session: Session) -> Tube:
+    assert session.history is not None
+    for tube in session.history.result.tubes:
+        if tube.id == session.selected:
+            return tube
+    raise UsageError("no object is selected; click its row in the timeline first")
+
+
+def _frame(session: Session) -> int:
+    assert session.history is not None
+    return int(session.history.result.frames[session.position])
+
+
+def _free_id(history: History) -> int:
+    # Beyond every id of this history, undone steps included: an id never means two objects.
+    used = [tube.id for tube in (*history.base.tubes, *history.result.tubes)]
+    used += [getattr(edit, name, 0) for edit in history.edits for name in ("tube", "new")]
+    return max(used, default=0) + 1
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError("the page sent something that is not a number; reload it")
+    return int(max(-1e9, min(1e9, value)))
+
+
+def _no_decode(_frame: int, _prompt: object) -> Any:
+    raise AssertionError("this edit asks for no mask")

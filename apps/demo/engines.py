@@ -1,0 +1,98 @@
+"""The networks, loaded once for all visitors. Knows no visitor's data."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from apps.demo.session import Session
+
+if TYPE_CHECKING:
+    from apps.assemble import Job, Plan
+    from vis.hqsam import Predictor
+
+__all__ = ["Engines"]
+
+
+class Engines:
+    """Jobs by plan and predictors by model; a job is used by one run at a time.
+
+    ``job_of`` and ``predictor_of`` may be replaced: the tests put quick stand-ins there.
+    """
+
+    def __init__(self, *, device: str = "auto", most_jobs: int = 3) -> None:
+        self.device = device
+        self.most_jobs = most_jobs
+        self.seconds_per_frame: dict[str, float] = {}
+        """Detector + model -> measured here, for estimates."""
+        self._jobs: dict[Plan, Job] = {}
+        self._predictors: dict[str, Predictor] = {}
+        self._lock = threading.Lock()
+
+    def job_of(self, plan: Plan) -> Any:
+        """A job for the plan; the last few stay loaded."""
+        from apps.assemble import Job
+
+        with self._lock:
+            job = self._jobs.pop(plan, None)
+            if job is None:
+                job = Job(plan, device=self.device)
+                if job.refiner is not None and plan.model is not None:
+                    # Corrections use the run's own network: it is loaded once.
+                    self._predictors[plan.model] = job.refiner.predictor
+            self._jobs[plan] = job
+            while len(self._jobs) > self.most_jobs:
+                self._jobs.pop(next(iter(self._jobs)))
+            return job
+
+    def predictor_of(self, model: str) -> Any:
+        """A predictor for corrections and comparisons."""
+        from vis.hqsam import Predictor, load_model
+
+        with self._lock:
+            if model not in self._predictors:
+                self._predictors[model] = Predictor(load_model(model, device=self.device))
+            return self._predictors[model]
+
+    def decoder_of(self, session: Session) -> Any:
+        """The decoder of a session's clip, with its embeddings."""
+        from vis.edits import FrameDecoder
+
+        if session.decoder is None:
+            predictor = self.predictor_of(session.model or "hq-tiny")
+            session.decoder = FrameDecoder(predictor, lambda index: reader_of(session)[index].image)
+        return session.decoder
+
+    def note_speed(self, plan: Plan, frames: int, seconds: float) -> None:
+        """Remember how long a frame took."""
+        if frames > 1:
+            self.seconds_per_frame[_speed_key(plan)] = seconds / frames
+
+    def estimate(self, plan: Plan, frames: int) -> float | None:
+        """Seconds that ``frames`` will take, as measured here before; None before the first run."""
+        speed = self.seconds_per_frame.get(_speed_key(plan))
+        return None if speed is None else speed * frames
+
+    def warm(self, plan: Plan) -> float:
+        """Load a plan's networks ahead of the first visitor; returns the seconds it took."""
+        start = time.perf_counter()
+        self.job_of(plan)
+        return time.perf_counter() - start
+
+
+def _speed_key(plan: Plan) -> str:
+    return f"{plan.detector}+{plan.model}"
+
+
+def reader_of(session: Session) -> Any:
+    """Random access to the session's clip; opened once."""
+    from vis.video import WEB_LIMITS
+    from vis.video.random_access import RandomAccessReader
+
+    with session.lock:
+        if session.reader is None:
+            assert session.video is not None
+            # The same backend as `vistubes edit`: masks of the page and of a replay must be equal.
+            session.reader = RandomAccessReader(session.video, backend="pyav", limits=WEB_LIMITS)
+        return session.reader

@@ -1,0 +1,262 @@
+"""The page's handlers: tokens and form values in, payloads out. Knows no Gradio, so it is tested without.
+
+Every handler answers, whatever happens: an error becomes a sentence at the place where the visitor looks.
+What is not ours is logged here and shown as "something went wrong", never as a trace or a path.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from apps.demo import comparing, correcting, opening, pictures, running, taking_home
+from apps.demo.command import commands, words_of
+from apps.demo.engines import Engines
+from apps.demo.running import Update
+from apps.demo.session import Session, Sessions, reopen
+from apps.demo.words import clean_message
+from vis.errors import UsageError, VisError
+
+__all__ = ["NO_CLIP", "Desk", "Form", "status_html"]
+
+logger = logging.getLogger("vistubes.page")
+
+GONE = "This page was idle for so long that its files were removed. Reload it to begin again."
+QUICK_LOOK_FRAMES = 8
+QUICK_LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What stands in the left column."""
+
+    preset: str = "quick"
+    detector: str | None = None
+    tracker: str | None = None
+    classes: str = ""
+    text: str = ""
+    score: float | None = None
+    start: float | None = None
+    end: float | None = None
+    stride: float | None = 1
+
+    def words(self) -> list[str]:
+        """As words of the command line."""
+        return words_of(
+            preset=self.preset,
+            detector=self.detector or None,
+            tracker=self.tracker or None,
+            classes=self.classes or "",
+            text=self.text or "",
+            score=self.score,
+            start=self.start,
+            end=self.end,
+            stride=int(self.stride or 1),
+        )
+
+
+@dataclass(slots=True)
+class Desk:
+    """All visitors' handlers over one set of networks."""
+
+    sessions: Sessions
+    engines: Engines
+    cache: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="vistubes-cache-")))
+    offered: Path | None = None
+    """A clip of the server's owner that visitors may open; None offers the sample clip."""
+    max_frames: int = 3000
+
+    def start(self, token: object) -> tuple[str, Update, str]:
+        """A visitor comes, or comes back: their token, what they see, and their clip's card."""
+        session = self.sessions.start(token)
+        text = "Open a video to begin."
+        if session.video is None and (session.folder / "session.json").exists():
+            with session.lock:
+                if reopen(session, self.engines.decoder_of):
+                    text = "Your work from before is open again."
+        if session.running:
+            text = "A run of yours is still going on; its result appears here when you reload after it."
+        elif session.history is not None and session.selected is None:
+            session.selected = next((tube.id for tube in session.history.result.tubes), None)
+        update = Update(pictures.view(session), pictures.timeline(session), status_html(text))
+        return session.token, update, self.card(session.token, Form())
+
+    def card(self, token: str, form: Form) -> str:
+        """What the clip is, how much of it is wanted, and how long that takes."""
+        try:
+            session = self.sessions.get(token)
+            span = opening.span_of(session, form.start, form.end, form.stride)
+            shown = opening.describe(session, self.engines, form.words(), span)
+            return shown or NO_CLIP
+        except Exception as error:
+            return f"<div class='vt-card'><p>{html.escape(self._say(error))}</p></div>"
+
+    def upload(self, token: str, path: str | None, form: Form) -> tuple[Update, str]:
+        """A file that the browser sent: a clip, or a project."""
+        if path is None:
+            return Update(text=status_html("Open a video to begin.")), NO_CLIP
+        return self._open(token, form, lambda session: self._take(session, Path(path)))
+
+    def sample(self, token: str, form: Form) -> tuple[Update, str]:
+        """The sample clip, or the clip that the server's owner offers."""
+
+        def take(session: Session) -> None:
+            from vis import weights
+
+            if self.offered is not None:
+                opening.open_clip(session, self.offered, self.offered.name)
+            else:
+                file = weights.path("sample")
+                opening.open_clip(session, file, file.name, source="sample")
+
+        return self._open(token, form, take)
+
+    def run(self, token: str, form: Form, *, quick_look: bool = False) -> Iterator[Update]:
+        """Find, track and refine; the quick look takes a few frames of five seconds."""
+        try:
+            session = self.sessions.get(token)
+            if quick_look:
+                form = self._quick_look(session, form)
+            opening.span_of(session, form.start, form.end, form.stride)
+            for update in running.run(session, self.engines, form.words(), max_frames=self.max_frames):
+                yield Update(update.view, update.timeline, status_html(update.text, update.share))
+        except Exception as error:
+            yield Update(text=status_html(self._say(error), error=True))
+
+    def cancel(self, token: str) -> str:
+        """Ask what runs to stop after the frame in hand."""
+        try:
+            session = self.sessions.get(token)
+        except KeyError:
+            return status_html(GONE, error=True)
+        if not session.running:
+            return status_html("Nothing is running.")
+        session.cancel.set()
+        return status_html("Stopping after this frame …", 1.0)
+
+    def seek(self, token: str, data: object) -> Update:
+        """Another frame, or another object."""
+        return self._on_picture(token, lambda session: correcting.seek(session, _mapping(data)))
+
+    def act(self, token: str, data: object) -> Update:
+        """One edit."""
+        return self._on_picture(token, lambda session: correcting.act(session, self.engines, _mapping(data)))
+
+    def follow(self, token: str) -> Iterator[Update]:
+        """Carry the selected object's mask on."""
+        try:
+            session = self.sessions.get(token)
+            for update in correcting.follow(session, self.engines):
+                seen = update.view if update.view is None else {**update.view, "message": update.text}
+                yield Update(seen, update.timeline, status_html(update.text, update.share))
+        except Exception as error:
+            yield self._failed(token, error)
+
+    def compare(self, token: str, zoom: bool) -> tuple[Any, str]:
+        """(SAM's picture, HQ-SAM's picture) or None, and numbers or what is missing."""
+        try:
+            found = comparing.compare(self.sessions.get(token), self.engines, zoom=zoom)
+            return (found.sam, found.hq), found.text
+        except Exception as error:
+            return None, f"<p>{html.escape(self._say(error))}</p>"
+
+    def take_home(self, token: str, wanted: list[str]) -> Iterator[taking_home.Package]:
+        """The chosen files."""
+        try:
+            for package in taking_home.prepare(self.sessions.get(token), wanted, self.cache):
+                yield taking_home.Package(
+                    status_html(package.text, package.share), package.share, package.files, package.overlay
+                )
+        except Exception as error:
+            yield taking_home.Package(status_html(self._say(error), error=True))
+
+    def commands(self, token: str) -> str:
+        """The lines that repeat this visitor's work."""
+        try:
+            return commands(self.sessions.get(token)) or "Run something first; its command appears here."
+        except Exception as error:
+            return self._say(error)
+
+    def _take(self, session: Session, path: Path) -> None:
+        if path.suffix.lower() == ".zip":
+            taking_home.open_project(session, self.engines, path)
+        else:
+            opening.open_clip(session, path, path.name)
+
+    def _open(self, token: str, form: Form, take: Callable[[Session], None]) -> tuple[Update, str]:
+        try:
+            session = self.sessions.get(token)
+            if session.running:
+                raise UsageError("a run is going on; cancel it before another clip is opened")
+            take(session)
+        except Exception as error:
+            return Update(text=status_html(self._say(error), error=True)), self.card(token, form)
+        text = f"{session.name} is open. Press Run, or Quick look for a first impression."
+        if session.history is not None:
+            text = f"The project of {session.name} is open."
+        update = Update(pictures.view(session), pictures.timeline(session), status_html(text))
+        return update, self.card(token, form)
+
+    def _quick_look(self, session: Session, form: Form) -> Form:
+        start, fps = form.start or 0.0, (session.info.fps if session.info else None) or 25.0
+        end = start + QUICK_LOOK_SECONDS
+        length = session.info.duration_seconds if session.info else None
+        span = min(end, length or end) - start
+        return replace(form, end=end, stride=max(1, round(span * fps / QUICK_LOOK_FRAMES)))
+
+    def _on_picture(self, token: str, do: Callable[[Session], Update]) -> Update:
+        """What happens on the picture answers below it."""
+        try:
+            session = self.sessions.get(token)
+            update = do(session)
+            seen = update.view if update.view is None else {**update.view, "message": update.text}
+            return Update(seen, update.timeline)
+        except Exception as error:
+            return self._failed(token, error)
+
+    def _failed(self, token: str, error: Exception) -> Update:
+        text = self._say(error)
+        try:
+            return Update(pictures.view(self.sessions.get(token), text))
+        except Exception:
+            return Update(pictures.empty_view(text), text=status_html(text, error=True))
+
+    def _say(self, error: Exception) -> str:
+        if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+            return GONE
+        if not isinstance(error, VisError):
+            logger.error("a handler of the page failed", exc_info=error)
+        return clean_message(error)
+
+
+NO_CLIP = (
+    "<div class='vt-card'><p class='vt-muted'>"
+    "Nothing is open. MP4, MOV, MKV, WebM or AVI; or a project zip.</p></div>"
+)
+
+
+def status_html(text: str, share: float | None = None, *, error: bool = False) -> str:
+    """A line of text and, while something runs, a bar."""
+    bar = ""
+    if share is not None:
+        bar = f"<progress max='1' value='{min(1.0, share):.3f}' aria-label='progress'></progress>"
+    kind = " class='vt-error' role='alert'" if error else ""
+    line = f"<p{kind}>{html.escape(display_text(text))}</p>"
+    return f"<div class='vt-status' role='status' aria-live='polite'>{line}{bar}</div>"
+
+
+def display_text(text: str) -> str:
+    """First letter large, no line breaks, not endless."""
+    flat = " ".join(text.split())[:600]
+    return flat[:1].upper() + flat[1:]
+
+
+def _mapping(data: object) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise UsageError("the page sent something unexpected; reload it")
+    return data

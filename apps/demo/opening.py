@@ -1,0 +1,79 @@
+"""A clip comes in: checked before it is decoded, copied into the visitor's folder, described."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from apps.demo.command import plan_of
+from apps.demo.engines import Engines
+from apps.demo.session import Session
+from apps.demo.words import card, display_name, slug
+from vis.errors import UsageError, VideoError
+from vis.video.span import Span
+
+__all__ = ["SUFFIXES", "describe", "open_clip", "span_of", "wanted_frames"]
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
+
+
+def open_clip(session: Session, file: Path, name: str, *, source: str | None = None) -> None:
+    """Take ``file`` as the session's clip. ``name`` is the visitor's; ``source`` the command's word for it.
+
+    Raises :class:`VideoError` when it is too big, no video, or damaged; what was open stays open then.
+    """
+    from vis.video import WEB_LIMITS, probe
+
+    shown = display_name(name)
+    suffix = Path(shown).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise VideoError(f"{shown}: not a kind of video known here; give one of {', '.join(SUFFIXES)}")
+    WEB_LIMITS.check_bytes(shown, file.stat().st_size)
+    target = session.folder / f"new-{slug(shown)}{suffix}"
+    try:
+        shutil.copyfile(file, target)
+        info = probe(target, limits=WEB_LIMITS)
+        seconds = info.duration_seconds or 0.0
+        WEB_LIMITS.check_length(shown, info.num_frames or 0, seconds, info.height * info.width)
+    except VideoError as error:
+        target.unlink(missing_ok=True)
+        # The visitor knows the file by another name than the server does.
+        raise VideoError(str(error).replace(str(target), shown)) from error
+    with session.lock:
+        old = session.video
+        session.forget_result()
+        session.clear()
+        if old is not None:
+            old.unlink(missing_ok=True)
+        session.video = target.replace(session.folder / target.name.removeprefix("new-"))
+        session.info, session.name = info, shown
+        session.options = {"source": source or shown}
+
+
+def span_of(session: Session, start: float | None, end: float | None, stride: float | None) -> Span:
+    """Which frames are wanted; raises :class:`UsageError` in words of the form."""
+    length = None if session.info is None else session.info.duration_seconds
+    if start and length is not None and start >= length:
+        raise UsageError(
+            f"start at {start:g} s is beyond the clip's end at {length:.2f} s; choose an earlier start"
+        )
+    if end and end <= (start or 0):
+        raise UsageError(f"end at {end:g} s is not after the start at {start or 0:g} s; choose a later end")
+    if stride is not None and not 1 <= stride <= 1000:
+        raise UsageError(f"every {stride:g}th frame: choose a whole number from 1 to 1000")
+    return Span(start_seconds=start or None, end_seconds=end or None, stride=int(stride or 1))
+
+
+def wanted_frames(session: Session, span: Span) -> int | None:
+    """About how many frames that is."""
+    info = session.info
+    return None if info is None else span.count(info.num_frames, info.fps)
+
+
+def describe(session: Session, engines: Engines, words: list[str], span: Span) -> str:
+    """The card of the clip, with an estimate."""
+    if session.info is None:
+        return ""
+    frames = wanted_frames(session, span)
+    seconds = None if frames is None else engines.estimate(plan_of(words), frames)
+    return card(session.name, session.info, frames=frames, seconds=seconds)

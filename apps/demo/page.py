@@ -1,0 +1,285 @@
+"""The page itself: what stands where, and which handler answers what. The only file that knows Gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from apps.demo.handlers import NO_CLIP, Desk, Form, status_html
+from apps.demo.opening import SUFFIXES
+from apps.demo.running import Update
+from apps.demo.taking_home import CHOICES, DEFAULT_CHOICES
+from apps.presets import PRESETS
+
+__all__ = ["build", "launch_options"]
+
+HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 1}
+"""One run, one export, one following at a time for the whole server: the others wait in the queue."""
+STEPS: dict[str, Any] = {"concurrency_limit": 4, "show_progress": "hidden"}
+
+KEYS = """\
+| key | does | key | does |
+|---|---|---|---|
+| ← → | one frame (with shift: ten) | p, m | click what belongs, what does not |
+| Home, End | first, last frame | b, n | box, new object |
+| [ ] | problem before, next problem | a, e | paint, erase |
+| , . | where the object begins, ends | z, shift z | undo, redo |
+"""
+
+
+def build(desk: Desk, *, secret: str) -> Any:
+    """The Gradio app. ``secret`` encrypts the visitor's token in the browser; keep it over restarts."""
+    with gr.Blocks(title="vis-tubes", analytics_enabled=False, delete_cache=(900, 7200)) as page:
+        token = gr.State("")
+        saved = gr.BrowserState("", storage_key="vistubes-visit", secret=secret)
+        gr.HTML(
+            "<div class='vt-title'><h1>vis-tubes</h1><p>Video in, object tubes out: find the objects, follow them, "
+            "correct their masks, take them home.</p></div>",
+            apply_default_css=False,
+        )
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=300):
+                left = _left(desk)
+            with gr.Column(scale=3, min_width=560):
+                viewer = _custom("viewer", {"total": 0, "all": [], "clicks": []})
+                timeline = _custom("timeline", {"rows": [], "total": 0})
+                with gr.Tabs():
+                    compare = _compare_tab()
+                    home = _home_tab()
+                    with gr.Tab("Keys"):
+                        gr.Markdown(KEYS)
+        _wire(page, desk, token, saved, viewer, timeline, left, compare, home)
+    page.queue(max_size=20, default_concurrency_limit=4)
+    return page
+
+
+def _left(desk: Desk) -> dict[str, Any]:
+    import detectors
+    import trackers
+
+    names = [name for name in detectors.DETECTORS if name != "precomputed"]
+    found: dict[str, Any] = {}
+    found["file"] = gr.File(
+        label="Video or project",
+        file_types=[*SUFFIXES, ".zip"],
+        type="filepath",
+        height=120,
+        elem_id="vt-file",
+    )
+    offered = "Use the sample clip" if desk.offered is None else f"Use {desk.offered.name}"
+    found["sample"] = gr.Button(offered, size="sm", elem_id="vt-sample")
+    found["card"] = gr.HTML(NO_CLIP, apply_default_css=False, elem_id="vt-card")
+    found["preset"] = gr.Dropdown(
+        sorted(PRESETS), value="quick", label="Preset", info=PRESETS["quick"].about, elem_id="vt-preset"
+    )
+    with gr.Row():
+        found["start"] = gr.Number(value=0, minimum=0, label="From, s", min_width=60)
+        found["end"] = gr.Number(value=0, minimum=0, label="To, s (0: end)", min_width=60)
+        found["stride"] = gr.Number(value=1, minimum=1, precision=0, label="Every nth", min_width=60)
+    with gr.Accordion("More options", open=False):
+        found["detector"] = gr.Dropdown([("the preset's", ""), *names], value="", label="Detector")
+        found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.TRACKERS], value="", label="Tracker")
+        found["classes"] = gr.Textbox(label="Classes", placeholder="all; or: person, dog", max_length=500)
+        found["text"] = gr.Textbox(
+            label="Text prompt", placeholder="for detector 'text': person . red car", max_length=500
+        )
+        found["score"] = gr.Slider(
+            0, 1, value=PRESETS["quick"].min_score, step=0.05, label="Threshold", info="least detection score"
+        )
+    with gr.Row():
+        found["look"] = gr.Button("Quick look", size="md", elem_id="vt-look", min_width=60)
+        found["run"] = gr.Button("Run", variant="primary", size="md", elem_id="vt-run", min_width=60)
+        found["cancel"] = gr.Button("Cancel", size="md", elem_id="vt-cancel", min_width=60)
+    found["status"] = gr.HTML(
+        status_html("Open a video to begin."), apply_default_css=False, elem_id="vt-status"
+    )
+    return found
+
+
+def _compare_tab() -> dict[str, Any]:
+    with gr.Tab("Compare SAM and HQ-SAM"):
+        with gr.Row():
+            button = gr.Button("Compare on this frame", size="sm", elem_id="vt-compare")
+            zoom = gr.Checkbox(True, label="Magnify where the selected object differs most", container=False)
+        slider = gr.ImageSlider(
+            label="SAM (left), HQ-SAM (right)",
+            format="jpeg",
+            interactive=False,
+            height=420,
+            elem_id="vt-slider",
+        )
+        numbers = gr.HTML(
+            "<p class='vt-muted'>The same boxes through SAM and through HQ-SAM, side by side.</p>",
+            apply_default_css=False,
+        )
+    return {"button": button, "zoom": zoom, "slider": slider, "numbers": numbers}
+
+
+def _home_tab() -> dict[str, Any]:
+    with gr.Tab("Take home") as tab:
+        choices = gr.CheckboxGroup(
+            [(label, name) for name, label in CHOICES.items()],
+            value=list(DEFAULT_CHOICES),
+            label="Files",
+            elem_id="vt-choices",
+        )
+        button = gr.Button("Prepare files", variant="primary", size="sm", elem_id="vt-prepare")
+        status = gr.HTML("", apply_default_css=False, elem_id="vt-home-status")
+        with gr.Row():
+            files = gr.File(
+                label="Ready", interactive=False, file_count="multiple", height=200, elem_id="vt-files"
+            )
+            video = gr.Video(label="Overlay", interactive=False, height=300, elem_id="vt-video")
+        line = gr.Textbox(
+            "",
+            label="The same on the command line",
+            lines=2,
+            interactive=False,
+            buttons=["copy"],
+            elem_id="vt-command",
+        )
+    return {
+        **{"tab": tab, "choices": choices, "button": button, "status": status},
+        **{"files": files, "video": video, "line": line},
+    }
+
+
+def _wire(
+    page: Any,
+    desk: Desk,
+    token: Any,
+    saved: Any,
+    viewer: Any,
+    timeline: Any,
+    left: dict[str, Any],
+    compare: dict[str, Any],
+    home: dict[str, Any],
+) -> None:
+    shown = [viewer, timeline, left["status"]]
+    names = ("preset", "detector", "tracker", "classes", "text", "score", "start", "end", "stride")
+    form = [left[name] for name in names]
+
+    def start(before: str) -> tuple[Any, ...]:
+        mine, update, card = desk.start(before)
+        return mine, mine, *_parts(update), card
+
+    def upload(mine: str, path: str | None, *fields: Any) -> tuple[Any, ...]:
+        update, card = desk.upload(mine, path, Form(*fields))
+        return *_parts(update), card
+
+    def sample(mine: str, *fields: Any) -> tuple[Any, ...]:
+        update, card = desk.sample(mine, Form(*fields))
+        return *_parts(update), card
+
+    def run(mine: str, *fields: Any) -> Iterator[tuple[Any, ...]]:
+        for update in desk.run(mine, Form(*fields)):
+            yield _parts(update)
+
+    def look(mine: str, *fields: Any) -> Iterator[tuple[Any, ...]]:
+        for update in desk.run(mine, Form(*fields), quick_look=True):
+            yield _parts(update)
+
+    def seek(mine: str, event: gr.EventData) -> tuple[Any, ...]:
+        return _parts(desk.seek(mine, event._data))[:2]
+
+    def act(mine: str, event: gr.EventData) -> tuple[Any, ...]:
+        return _parts(desk.act(mine, event._data))[:2]
+
+    def follow(mine: str) -> Iterator[tuple[Any, ...]]:
+        for update in desk.follow(mine):
+            yield _parts(update)
+
+    def prepare(mine: str, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
+        for package in desk.take_home(mine, wanted):
+            files = [str(file) for file in package.files] or gr.skip()
+            video = gr.skip() if package.overlay is None else str(package.overlay)
+            yield package.text, files, video
+
+    def fields(mine: str, *values: Any) -> str:
+        return desk.card(mine, Form(*values))
+
+    opened = [*shown, left["card"]]
+    page.load(start, [saved], [token, saved, *opened], api_name="start", show_progress="hidden")
+    left["file"].upload(upload, [token, left["file"], *form], opened, api_name="open", show_progress="hidden")
+    left["sample"].click(sample, [token, *form], opened, api_name="sample", show_progress="hidden")
+    running: dict[str, Any] = {**HEAVY, "show_progress": "minimal", "show_progress_on": left["status"]}
+    left["run"].click(run, [token, *form], shown, api_name="run", **running)
+    left["look"].click(look, [token, *form], shown, api_name="quick_look", **running)
+    left["cancel"].click(
+        desk.cancel, [token], [left["status"]], api_name="cancel", show_progress="hidden", queue=False
+    )
+    for name in ("start", "end", "stride", "preset", "detector"):
+        left[name].change(
+            fields, [token, *form], [left["card"]], api_visibility="private", show_progress="hidden"
+        )
+    for component in (viewer, timeline):
+        component.seek(
+            seek, [token], [viewer, timeline], trigger_mode="always_last", api_visibility="private", **STEPS
+        )
+    viewer.act(act, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)
+    viewer.follow(follow, [token], shown, api_name="follow", **running)
+    compare["button"].click(
+        desk.compare,
+        [token, compare["zoom"]],
+        [compare["slider"], compare["numbers"]],
+        api_name="compare",
+        show_progress="minimal",
+        **HEAVY,
+    )
+    home["button"].click(
+        prepare,
+        [token, home["choices"]],
+        [home["status"], home["files"], home["video"]],
+        api_name="take_home",
+        show_progress="minimal",
+        show_progress_on=home["status"],
+        **HEAVY,
+    )
+    home["tab"].select(desk.commands, [token], [home["line"]], api_name="commands", show_progress="hidden")
+
+
+def _parts(update: Update) -> tuple[Any, ...]:
+    """Viewer, timeline and status; what does not change is skipped."""
+    return tuple(
+        gr.skip() if part in (None, "") else part for part in (update.view, update.timeline, update.text)
+    )
+
+
+def _custom(name: str, value: dict[str, Any]) -> Any:
+    """One of our own components: a fixed piece of HTML that its script fills from ``value``."""
+    assets = resources.files("apps.demo") / "assets"
+    return gr.HTML(
+        value,
+        html_template=(assets / f"{name}.html").read_text(encoding="utf-8"),
+        js_on_load=(assets / f"{name}.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id=f"vt-{name}",
+    )
+
+
+def launch_options(folder: Path) -> dict[str, Any]:
+    """How the page is served whatever the address: closed, quiet, and nothing from outside."""
+    from vis.video import WEB_LIMITS
+
+    css = (resources.files("apps.demo") / "assets" / "page.css").read_text(encoding="utf-8")
+    plain = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
+    return {
+        "share": False,
+        "show_error": False,
+        "max_file_size": WEB_LIMITS.bytes,
+        "allowed_paths": [],
+        "blocked_paths": [str(folder / "sessions"), str(folder / "secret")],
+        "enable_monitoring": False,
+        "strict_cors": True,
+        "ssr_mode": False,
+        "footer_links": [],
+        "state_session_capacity": 500,
+        "css": css,
+        "theme": gr.themes.Default(
+            primary_hue="blue", font=plain, font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"]
+        ),
+    }

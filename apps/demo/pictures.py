@@ -1,0 +1,202 @@
+"""What the viewer and the timeline show, as plain JSON values. Knows no Gradio and no browser."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.demo.engines import reader_of
+from apps.demo.session import Session
+from vis import masks as rle
+from vis.pipeline import replay
+from vis.render import Renderer, color_of
+from vis.structures import Detections, Frame, TrackedFrame, Tube, VideoResult
+
+__all__ = ["data_url", "empty_view", "live_view", "row_of", "shelve", "timeline", "view"]
+
+Image = NDArray[np.uint8]
+WIDEST = 1280
+LOW_SCORE = 0.5
+JUMP_IOU = 0.35
+JUMP_GROWTH = 1.8
+
+
+def view(session: Session, message: str = "") -> dict[str, Any]:
+    """The frame that is shown, with its objects drawn on it."""
+    if session.video is None or session.info is None:
+        return empty_view(message)
+    history = session.history
+    if history is None:
+        frame = reader_of(session)[min(session.position, len(reader_of(session)) - 1)]
+        return _payload(session, frame, Detections.empty(), (), len(reader_of(session)), message)
+    result = history.result
+    frame = frame_at(session, result)
+    tracked = next(replay([frame], result))
+    return _payload(session, frame, tracked.detections, result.class_names, len(result.frames), message)
+
+
+def live_view(
+    session: Session, item: TrackedFrame, names: tuple[str, ...], done: int, total: int | None
+) -> Any:
+    """The frame that a run has just finished."""
+    return _payload(session, item.frame, item.detections, names, total or done, "", position=done - 1)
+
+
+def _all(session: Session) -> list[dict[str, Any]]:
+    """Every object of the result, for choosing one."""
+    if session.history is None:
+        return []
+    result = session.history.result
+    return [
+        {"id": tube.id, "label": result.class_names[tube.label], "color": _css(tube.id)}
+        for tube in result.tubes
+    ]
+
+
+def empty_view(message: str = "") -> dict[str, Any]:
+    """Nothing is open."""
+    return {"src": "", "message": message, "total": 0, "all": [], "clicks": []}
+
+
+def _payload(
+    session: Session,
+    frame: Frame,
+    found: Detections,
+    names: tuple[str, ...],
+    total: int,
+    message: str,
+    *,
+    position: int | None = None,
+) -> dict[str, Any]:
+    clicks: list[list[float]] = []
+    if session.clicks is not None and session.clicks[1] == frame.index:
+        clicks = session.clicks[2]
+    history = session.history
+    return {
+        "src": data_url(Renderer(names).draw(frame.image, found)),
+        "frame": frame.index,
+        "pts": round(frame.pts_seconds, 3),
+        "position": session.position if position is None else position,
+        "total": total,
+        "width": frame.size[1],
+        "height": frame.size[0],
+        "all": _all(session),
+        "selected": session.selected,
+        "clicks": clicks,
+        "done": history is not None,
+        "edits": 0 if history is None else len(history.edits),
+        "undone": 0 if history is None else len(history.undone),
+        "message": message,
+    }
+
+
+def frame_at(session: Session, result: VideoResult) -> Frame:
+    """The processed frame that is shown: from the shelf, else decoded. For the eye, not for networks."""
+    session.position = min(max(0, session.position), len(result.frames) - 1)
+    index = int(result.frames[session.position])
+    pts = float(result.pts_seconds[session.position])
+    shelved = session.shelf / f"{index}.jpg"
+    if shelved.is_file():
+        import cv2
+
+        image = cv2.imdecode(np.fromfile(shelved, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is not None:
+            return Frame(index, pts, np.asarray(image, np.uint8))
+    frame: Frame = reader_of(session)[index]
+    return frame
+
+
+def shelve(session: Session, frame: Frame) -> None:
+    """Keep a processed frame as JPEG: going back to it costs milliseconds instead of a seek."""
+    session.shelf.mkdir(exist_ok=True)
+    (session.shelf / f"{frame.index}.jpg").write_bytes(jpeg(frame.image, quality=92))
+
+
+def jpeg(image: Image, *, quality: int = 85) -> bytes:
+    """JPEG bytes of an RGB picture."""
+    import cv2
+
+    ok, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert ok
+    return bytes(data)
+
+
+def data_url(image: Image) -> str:
+    """The picture inside of the address: no file that another visitor could ask for."""
+    import cv2
+
+    if image.shape[1] > WIDEST:
+        height = round(image.shape[0] * WIDEST / image.shape[1])
+        image = np.asarray(cv2.resize(image, (WIDEST, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image)).decode()
+
+
+# ---------------------------------------------------------------- timeline
+
+
+def timeline(session: Session, result: VideoResult | None = None, total: int | None = None) -> dict[str, Any]:
+    """One row per object. Positions count processed frames; ``total`` of them make the whole width."""
+    if result is None and session.history is not None:
+        result = session.history.result
+    if result is None:
+        return {"rows": [], "total": 0, "position": 0, "frames": []}
+    place = {int(frame): position for position, frame in enumerate(result.frames)}
+    prompted: dict[int, list[int]] = {}
+    for edit in session.history.edits if session.history is not None else ():
+        frame = getattr(edit, "frame", None)
+        if frame in place:
+            prompted.setdefault(edit.tube, []).append(place[frame])
+    rows = []
+    for tube in result.tubes:
+        cached = session.row_cache.get(tube.id)
+        if cached is None or cached[0] is not tube:
+            cached = session.row_cache[tube.id] = (tube, row_of(tube, place))
+        row = {**cached[1], "label": result.class_names[tube.label], "color": _css(tube.id)}
+        rows.append({**row, "prompts": sorted(set(prompted.get(tube.id, [])))})
+    return {
+        "rows": rows,
+        "total": total or len(result.frames),
+        "position": session.position,
+        "frames": result.frames.tolist(),
+        "selected": session.selected,
+    }
+
+
+def row_of(tube: Tube, place: dict[int, int]) -> dict[str, Any]:
+    """Where a tube is, is unsure, and jumps.
+
+    ``bars``: [first, last, mean score] of each unbroken stretch; ``low``: [first, last] where the score
+    is under one half; ``jumps``: positions whose mask shares little with the one before it, or is much
+    larger or smaller.
+    """
+    positions = np.array([place[frame] for frame in tube.frames.tolist()])
+    breaks = np.flatnonzero(np.diff(positions) > 1) + 1
+    bars = [
+        [int(part[0]), int(part[-1]), round(float(score.mean()), 3)]
+        for part, score in zip(np.split(positions, breaks), np.split(tube.scores, breaks), strict=True)
+    ]
+    unsure = positions[tube.scores < LOW_SCORE]
+    low = [
+        [int(part[0]), int(part[-1])]
+        for part in np.split(unsure, np.flatnonzero(np.diff(unsure) > 1) + 1)
+        if len(part)
+    ]
+    jumps = [int(positions[row]) for row in range(1, len(tube)) if _jumps(tube, row, positions)]
+    return {"id": tube.id, "score": round(tube.score, 3), "bars": bars, "low": low, "jumps": jumps}
+
+
+def _jumps(tube: Tube, row: int, positions: NDArray[np.int64]) -> bool:
+    if tube.masks is None or positions[row] - positions[row - 1] > 1:
+        return False
+    before, after = tube.masks[row - 1], tube.masks[row]
+    areas = sorted((rle.area(before), rle.area(after)))
+    if areas[0] == 0:
+        return areas[1] > 0
+    return areas[1] > JUMP_GROWTH * areas[0] or rle.iou(before, after) < JUMP_IOU
+
+
+def _css(number: int) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color_of(number))

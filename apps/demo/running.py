@@ -1,0 +1,151 @@
+"""A run: find, track and refine, frame by frame, told as it happens, stopped within one frame."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from apps.demo.command import parse
+from apps.demo.engines import Engines
+from apps.demo.pictures import live_view, shelve, timeline, view
+from apps.demo.session import Session
+from apps.demo.words import duration
+from vis.edits import History
+from vis.errors import UsageError, VideoError, VisWarning
+from vis.pipeline import TubeCollector
+
+__all__ = ["Update", "claim", "run"]
+
+SHOW_SECONDS = 0.2  # pictures a second that a browser is sent at most: 5
+TIMELINE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What changes on the page; None leaves a part as it is."""
+
+    view: dict[str, Any] | None = None
+    timeline: dict[str, Any] | None = None
+    text: str = ""
+    share: float | None = None
+    """Done so far, 0 to 1, while something runs; None when nothing does."""
+
+
+@contextmanager
+def claim(session: Session) -> Iterator[None]:
+    """One heavy thing at a time per visitor."""
+    with session.lock:
+        if session.running:
+            raise UsageError("a run is going on in this page already; wait for it, or cancel it")
+        session.running = True
+        session.cancel.clear()
+    try:
+        yield
+    finally:
+        session.running = False
+
+
+def run(session: Session, engines: Engines, words: list[str], *, max_frames: int = 3000) -> Iterator[Update]:
+    """Run the words on the session's clip. The last update says how it ended.
+
+    Cancelling keeps what was found so far: the result then ends at the last finished frame, and so do
+    the words that repeat it.
+    """
+    if session.video is None or session.info is None:
+        raise UsageError("no video is open; choose a file, or press 'Use the sample clip'")
+    with claim(session):
+        yield from _run(session, engines, words, max_frames)
+
+
+def _run(session: Session, engines: Engines, words: list[str], max_frames: int) -> Iterator[Update]:
+    from apps.assemble import Plan, source_arguments
+    from vis.video import WEB_LIMITS, open_source
+
+    assert session.video is not None
+    yield Update(text="Loading the networks …", share=0.0)
+    args = parse(str(session.video), words)
+    path, options = source_arguments(args)
+    plan = Plan.from_args(args)
+    source = open_source(path, **options, limits=WEB_LIMITS)
+    total = source.expected_frames
+    if total is not None and total > max_frames:
+        raise UsageError(
+            f"{total} frames are more than the {max_frames} that this page takes; choose a shorter part, or a stride"
+        )
+    job = engines.job_of(plan)
+    session.forget_result()
+    info = replace(source.info, name=Path(session.name).stem or "clip")
+    collector = TubeCollector(info, job.class_names)
+    begin = time.perf_counter()
+    shown = drawn = 0.0
+    done, last = 0, 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", VisWarning)
+        stream = job.stream(source, quiet=True)
+        try:
+            for item in stream:
+                collector.add(item)
+                shelve(session, item.frame)
+                done, last, now = done + 1, item.frame.index, time.perf_counter()
+                if now - shown >= SHOW_SECONDS:
+                    shown = now
+                    seen = live_view(session, item, job.class_names, done, total)
+                    rows = None
+                    if now - drawn >= TIMELINE_SECONDS:
+                        drawn, session.position = now, done - 1
+                        rows = timeline(session, collector.result(), total)
+                    text = f"{done} of {total or '?'} frames · {_speed(done, total, now - begin)}"
+                    yield Update(seen, rows, text, done / total if total else 0.0)
+                if session.cancel.is_set() or done >= max_frames:
+                    break
+        finally:
+            stream.close()
+    if not done:
+        raise VideoError(
+            "not one frame lies in the part that was chosen; choose an earlier start or a later end"
+        )
+    seconds = time.perf_counter() - begin
+    engines.note_speed(plan, done, seconds)
+    stopped = session.cancel.is_set() or (total is not None and done < total and done >= max_frames)
+    result = collector.result(min_frames=plan.min_frames, made_with=job.made_with())
+    with session.lock:
+        session.history, session.model = History(result), plan.model
+        session.position, session.row_cache = 0, {}
+        session.selected = result.tubes[0].id if result.tubes else None
+        session.options["words"] = [*_without_end(words), "--end", str(last + 1)] if stopped else words
+        session.save()
+    text = _ending(len(result.tubes), done, seconds, stopped)
+    text += "".join(
+        f" Note: {warning.message}" for warning in caught if issubclass(warning.category, VisWarning)
+    )
+    yield Update(view(session), timeline(session), text)
+
+
+def _speed(done: int, total: int | None, seconds: float) -> str:
+    speed = done / max(seconds, 1e-9)
+    left = "" if total is None else f" · {duration((total - done) / speed)} left"
+    return f"{speed:.1f} frames a second{left}"
+
+
+def _ending(tubes: int, frames: int, seconds: float, stopped: bool) -> str:
+    objects = f"{tubes} object{'s' * (tubes != 1)}"
+    if stopped:
+        return f"Stopped after {frames} frames; {objects} found so far are kept."
+    if not tubes:
+        return (
+            f"No object was found in {frames} frames. Try a lower threshold or another detector, or add an object "
+            "by hand: choose 'New object' above the picture and click on it."
+        )
+    return f"{objects} in {frames} frames, {duration(seconds)}."
+
+
+def _without_end(words: list[str]) -> list[str]:
+    if "--end" not in words:
+        return words
+    at = words.index("--end")
+    return words[:at] + words[at + 2 :]

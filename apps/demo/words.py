@@ -1,0 +1,75 @@
+"""What the page says: errors without paths, sizes, times, and names that can be shown. Knows no Gradio."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+from vis.errors import VisError
+from vis.structures import VideoInfo
+
+__all__ = ["card", "clean_message", "display_name", "duration", "slug"]
+
+_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"]+)+[\\/]?")
+
+
+def clean_message(error: BaseException) -> str:
+    """An error for the visitor: what is wrong and what to do, and nothing of the server's folders."""
+    if isinstance(error, VisError):
+        return _PATH.sub(lambda match: re.split(r"[\\/]", match.group().rstrip("\\/"))[-1], str(error))
+    return "Something went wrong on the server. It was logged there; try again, or reload the page."
+
+
+def display_name(name: str) -> str:
+    """A file name for showing: no folders, no control characters, at most 80 characters."""
+    last = re.split(r"[\\/]", name)[-1]
+    shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in last).strip()
+    return shown[:77] + "..." if len(shown) > 80 else shown or "clip"
+
+
+def slug(name: str) -> str:
+    """A name that is safe as a file name anywhere."""
+    stem = name.rsplit(".", 1)[0]
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-").lower()[:40] or "clip"
+
+
+def duration(seconds: float) -> str:
+    """'8 s', '3 min 05 s', '1 h 20 min'."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def card(name: str, info: VideoInfo, *, frames: int | None, seconds: float | None) -> str:
+    """What the clip is, as HTML; ``frames`` are to be processed, which takes about ``seconds``."""
+    facts = [f"{info.width} × {info.height}"]
+    if info.fps is not None:
+        facts.append(f"{info.fps:.5g} fps" + (" (variable)" if info.variable_frame_rate else ""))
+    if info.duration_seconds is not None:
+        facts.append(duration(info.duration_seconds))
+    if info.num_frames is not None:
+        facts.append(f"{info.num_frames} frames")
+    facts.append(info.codec or "images")
+    if info.rotation:
+        facts.append(f"turned by {info.rotation}°")
+    if info.hdr:
+        facts.append("HDR, shown without tone mapping")
+    facts.append("with sound" if info.has_audio else "no sound")
+    plan = ""
+    if frames is not None:
+        took = (
+            "its length is known after the first run here"
+            if seconds is None
+            else f"about {duration(seconds)}"
+        )
+        # Run lengths: some 2 kB per object and frame; the picture itself is never kept.
+        plan = f"<p class='vt-plan'>To process: {frames} frame{'s' * (frames != 1)}, {took}.</p>"
+    return (
+        f"<div class='vt-card'><strong>{html.escape(name)}</strong>"
+        f"<p>{' · '.join(html.escape(fact) for fact in facts)}</p>{plan}</div>"
+    )
