@@ -1,0 +1,49 @@
+"""What the engine of a batch tells: one type, whether its workers are processes here or actors elsewhere."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from vis.errors import DependencyError, UsageError, VisError, WeightsError
+
+__all__ = ["Event", "failure", "is_disk_full", "is_for_all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a video."""
+
+    kind: str
+    """``start``, ``progress``, ``done`` or ``failed``."""
+    item: int
+    """Place among the items."""
+    worker: str
+    """Which worker, for the status table."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """``progress``: stage, frames, expected. ``done``: the report's line. ``failed``: error, message."""
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """An exception as plain values: its kind, its message, and for a fault of ours where it was raised."""
+    told: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
+    if not isinstance(error, VisError):
+        last = traceback.extract_tb(error.__traceback__)[-4:]
+        told["where"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in last]
+    return told
+
+
+def is_for_all(error: BaseException) -> bool:
+    """Whether the error would meet every other video too, so that the batch must stop."""
+    return isinstance(error, WeightsError | DependencyError | UsageError) or is_disk_full(error)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk (or quota) is at the bottom of it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,158 @@
+"""Which videos a batch works on: folders, globs, lists and YouTube-VIS sets into items with names.
+
+Nothing is opened here that was not written by the user himself: lists and a set's JSON, never media.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from vis.errors import InputError, UsageError
+
+__all__ = ["Item", "find_items", "is_address"]
+
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
+        *(".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".mxf", ".gif"),
+    )
+)
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+RESERVED = frozenset({"failures.jsonl", "batch.json", "batch.html", "results.json", "results.zip"})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One video of a batch."""
+
+    name: str
+    """Run folder below --out, with / between its parts; unique in the batch."""
+    path: str
+    """File, folder of images, or address."""
+    images: tuple[str, ...] | None = None
+    """The frames, where a set lists them one by one."""
+    video_id: int | None = None
+    """Id in the set that it comes from."""
+
+
+def find_items(inputs: Iterable[str], *, frames: Path | None = None) -> tuple[list[Item], list[str]]:
+    """All videos of ``inputs`` in a fixed order, and the files in folders that were passed over.
+
+    ``frames``: folder of a set's images, when they do not lie in ``JPEGImages`` beside its JSON.
+    Raises :class:`InputError` for an input that is not there and when nothing is found at all.
+    """
+    items: list[Item] = []
+    passed: list[str] = []
+    for text in inputs:
+        items += _items_of(text, frames, passed, depth=0)
+    seen: set[str] = set()
+    unique = [item for item in items if not (item.path in seen or seen.add(item.path))]  # type: ignore[func-returns-value]
+    if not unique:
+        raise InputError(
+            f"no video in {', '.join(inputs)}; give video files, folders, globs, lists or a set's JSON"
+        )
+    return _named_apart(unique), passed
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an address (s3://bucket/clip.mp4) and not a path."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", text) is not None
+
+
+def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
+    if depth > 2:
+        raise InputError(f"{text}: lists within lists within lists; name the videos in one list")
+    if is_address(text):
+        return [Item(_stem(PurePosixPath(text.split("://", 1)[1]).name), text)]
+    path = Path(text)
+    if path.is_dir():
+        return _in_folder(path, passed)
+    if path.is_file():
+        if path.suffix.lower() == ".txt":
+            return [item for line in _lines(path) for item in _items_of(line, frames, passed, depth + 1)]
+        if path.suffix.lower() == ".json":
+            from apps.batch.dataset import items_of_set
+
+            return items_of_set(path, frames)
+        return [Item(_stem(path.name), str(path))]
+    if any(c in text for c in "*?["):
+        found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        if found:
+            return [item for one in found for item in _items_of(one, frames, passed, depth + 1)]
+        raise InputError(f"{text}: nothing fits this pattern")
+    raise InputError(f"{text}: no such file or folder")
+
+
+def _in_folder(root: Path, passed: list[str]) -> list[Item]:
+    """The videos below a folder: video files, and folders of images; links to folders are not followed."""
+    items: list[Item] = []
+    for folder, below, files in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        place = Path(folder)
+        names = sorted(name for name in files if not name.startswith("."))
+        kinds = Counter(_kind(name) for name in names)
+        if kinds["image"] and not kinds["video"]:
+            relative = place.relative_to(root)
+            items.append(Item(relative.as_posix() if relative.parts else root.resolve().name, str(place)))
+            names = [name for name in names if _kind(name) == "other"]
+        for name in names:
+            if _kind(name) == "video":
+                items.append(Item((place / _stem(name)).relative_to(root).as_posix(), str(place / name)))
+            else:
+                passed.append(str(place / name))
+    return items
+
+
+def _kind(name: str) -> str:
+    suffix = PurePosixPath(name).suffix.lower()
+    return "video" if suffix in VIDEO_SUFFIXES else "image" if suffix in IMAGE_SUFFIXES else "other"
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem or name
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The entries of a list: one path per line, relative to the list; # begins a comment line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not a list of videos ({error}); one path per line, as UTF-8 text"
+        ) from error
+    for line in text.splitlines():
+        entry = line.strip()
+        if entry and not entry.startswith("#"):
+            yield entry if is_address(entry) else str(path.parent / entry)
+
+
+def _named_apart(items: list[Item]) -> list[Item]:
+    """Names that are unique, and none of which is a folder above another's run folder.
+
+    ``a.mp4`` beside ``a.mov`` and ``a.mp4`` beside ``a/b.mp4`` keep their suffix; what is equal even
+    so gets -2, -3.
+    """
+    count = Counter(item.name.casefold() for item in items)
+    parents = {str(p).casefold() for item in items for p in PurePosixPath(item.name).parents}
+    out: list[Item] = []
+    taken: set[str] = set()
+    for item in items:
+        name = item.name
+        if count[name.casefold()] > 1 or name.casefold() in parents or name in RESERVED:
+            name = str(PurePosixPath(name).with_name(PurePosixPath(item.path).name))
+        if name.casefold() in parents or name in RESERVED:
+            name = f"{name}-video"
+        base, number = name, 2
+        while name.casefold() in taken:
+            name, number = f"{base}-{number}", number + 1
+        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+            raise UsageError(f"{item.path}: its name {name!r} would leave the output folder; rename it")
+        taken.add(name.casefold())
+        out.append(replace(item, name=name))
+    return out

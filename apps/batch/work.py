@@ -1,0 +1,382 @@
+"""One video of a batch: keyed by what goes into it, done in chunks, and resumed where it stopped.
+
+Runs in a process that may be lost. Writes nothing but the video's run folder and, under ``.batch``, its
+chunks and its association.
+
+    key of the association = video, span, detector, tracker, their settings and weights
+    key of the result      = that, and everything else: refiner, policy, least number of frames
+
+A run folder whose key fits is kept. A new refiner replays the saved association: no detector runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps import assemble, report
+from apps.batch import remote
+from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
+from apps.batch.dataset import ImageList
+from apps.batch.inputs import Item, is_address
+from apps.progress import TimedDetector, TimedRefiner, TimedTracker
+from apps.run_folder import new_run_folder
+from vis import masks, pipeline
+from vis.errors import VideoError, VisError, VisWarning
+from vis.files import read_json
+from vis.formats import tubes
+from vis.interfaces import FrameSource
+from vis.structures import Frame, MaskRLE, TrackedFrame, VideoResult
+
+__all__ = ["Settings", "Worker"]
+
+ASSOCIATION_ONLY = ("model", "policy", "zoom", "mode", "min_frames", "preset")
+"""Options of a plan that do not touch the association."""
+
+Tell = Callable[[str, int, int | None], None]
+"""Called with (stage, frames done, frames expected)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all workers of a batch share."""
+
+    plan: assemble.Plan
+    out: str
+    source_options: Mapping[str, Any]
+    """Keyword arguments of ``vis.video.open_source``."""
+    selection: Mapping[str, Any]
+    """start, end and stride as the user wrote them, for the record."""
+    device: str = "auto"
+    threads: int = 1
+    chunk: int = 50
+    overlay: bool = True
+    command: tuple[str, ...] = ()
+
+
+class Worker:
+    """Holds the models, and does one video after the other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.out = Path(settings.out)
+        _limit_threads(settings.threads)
+        self.job = assemble.Job(settings.plan, device=settings.device)
+        self.made_with = self.job.made_with()
+        self.load_seconds = self.job.watch.seconds.pop("load", 0.0)
+
+    def process(self, item: Item, tell: Tell) -> dict[str, Any]:
+        """Do one video, or keep what is there; returns its line of the batch's report."""
+        started = time.time()
+        self.job.watch.seconds.clear()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", VisWarning)
+            record, status = self._run(item, tell, started)
+        said = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, VisWarning)))
+        return {"status": status, "warnings": said, **_line(record)}
+
+    def _run(self, item: Item, tell: Tell, started: float) -> tuple[dict[str, Any], str]:
+        folder = self.out / item.name
+        before = _read_record(folder)
+        identity = remote.identity(item) if is_address(item.path) else _identity(item, before)
+        keys = self._keys(identity)
+        if before.get("work") == keys:
+            return before, "kept"
+        with remote.local_copy(item) as local:
+            return self._fresh(local, folder, before.get("work", {}), identity, keys, tell, started), "done"
+
+    def _fresh(
+        self,
+        item: Item,
+        folder: Path,
+        old: Mapping[str, Any],
+        identity: Mapping[str, Any],
+        keys: Mapping[str, Any],
+        tell: Tell,
+        started: float,
+    ) -> dict[str, Any]:
+        """Compute and draw what the keys say is missing, and write the run folder."""
+        source = self._open(item)
+        chunks = ChunkFolder(self.out / ".batch" / "chunks" / _digest(item.name), keys["result"])
+        if old.get("result") == keys["result"]:
+            result = tubes.read(folder / "tubes.json")
+        else:
+            result = self._compute(source, keys, chunks, tell)
+        tell("draw", 0, len(result.frames))
+        with new_run_folder(folder, overwrite=True) as part:
+            report.write_results(part, result)
+            audio = Path(item.path) if item.images is None and Path(item.path).is_file() else None
+            self.job.draw(source, result, part, audio_from=audio, overlay=self.settings.overlay)
+            record = self._record(item, identity, keys, result, started)
+            report.write_record(part, record)
+        _sync(folder.parent)  # the run folder is on the disk before its chunks go
+        chunks.remove()
+        return record
+
+    def _open(self, item: Item) -> FrameSource:
+        options = dict(self.settings.source_options)
+        if item.images is not None:
+            return ImageList.open(item.name, item.images, fps=options.get("fps"))
+        from vis.video import open_source
+
+        return open_source(item.path, **options)
+
+    # ------------------------------------------------------------ computing
+
+    def _compute(
+        self, source: FrameSource, keys: Mapping[str, Any], chunks: ChunkFolder, tell: Tell
+    ) -> VideoResult:
+        video, names = source.info, self.job.class_names
+        association = self.out / ".batch" / "associations" / f"{keys['association']}.json"
+        saved = _read_association(association)
+        rows: list[Row] = []
+        done = chunks.read(video.size)
+        expected = getattr(source, "expected_frames", None)
+        number = len(done)
+        for chunk in done:
+            rows += chunk.rows
+            for stage, seconds in chunk.seconds.items():
+                self.job.watch.seconds[stage] += seconds
+        if not (done and done[-1].last):
+            for chunk in self._chunks(source, saved, done, len(rows)):
+                chunks.write(number, chunk)
+                number += 1
+                rows += chunk.rows
+                tell("tubes", len(rows), expected)
+        if saved is None:
+            tubes.write(association, collected(rows, video, names, fine=False))
+        return collected(
+            rows,
+            video,
+            names,
+            fine=self.job.refiner is not None,
+            min_frames=self.settings.plan.min_frames,
+            made_with=self.made_with,
+        )
+
+    def _chunks(
+        self, source: FrameSource, saved: VideoResult | None, done: list[Chunk], skip: int
+    ) -> Iterator[Chunk]:
+        """The chunks that are still to be done, in order; the last one says so, even if it is empty."""
+        rows: list[Row] = []
+        before = dict(self.job.watch.seconds)
+        for tracked in self._tracked(source, saved, done, skip):
+            rows.append(self._refined(tracked))
+            if len(rows) == self.settings.chunk:
+                yield self._chunk(rows, before, last=False)
+                rows, before = [], dict(self.job.watch.seconds)
+        yield self._chunk(rows, before, last=True)
+
+    def _chunk(self, rows: list[Row], before: Mapping[str, float], *, last: bool) -> Chunk:
+        spent = {stage: seconds - before.get(stage, 0.0) for stage, seconds in self.job.watch.seconds.items()}
+        remember = getattr(self.job.detector, "state_dict", None)
+        return Chunk(
+            rows=tuple(rows),
+            tracker=self.job.tracker.state_dict(),
+            detector=remember() if callable(remember) else None,
+            seconds=spent,
+            last=last,
+        )
+
+    def _tracked(
+        self, source: FrameSource, saved: VideoResult | None, done: list[Chunk], skip: int
+    ) -> Iterator[TrackedFrame]:
+        """Objects with ids, from the first frame that is not in a chunk."""
+        frames = self._frames(source)
+        if saved is not None:
+            covered = set(saved.frames.tolist())
+            wanted = (frame for frame in frames if frame.index in covered)
+            _pass_over(wanted, skip)
+            return pipeline.replay(wanted, saved)
+        job = self.job
+        job.tracker.reset()
+        if callable(reset := getattr(job.detector, "reset", None)):
+            reset()
+        if done and done[-1].tracker is not None:
+            job.tracker.load_state_dict(done[-1].tracker)
+        detector = TimedDetector(job.detector, job.watch)
+        state = done[-1].detector if done else None
+        if state is not None:
+            job.detector.load_state_dict(state)  # type: ignore[attr-defined]
+            _pass_over(frames, skip)
+        elif callable(reset):
+            # A detector with a memory that it cannot save sees the earlier frames again.
+            for _, frame in zip(range(skip), frames, strict=False):
+                detector.detect([frame.image])
+        else:
+            _pass_over(frames, skip)
+        plan = self.settings.plan
+        tracker = TimedTracker(job.tracker, job.watch)
+        return pipeline.track(frames, detector, tracker, min_score=plan.min_score, labels=job.labels)
+
+    def _frames(self, source: FrameSource) -> Iterator[Frame]:
+        stream = iter(source)
+        while True:
+            with self.job.watch("decode"):
+                frame = next(stream, None)
+            if frame is None:
+                return
+            yield frame
+
+    def _refined(self, tracked: TrackedFrame) -> Row:
+        """Sort by id, then refine: replayed and fresh objects prompt the network in the same order."""
+        found = tracked.detections
+        assert found.track_ids is not None  # TrackedFrame holds this
+        found = found.select(np.argsort(found.track_ids, kind="stable"))
+        fine: tuple[MaskRLE, ...] | None = None
+        if self.job.refiner is not None:
+            refined = TimedRefiner(self.job.refiner, self.job.watch).refine(tracked.frame.image, found)
+            fine = masks.encode_many(refined.masks) if refined.masks is not None else ()
+        coarse = None if found.masks is None else masks.encode_many(found.masks)
+        return Row(tracked.frame.index, tracked.frame.pts_seconds, found, coarse, fine)
+
+    # ------------------------------------------------------------ keys and records
+
+    def _keys(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        options = self.made_with["options"]
+        weights = self.made_with["weights_sha256"]
+        model = self.settings.plan.model
+        refiner = assemble.model_checksums(model) if model is not None else {}
+        association = _digest(
+            {
+                "version": self.made_with["version"],
+                "video": {name: identity[name] for name in ("sha256", "bytes", "files") if name in identity},
+                "span": dict(self.settings.source_options),
+                "options": {name: value for name, value in options.items() if name not in ASSOCIATION_ONLY},
+                "weights": {name: value for name, value in weights.items() if name not in refiner},
+            }
+        )
+        result = _digest({"association": association, "made_with": self.made_with})
+        return {"association": association, "result": result, "overlay": self.settings.overlay}
+
+    def _record(
+        self,
+        item: Item,
+        identity: Mapping[str, Any],
+        keys: Mapping[str, Any],
+        result: VideoResult,
+        started: float,
+    ) -> dict[str, Any]:
+        args = argparse.Namespace(**self.settings.selection)
+        record = report.run_record(self.job, result, Path(item.path), args, started)
+        stages = self.job.watch.report()
+        # Seconds of a resumed video are those of all its sessions.
+        seconds = max(round(sum(stages.values()), 3), 1e-3)
+        return {
+            **record,
+            "command": list(self.settings.command),
+            "source": {"name": Path(item.path).name, **identity},
+            "seconds": seconds,
+            "seconds_per_stage": stages,
+            "frames_per_second": round(len(result.frames) / seconds, 3),
+            "work": dict(keys),
+        }
+
+
+def _line(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the batch's report says of a finished video."""
+    return {
+        "frames": record["video"]["frames"],
+        "tubes": record["tubes"],
+        "seconds": record["seconds"],
+        "seconds_per_stage": record["seconds_per_stage"],
+        "peak_memory_bytes": record["peak_memory_bytes"],
+    }
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """run.json of an earlier run, {} when there is none that can be read."""
+    path = folder / "run.json"
+    try:
+        value = read_json(path) if path.is_file() else {}
+    except VisError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read_association(path: Path) -> VideoResult | None:
+    try:
+        return tubes.read(path) if path.is_file() else None
+    except VisError:
+        return None
+
+
+def _identity(item: Item, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Contents of the video as a checksum; not read again while its files' sizes and times stay.
+
+    Times are compared here and never part of a key: a copied video is the same video.
+    """
+    files = _files(item)
+    times = [[len(files), sum(f.stat().st_size for f in files), max(f.stat().st_mtime_ns for f in files)]]
+    old = before.get("source", {})
+    if old.get("stat") == times and old.get("paths") == _digest([str(f) for f in files]):
+        return {name: old[name] for name in ("bytes", "files", "sha256", "stat", "paths")}
+    digest = hashlib.sha256()
+    for file in files:
+        if len(files) > 1:
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return {
+        "bytes": times[0][1],
+        "files": len(files),
+        "sha256": digest.hexdigest(),
+        "stat": times,
+        "paths": _digest([str(f) for f in files]),
+    }
+
+
+def _files(item: Item) -> list[Path]:
+    from vis.video.folder import list_images
+
+    if item.images is not None:
+        files = [Path(name) for name in item.images]
+        missing = next((file for file in files if not file.is_file()), None)
+        if missing is not None:
+            raise VideoError(
+                f"{missing}: this frame is listed in the set but not there; copy the set's images again"
+            )
+        return files
+    path = Path(item.path)
+    if not path.exists():
+        raise VideoError(f"{path}: no such file any more")
+    return list_images(path) if path.is_dir() else [path]
+
+
+def _pass_over(frames: Iterator[Frame], count: int) -> None:
+    for _ in range(count):
+        next(frames, None)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _sync(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _limit_threads(count: int) -> None:
+    import cv2
+    import torch
+
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
