@@ -51,12 +51,19 @@ def _mask2former() -> Maker:
     return Mask2Former
 
 
+def _mask2former_video() -> Maker:
+    from detectors.mask2former_video import Mask2FormerVideo
+
+    return Mask2FormerVideo
+
+
 DETECTORS: dict[str, Callable[[], Maker]] = {
     "salient": _salient,
     "yolox": _yolox,
     "motion": _motion,
     "precomputed": _precomputed,
     "mask2former": _mask2former,
+    "mask2former-video": _mask2former_video,
 }
 """Name -> function that imports the detector's class and gives it."""
 

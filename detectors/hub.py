@@ -15,7 +15,15 @@ from typing import Any
 from vis.errors import CheckpointError, DependencyError, UsageError, WeightsError
 from vis.weights import offline_wanted, sha256_of
 
-__all__ = ["checkpoint_folder", "class_names_of", "load_model", "require", "torch_device", "weights_sha256"]
+__all__ = [
+    "check_keys",
+    "checkpoint_folder",
+    "class_names_of",
+    "load_model",
+    "require",
+    "torch_device",
+    "weights_sha256",
+]
 
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
 # transformers drops these on loading: made anew from the configuration, or used in training only.
@@ -102,7 +110,7 @@ def load_model(model_class: Any, folder: Path, **options: Any) -> Any:
     A missing file, unreadable weights, or missing and unexpected keys raise :class:`CheckpointError`.
     """
     try:
-        with _quiet_library():
+        with quiet_library():
             model, info = model_class.from_pretrained(
                 folder, output_loading_info=True, local_files_only=True, **options
             )
@@ -113,7 +121,7 @@ def load_model(model_class: Any, folder: Path, **options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet_library() -> Iterator[None]:
+def quiet_library() -> Iterator[None]:
     """No progress bars and no key report of transformers: the check of keys below says it as an error."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.hub import checkpoint_folder, class_names_of, load_model, require, torch_device, weights_sha256
 from detectors.mask2former_decoder import decode, mask_logits, pixel_features
-from detectors.query_masks import best_classes, detections_from, mask_quality
+from detectors.query_masks import best_classes, detections_from, mask_quality, resize_binary, resize_logits
 from vis.errors import UsageError
 from vis.structures import Detections
 
@@ -92,22 +92,12 @@ class Mask2Former:
         # A mask's quality is at most 1, so weaker classes cannot reach the score.
         rows = (scores >= self._score).nonzero()[:, 0]
         logits = mask_logits(self._model, decoded.embeddings[row][rows], decoded.pixels[row])[:, 0]
-        square = _resize(logits, (_LIBRARY_SIDE, _LIBRARY_SIDE))
+        square = resize_logits(logits, (_LIBRARY_SIDE, _LIBRARY_SIDE))
         scores = scores[rows] * mask_quality(square).float()
         best = scores.argsort(descending=True, stable=True)
         best = best[scores[best] >= self._score][: self._max_detections]
-        masks = _resize(logits[best], size) > 0 if self._smooth else _resize_binary(square[best] > 0, size)
+        masks = (
+            resize_logits(logits[best], size) > 0 if self._smooth else resize_binary(square[best] > 0, size)
+        )
         rows = rows[best]
         return detections_from(scores[best], labels[rows], masks, embeddings=decoded.embeddings[row][rows])
-
-
-def _resize(logits: Any, size: tuple[int, int]) -> Any:
-    import torch
-
-    return torch.nn.functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
-
-
-def _resize_binary(masks: Any, size: tuple[int, int]) -> Any:
-    import torch
-
-    return torch.nn.functional.interpolate(masks[None].float(), size=size, mode="nearest")[0] > 0

@@ -9,7 +9,7 @@ import numpy as np
 from detectors.mask_boxes import tight_boxes
 from vis.structures import Detections
 
-__all__ = ["best_classes", "detections_from", "mask_quality"]
+__all__ = ["best_classes", "detections_from", "mask_quality", "resize_binary", "resize_logits"]
 
 
 def best_classes(class_logits: Any) -> tuple[Any, Any]:
@@ -42,3 +42,19 @@ def detections_from(
         embeddings=None if embeddings is None else embeddings.float().cpu().numpy(),
     )
     return found.select(np.flatnonzero(dense.any(axis=(1, 2))))
+
+
+def resize_logits(logits: Any, size: tuple[int, int]) -> Any:
+    """Bilinear, (n, h, w) -> (n, *size); n may be 0."""
+    import torch
+
+    return torch.nn.functional.interpolate(logits[:, None], size=size, mode="bilinear", align_corners=False)[
+        :, 0
+    ]
+
+
+def resize_binary(masks: Any, size: tuple[int, int]) -> Any:
+    """Nearest neighbour, bool (n, h, w) -> bool (n, *size); n may be 0."""
+    import torch
+
+    return torch.nn.functional.interpolate(masks[:, None].float(), size=size, mode="nearest")[:, 0] > 0
