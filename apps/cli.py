@@ -23,6 +23,10 @@ COMMANDS = {
     "run": ("apps.run", "find, track and refine the objects of one video"),
     "track": ("apps.track", "find and track only; saves an association to be refined later"),
     "refine": ("apps.refine", "refine the masks of a saved result with another model or policy"),
+    "batch": ("apps.batch", "run over folders of videos: resumes after a kill, isolates failures"),
+    "edit": ("apps.edit", "replay a list of corrections on a saved result"),
+    "convert": ("apps.convert", "read and write tubes in other formats"),
+    "demo": ("apps.demo", "open the page in the browser: upload, correct, compare, take home"),
     "models": ("apps.models", "list, fetch and verify weights"),
     "doctor": ("apps.doctor", "say what works on this machine"),
 }
