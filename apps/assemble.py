@@ -340,8 +340,5 @@ def model_checksums(model: str) -> dict[str, str]:
 
 
 def detector_checksums(detector: Any) -> dict[str, str]:
-    """File name -> sha256 of the file that the detector was loaded from, if it says."""
-    from vis import weights
-
-    path = getattr(detector, "weights_path", None)
-    return {} if path is None else {path.name: weights.sha256_of(path)}
+    """File name -> sha256 of the files that the detector was loaded from, if it says."""
+    return dict(getattr(detector, "weights_sha256", {}))
