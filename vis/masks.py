@@ -442,7 +442,7 @@ def _from_polygons(polygons: Iterable[Any], size: tuple[int, int], where: str) -
     if not points:
         return _pack(np.array([height * width]), size)
     merged = rle_api.merge(rle_api.frPyObjects(points, height, width))
-    return from_runs(unpack_text(np.frombuffer(merged["counts"], np.uint8)), size)
+    return MaskRLE(size, bytes(merged["counts"]))
 
 
 def _shown(value: Any) -> str:

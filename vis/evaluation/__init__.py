@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from vis.evaluation.identity import IdentityMetrics, identity_from_similarity, identity_metrics
 from vis.evaluation.protocol import STATS
-from vis.evaluation.tubes import TubeEvaluation, evaluate, evaluate_tubes
+from vis.evaluation.tubes import TubeEvaluation, evaluate, evaluate_images, evaluate_tubes
 
 __all__ = [
     "STATS",
     "IdentityMetrics",
     "TubeEvaluation",
     "evaluate",
+    "evaluate_images",
     "evaluate_tubes",
     "identity_from_similarity",
     "identity_metrics",

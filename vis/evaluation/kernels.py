@@ -333,7 +333,93 @@ def match(
     return 0
 
 
+def lift(text: Any, size: int, out: Any, lengths: Any, ends: Any, mark: int) -> int:
+    """Copy JSON text, with each ``"counts":[1,2,3]`` replaced by ``"counts":"<mark><number>"``.
+
+    Only lists of plain ints of at most 12 digits are taken; whatever else stays for the JSON parser to
+    judge. ``lengths`` holds size / 2 + 1 values, ``ends`` size / 12 + 1, ``out`` the size; a marker is
+    never longer than what it replaces. ``ends[0]`` gets the number of lists, ``ends[k + 1]`` the end of
+    list k. Returns the bytes written.
+    """
+    n = 0
+    values = 0
+    lists = 0
+    i = 0
+    while i < size:
+        out[n] = text[i]
+        n += 1
+        i += 1
+        if text[i - 1] != 91 or i < 11:  # [
+            continue
+        at = i - 2
+        while at > 8 and text[at] == 32:
+            at -= 1
+        if text[at] != 58:  # :
+            continue
+        at -= 1
+        if not (
+            at >= 7
+            and text[at] == 34
+            and text[at - 1] == 115
+            and text[at - 2] == 116
+            and text[at - 3] == 110
+            and text[at - 4] == 117
+            and text[at - 5] == 111
+            and text[at - 6] == 99
+            and text[at - 7] == 34
+        ):  # "counts"
+            continue
+        # A list of digits, commas and spaces up to its bracket; at least as long as a marker.
+        found = values
+        j = i
+        whole = False
+        while j < size:
+            while j < size and text[j] == 32:
+                j += 1
+            digits = 0
+            value = np.int64(0)
+            while j < size and digits < 13 and 48 <= text[j] <= 57:
+                value = value * 10 + (text[j] - 48)
+                digits += 1
+                j += 1
+            if digits == 0 or digits > 12 or (digits > 1 and text[j - digits] == 48):
+                break
+            lengths[found] = value
+            found += 1
+            while j < size and text[j] == 32:
+                j += 1
+            if j < size and text[j] == 44:
+                j += 1
+            else:
+                whole = j < size and text[j] == 93
+                break
+        if not whole or j - i < 12:
+            continue
+        values = found
+        lists += 1
+        ends[lists] = values
+        out[n - 1] = 34
+        out[n] = mark
+        n += 1
+        power = np.int64(1)
+        while power * 10 <= lists - 1:
+            power *= 10
+        rest = np.int64(lists - 1)
+        while power > 0:
+            digit = rest // power
+            out[n] = 48 + digit
+            n += 1
+            rest -= digit * power
+            power //= 10
+        out[n] = 34
+        n += 1
+        i = j + 1
+    ends[0] = lists
+    return n
+
+
 KERNELS = {
+    "lift": (lift, (_u8, _int, _u8, _i64, _i64, _int)),
     "unpack": (unpack, (_u8, _i64, _int, _i64, _i64)),
     "measure": (measure, (_i64, _i64, _int, _int, _int, _i32, _i64, _i64, _i32)),
     "overlap": (overlap, (_i32, _i64, _i32, _i32, _i64, _i32, _int)),

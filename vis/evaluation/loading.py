@@ -9,17 +9,17 @@ from __future__ import annotations
 import array
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vis import masks as rle
 from vis.errors import AnnotationError, EvaluationWarning
-from vis.evaluation.runs import BadMaskError, Engine, TubeMasks
+from vis.evaluation.runs import MARK, BadMaskError, Engine, Lifted, TubeMasks
 from vis.formats.json_stream import items, members
 
 __all__ = ["Category", "ResultTube", "Truth", "TruthTube", "Video", "read_results", "read_truth"]
@@ -104,8 +104,8 @@ class Truth:
 # ---------------------------------------------------------------- truth
 
 
-def read_truth(source: Source, compute: Engine, *, strict: bool = False) -> Truth:
-    """Read a truth file (path or parsed dict).
+def read_truth(source: Source, compute: Engine, *, strict: bool = False, images: bool = False) -> Truth:
+    """Read a truth file (path or parsed dict); ``images`` reads COCO's, an image as a one-frame video.
 
     ``strict`` makes an error of annotations of unknown videos or categories, which otherwise are
     left out with a warning. Raises :class:`AnnotationError` naming file, annotation and frame.
@@ -120,7 +120,7 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False) -> Trut
     def add(entry: Any, index: int) -> None:
         nonlocal unknown
         assert truth is not None
-        tube = _truth_tube(entry, truth, compute, f"{name}: annotation {index}", strict)
+        tube = _truth_tube(entry, truth, reader, f"{name}: annotation {index}", strict)
         if tube is None:
             unknown += 1
         elif tube.id in seen:
@@ -130,7 +130,10 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False) -> Trut
             truth.tubes.append(tube)
 
     index = 0
-    for key, value in _members(source, "annotations"):
+    reader = _MaskReader(compute)
+    for key, value in _members(source, "annotations", prepare=reader.lift):
+        if images:
+            key, value = _from_image(key, value)
         if key == "annotations" and isinstance(value, dict):
             # Annotations may stand before the videos and categories that they refer to.
             if truth is None and "videos" in head and "categories" in head:
@@ -164,9 +167,29 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False) -> Trut
     return truth
 
 
-def _members(source: Source, *lists: str) -> Iterator[tuple[str, Any]]:
+def _from_image(key: str, value: Any) -> tuple[str, Any]:
+    """COCO's words for an image in those of a video of one frame."""
+    if key == "images" and isinstance(value, list):
+        return "videos", [
+            {**v, "length": 1, "name": v.get("file_name")} if isinstance(v, dict) else v for v in value
+        ]
+    if key != "annotations" or not isinstance(value, dict):
+        return key, value
+    changed = dict(value)
+    if "image_id" in value:
+        changed["video_id"] = value["image_id"]
+    if "segmentation" in value:
+        changed["segmentations"] = [value["segmentation"]]
+    if "area" in value:
+        changed["areas"] = [value["area"]]
+    return key, changed
+
+
+def _members(
+    source: Source, *lists: str, prepare: Callable[[bytes], bytes] = bytes
+) -> Iterator[tuple[str, Any]]:
     if isinstance(source, str | Path):
-        yield from items(source, lists)
+        yield from items(source, lists, prepare=prepare)
     else:
         yield from members(source, lists)
 
@@ -210,7 +233,7 @@ def _video(entry: Any, where: str) -> Video:
     return Video(number, size, length, folder or str(_get(entry, "name", where, number)))
 
 
-def _truth_tube(entry: Any, truth: Truth, compute: Engine, where: str, strict: bool) -> TruthTube | None:
+def _truth_tube(entry: Any, truth: Truth, reader: _MaskReader, where: str, strict: bool) -> TruthTube | None:
     number = _int(entry, "id", where)
     where = f"{where} (id {number})"
     video = truth.videos.get(_int(entry, "video_id", where))
@@ -229,8 +252,8 @@ def _truth_tube(entry: Any, truth: Truth, compute: Engine, where: str, strict: b
         crowd=_flag(entry, "iscrowd", where),
         ignore=_flag(entry, "ignore", where),
         areas=_areas(entry.get("areas"), where),
-        masks=read_masks(entry.get("segmentations"), video.size, compute, where),
-        refined=None if refined is None else read_masks(refined, video.size, compute, f"{where}, refined"),
+        masks=reader.read(entry.get("segmentations"), video.size, where),
+        refined=None if refined is None else reader.read(refined, video.size, f"{where}, refined"),
     )
 
 
@@ -245,7 +268,7 @@ def _areas(value: Any, where: str) -> tuple[float, ...] | None:
 # ---------------------------------------------------------------- results
 
 
-def read_results(source: Source, truth: Truth, compute: Engine) -> list[ResultTube]:
+def read_results(source: Source, truth: Truth, compute: Engine, *, images: bool = False) -> list[ResultTube]:
     """Read results (path of a JSON or zip file, or a list) for the videos of ``truth``.
 
     Raises :class:`AnnotationError` naming file, entry and frame; a video that the truth does not list
@@ -253,14 +276,17 @@ def read_results(source: Source, truth: Truth, compute: Engine) -> list[ResultTu
     """
     name = str(source) if isinstance(source, str | Path) else "results"
     tubes: list[ResultTube] = []
-    for key, entry in _members(source):
+    reader = _MaskReader(compute)
+    for key, entry in _members(source, prepare=reader.lift):
         if key != "":
             raise AnnotationError(f"{name}: expected a list of results, got an object with {key!r}")
-        tubes.append(_result_tube(entry, len(tubes), truth, compute, f"{name}: result {len(tubes)}"))
+        if images:
+            _, entry = _from_image("annotations", entry)
+        tubes.append(_result_tube(entry, len(tubes), truth, reader, f"{name}: result {len(tubes)}"))
     return tubes
 
 
-def _result_tube(entry: Any, index: int, truth: Truth, compute: Engine, where: str) -> ResultTube:
+def _result_tube(entry: Any, index: int, truth: Truth, reader: _MaskReader, where: str) -> ResultTube:
     number = _int(entry, "video_id", where)
     video = truth.videos.get(number)
     if video is None:
@@ -276,66 +302,93 @@ def _result_tube(entry: Any, index: int, truth: Truth, compute: Engine, where: s
         video=number,
         category=_int(entry, "category_id", where),
         score=float(score),
-        masks=read_masks(entry.get("segmentations"), video.size, compute, where),
+        masks=reader.read(entry.get("segmentations"), video.size, where),
     )
 
 
 # ---------------------------------------------------------------- masks
 
 
-def read_masks(value: Any, size: tuple[int, int], compute: Engine, where: str) -> TubeMasks:
-    """The masks of one tube, all of ``size``; null is an absent frame.
+class _MaskReader:
+    """Reads the masks of one tube after the other, all from one file."""
 
-    The common spellings are read in bulk. Whatever they refuse is gone through mask by mask, which
-    finds the fault and names it.
-    """
-    if not isinstance(value, list):
-        raise AnnotationError(f"{where}: segmentations: expected a list, got {type(value).__name__}")
-    for bulk in (_bulk_text, _bulk_lists):
-        try:
-            return bulk(value, size, compute)
-        except (TypeError, KeyError, ValueError, OverflowError, AttributeError, BadMaskError):
-            continue
-    texts = [
-        b"" if mask is None else rle.from_coco(mask, size, f"{where}, frame {frame}").counts
-        for frame, mask in enumerate(value)
-    ]
-    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    return compute.from_text(b"".join(texts), ends, size)
+    def __init__(self, compute: Engine) -> None:
+        self.compute = compute
+        self.lifted: Lifted | None = None
 
+    def lift(self, text: bytes) -> bytes:
+        """Take the lists of run lengths out of the file's text, unless a string looks like a marker."""
+        if b'"counts":[' not in text and b'"counts": [' not in text:
+            return text
+        if f'"{MARK}'.encode() in text or b'"\\u0023' in text or text[:1] not in b"[{":
+            return text
+        self.lifted = self.compute.lift(text)
+        return self.lifted.text
 
-def _bulk_text(value: list[Any], size: tuple[int, int], compute: Engine) -> TubeMasks:
-    wanted = list(size)
-    texts, ends, end = [], [], 0
-    for mask in value:
-        if mask is not None:
-            counts = mask["counts"]
-            if mask["size"] != wanted or not counts:
-                raise ValueError
-            texts.append(counts)
-            end += len(counts)
-        ends.append(end)
-    if end > 7 * (size[0] * size[1] + 1):  # one mask by one this may still be right
+    def read(self, value: Any, size: tuple[int, int], where: str) -> TubeMasks:
+        """The masks of one tube, all of ``size``; null is an absent frame.
+
+        The common spellings are read in bulk. Whatever they refuse is gone through mask by mask,
+        which finds the fault and names it.
+        """
+        if not isinstance(value, list):
+            raise AnnotationError(f"{where}: segmentations: expected a list, got {type(value).__name__}")
+        for bulk in (self._bulk_text, self._bulk_lists):
+            try:
+                return bulk(value, size)
+            except (TypeError, KeyError, ValueError, OverflowError, AttributeError, BadMaskError):
+                continue
+        texts = [
+            b"" if mask is None else rle.from_coco(self._whole(mask), size, f"{where}, frame {frame}").counts
+            for frame, mask in enumerate(value)
+        ]
+        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        return self.compute.from_text(b"".join(texts), ends, size)
+
+    def _bulk_text(self, value: list[Any], size: tuple[int, int]) -> TubeMasks:
+        wanted = list(size)
+        texts, ends, end = [], [], 0
+        for mask in value:
+            if mask is not None:
+                counts = mask["counts"]
+                if mask["size"] != wanted or not counts or counts[0] == MARK:
+                    raise ValueError
+                texts.append(counts)
+                end += len(counts)
+            ends.append(end)
+        if end > 7 * (size[0] * size[1] + 1):  # one mask by one this may still be right
+            raise ValueError
+        return self.compute.from_text("".join(texts).encode("ascii"), np.array(ends, np.int64), size)
+
+    def _bulk_lists(self, value: list[Any], size: tuple[int, int]) -> TubeMasks:
+        wanted = list(size)
+        runs, ends, end = [], [], 0
+        for mask in value:
+            if mask is not None:
+                counts = self._list(mask["counts"])
+                if mask["size"] != wanted or not len(counts):
+                    raise ValueError
+                runs.append(counts)
+                end += len(counts)
+            ends.append(end)
+        lengths = np.concatenate(runs) if runs else np.zeros(0, np.int64)
+        return self.compute.from_runs(lengths, np.array(ends, np.int64), size)
+
+    def _list(self, counts: Any) -> NDArray[np.int64]:
+        if type(counts) is list:
+            # array() takes ints only, and nothing that does not fit 64 bits.
+            return np.frombuffer(array.array("q", counts), np.int64)
+        if type(counts) is str and counts[0] == MARK and self.lifted is not None:
+            k = int(counts[1:])
+            return self.lifted.lengths[self.lifted.ends[k] : self.lifted.ends[k + 1]]
         raise ValueError
-    return compute.from_text("".join(texts).encode("ascii"), np.array(ends, np.int64), size)
 
-
-def _bulk_lists(value: list[Any], size: tuple[int, int], compute: Engine) -> TubeMasks:
-    wanted = list(size)
-    runs, ends = [], []
-    end = 0
-    for mask in value:
-        if mask is not None:
-            counts = mask["counts"]
-            if mask["size"] != wanted or not counts or type(counts) is not list:
-                raise ValueError
-            runs.append(counts)
-            end += len(counts)
-        ends.append(end)
-    lengths = (
-        np.frombuffer(array.array("q", chain.from_iterable(runs)), np.int64) if end else np.zeros(0, np.int64)
-    )
-    return compute.from_runs(lengths, np.array(ends, np.int64), size)
+    def _whole(self, mask: Any) -> Any:
+        """``mask`` with its lifted list put back."""
+        counts = mask.get("counts") if isinstance(mask, dict) else None
+        if isinstance(counts, str) and counts[:1] == MARK and self.lifted is not None:
+            return {**mask, "counts": self._list(counts).tolist()}
+        return mask
 
 
 # ---------------------------------------------------------------- fields

@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import OutputError
-from vis.evaluation.runs import BadMaskError, TubeMasks
+from vis.evaluation.runs import MARK, BadMaskError, Lifted, TubeMasks
 from vis.files import whole_file
 
-__all__ = ["erode", "from_runs", "from_text", "functions", "match", "overlap"]
+__all__ = ["erode", "from_runs", "from_text", "functions", "lift", "match", "overlap"]
 
 # Arguments per kernel, without the two that numba's calling convention puts in front.
-_ARGUMENTS = {"unpack": 5, "measure": 9, "overlap": 7, "erode": 18, "match": 11}
+_ARGUMENTS = {"lift": 6, "unpack": 5, "measure": 9, "overlap": 7, "erode": 18, "match": 11}
 _keep_alive: list[Any] = []
 _lock = threading.Lock()
 
@@ -136,6 +136,16 @@ def _callable(address: int, name: str) -> Callable[..., int]:
 
 
 # ---------------------------------------------------------------- the Engine
+
+
+def lift(text: bytes) -> Lifted:
+    """See :class:`vis.evaluation.runs.Engine`."""
+    chars = np.frombuffer(text, np.uint8)
+    out = np.empty(len(chars) + 1, np.uint8)
+    lengths, ends = np.empty(len(chars) // 2 + 1, np.int64), np.empty(len(chars) // 12 + 2, np.int64)
+    used = functions()["lift"](chars, len(chars), out, lengths, ends, ord(MARK))
+    lists, ends[0] = int(ends[0]), 0
+    return Lifted(out[:used].tobytes(), lengths[: ends[lists]].copy(), ends[: lists + 1].copy())
 
 
 def from_text(text: bytes, ends: NDArray[np.int64], size: tuple[int, int]) -> TubeMasks:

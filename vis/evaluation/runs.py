@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vis.errors import FallbackWarning
 
-__all__ = ["BadMaskError", "Engine", "TubeMasks", "engine"]
+__all__ = ["MARK", "BadMaskError", "Engine", "Lifted", "TubeMasks", "engine"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +38,22 @@ class TubeMasks:
         return len(self.areas)
 
 
+MARK = "#"
+"""Begins the text that stands for a lifted list; no run lengths hold it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lifted:
+    """JSON text whose lists of run lengths were taken out, and those lists."""
+
+    text: bytes
+    """The rest; list k became the string ``"#k"``."""
+    lengths: NDArray[np.int64]
+    """All lists in a row."""
+    ends: NDArray[np.int64]
+    """int64 (K + 1,): list k is ``lengths[ends[k]:ends[k + 1]]``."""
+
+
 class BadMaskError(Exception):
     """Run lengths of one mask are broken; ``index`` says which. Never leaves :mod:`vis.evaluation`."""
 
@@ -48,6 +64,9 @@ class BadMaskError(Exception):
 
 class Engine(Protocol):
     """What both ways of computing offer, as a module."""
+
+    def lift(self, text: bytes) -> Lifted:
+        """Take lists of run lengths out of JSON text, before a parser makes objects of every number."""
 
     def from_text(self, text: bytes, ends: NDArray[np.int64], size: tuple[int, int]) -> TubeMasks:
         """Masks from compressed texts in a row, text t up to ``ends[t]``; or :class:`BadMaskError`."""

@@ -22,6 +22,7 @@ from vis.errors import AnnotationError, EvaluationWarning, UsageError
 from vis.evaluation.loading import ResultTube, Source, Truth, TruthTube, read_results, read_truth
 from vis.evaluation.overlaps import Overlaps
 from vis.evaluation.protocol import (
+    IMAGE_AREAS,
     IOU_THRESHOLDS,
     MAX_DETS,
     VIDEO_AREAS,
@@ -36,7 +37,7 @@ from vis.evaluation.protocol import (
 from vis.evaluation.runs import Engine, TubeMasks, engine
 from vis.masks import boundary_width
 
-__all__ = ["KINDS", "TubeEvaluation", "evaluate", "evaluate_tubes"]
+__all__ = ["KINDS", "TubeEvaluation", "evaluate", "evaluate_images", "evaluate_tubes"]
 
 Mode = Literal["official", "strict"]
 Key = Literal["auto", "official", "refined", "raw"]
@@ -82,6 +83,18 @@ def evaluate_tubes(truth: Source, results: Source, **options: Any) -> TubeEvalua
     return evaluate(read, read_results(results, read, compute), compute=compute, **options)
 
 
+def evaluate_images(truth: Source, results: Source, **options: Any) -> TubeEvaluation:
+    """COCO's mask AP and boundary AP: every image is a video of one frame.
+
+    COCO's area ranges and its crowd rule; the options are those of :func:`evaluate`.
+    """
+    compute = engine(options.pop("engine_name", "auto"))
+    strict = options.get("mode", "official") == "strict"
+    read = read_truth(truth, compute, strict=strict, images=True)
+    found = read_results(results, read, compute, images=True)
+    return evaluate(read, found, compute=compute, **{"areas": IMAGE_AREAS, "crowd_as_share": True, **options})
+
+
 def evaluate(
     truth: Truth,
     results: list[ResultTube],
@@ -95,6 +108,7 @@ def evaluate(
     thresholds: NDArray[np.float64] = IOU_THRESHOLDS,
     areas: AreaRanges = VIDEO_AREAS,
     max_dets: tuple[int, ...] = MAX_DETS,
+    crowd_as_share: bool | None = None,
     floor: float | None = None,
     compute: Engine | None = None,
     threads: int | None = None,
@@ -116,6 +130,8 @@ def evaluate(
         thresholds: IoU thresholds, rising.
         areas: (low, high) per area range: all, small, medium, large.
         max_dets: three limits of detections per video and category, rising.
+        crowd_as_share: compare with crowds by the share of the detection that lies in them, as COCO
+            does; None is so in strict mode only: the official tube code uses plain IoU.
         floor: IoUs below it may be left at 0; None is the lowest threshold, where it changes nothing.
         compute: from :func:`vis.evaluation.runs.engine`.
         threads: how many videos at a time; None is one per core, at most 8.
@@ -146,6 +162,7 @@ def evaluate(
         areas=areas,
         limit=max_dets[-1],
         floor=float(thresholds[0]) if floor is None else floor,
+        crowd_as_share=strict if crowd_as_share is None else crowd_as_share,
     )
     groups = _groups(truth, results, class_agnostic=class_agnostic)
     verdicts = _judge_all(judge, groups, threads, progress)
@@ -233,7 +250,7 @@ def _warn(message: str) -> None:
 def mean_area(masks: TubeMasks) -> float:
     """Mean pixels over the frames where the object is, 0 when it never is."""
     present = masks.areas[masks.areas > 0]
-    return float(present.mean()) if len(present) else 0.0
+    return int(present.sum()) / len(present) if len(present) else 0.0
 
 
 def _mean(values: tuple[float, ...]) -> float:
@@ -307,6 +324,7 @@ class _Judge:
     areas: AreaRanges
     limit: int
     floor: float
+    crowd_as_share: bool
 
     def __call__(self, members: _Members) -> dict[str, Matches]:
         (video, category), found, truths = members
@@ -333,7 +351,7 @@ class _Judge:
         detections = [tube.masks for tube in found]
         for_masks = [self._masks(tube, refined=self.key == "refined") for tube in truths]
         mask = overlaps.masks(detections, for_masks)
-        if self.strict:
+        if self.crowd_as_share:
             self._crowd_columns(mask, detections, for_masks, crowd)
         by_kind = {"mask": mask}
         if "boundary" in self.kinds:

@@ -10,7 +10,7 @@ import codecs
 import contextlib
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,19 +52,24 @@ def open_json(path: str | Path, member: str = "results.json") -> Iterator[tuple[
 
 
 def items(
-    path: str | Path, lists: tuple[str, ...] = (), *, whole_bytes: int = WHOLE_BYTES
+    path: str | Path,
+    lists: tuple[str, ...] = (),
+    *,
+    whole_bytes: int = WHOLE_BYTES,
+    prepare: Callable[[bytes], bytes] = bytes,
 ) -> Iterator[tuple[str, Any]]:
     """The members of the top object as (key, value), or the elements of the top list as ("", element).
 
     Under the keys in ``lists`` the elements come one by one: ("annotations", element), ... Strict
-    JSON: NaN and Infinity are refused. Raises :class:`AnnotationError` that names file and place.
+    JSON: NaN and Infinity are refused. ``prepare`` may change the text of a file that is parsed at once.
+    Raises :class:`AnnotationError` that names file and place.
     """
     with open_json(path) as (file, size):
         if size > LIMIT_BYTES:
             raise AnnotationError(f"{path}: {size:,} bytes, over the limit of {LIMIT_BYTES:,}")
         try:
             if size <= whole_bytes:
-                yield from members(json.loads(file.read(), parse_constant=_refuse), lists, str(path))
+                yield from members(json.loads(prepare(file.read()), parse_constant=_refuse), lists, str(path))
             else:
                 yield from _Chunks(file).members(lists)
         except json.JSONDecodeError as error:

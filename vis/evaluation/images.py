@@ -1,0 +1,147 @@
+"""Mask quality image by image: IoU, boundary IoU, their means, groups with intervals.
+
+mIoU and mBIoU as in HQ-SAM (arXiv 2306.01567, section 4): per image at the truth's size, then the
+mean over images. Also pairs the files of image and mask folders. Knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis import masks
+from vis.errors import InputError
+from vis.evaluation.overlaps import Overlaps, mask_iou
+from vis.evaluation.runs import Engine, TubeMasks, engine
+
+__all__ = ["GroupMean", "ImagePair", "group_means", "iou_and_boundary_iou", "pair_folders", "read_mask"]
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def iou_and_boundary_iou(
+    prediction: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+    *,
+    ratio: float = 0.02,
+    compute: Engine | None = None,
+) -> tuple[float, float]:
+    """IoU and boundary IoU of two bool (H, W) masks; 1 where both are empty.
+
+    The band is ``max(1, round(ratio * diagonal))`` pixels wide. Raises ValueError on unequal sizes.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"masks of different sizes: {prediction.shape} and {truth.shape}")
+    compute = compute or engine()
+    a, b = _one(prediction, compute), _one(truth, compute)
+    if not len(a.edges) and not len(b.edges):
+        return 1.0, 1.0
+    width = masks.boundary_width(a.size, ratio)
+    overlaps = Overlaps(compute, detection_width=width, truth_width=width)
+    return mask_iou(a, b, compute), overlaps.boundary(a, b)
+
+
+def _one(mask: NDArray[np.bool_], compute: Engine) -> TubeMasks:
+    encoded = masks.encode(mask)
+    return compute.from_text(encoded.counts, np.array([len(encoded.counts)], np.int64), encoded.size)
+
+
+# ---------------------------------------------------------------- groups
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMean:
+    """The mean of one group of images, with its 95 % confidence interval."""
+
+    count: int
+    """Images."""
+    mean: float
+    """Mean value."""
+    margin: float
+    """Half width of the interval, 1.96 standard errors; NaN for a single image."""
+
+
+def group_means(values: Mapping[str, float], groups: Mapping[str, str]) -> dict[str, GroupMean]:
+    """Mean and interval per group (Segment Anything, section 6 reports people's masks so).
+
+    ``groups`` gives the group of each image name; names without one are left out.
+    """
+    collected: dict[str, list[float]] = {}
+    for name, value in values.items():
+        if name in groups:
+            collected.setdefault(groups[name], []).append(value)
+    out = {}
+    for group, rows in sorted(collected.items()):
+        spread = float(np.std(rows, ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else math.nan
+        out[group] = GroupMean(len(rows), float(np.mean(rows)), 1.96 * spread)
+    return out
+
+
+# ---------------------------------------------------------------- folders
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """An image and the mask that belongs to it."""
+
+    name: str
+    """Relative path without suffix."""
+    image: Path
+    mask: Path
+
+
+def pair_folders(images: Path, truth: Path, stride: int = 1) -> list[ImagePair]:
+    """Pairs of equal relative path, by name; every ``stride``-th file of each folder.
+
+    Covers DIS, COIFT, HRSOD and ThinObject (two folders), DAVIS (a folder per clip), and BIG, where
+    ``NAME_im.jpg`` and ``NAME_gt.png`` share a folder. Raises :class:`InputError` when there is none.
+    """
+    if not images.is_dir() or not truth.is_dir():
+        missing = images if not images.is_dir() else truth
+        raise InputError(f"{missing}: no such folder; give --images and --masks as folders")
+    if stride < 1:
+        raise InputError(f"stride: expected 1 or more, got {stride}")
+    by_name = _named(truth, "_gt")
+    pairs: list[ImagePair] = []
+    for folder in _by_folder(sorted(_named(images, "_im").items())):
+        chosen = [(name, path) for name, path in folder if name in by_name][::stride]
+        pairs += [ImagePair(name, path, by_name[name]) for name, path in chosen]
+    if not pairs:
+        raise InputError(f"no file under {images} has a mask of the same name under {truth}")
+    return pairs
+
+
+def _named(folder: Path, ending: str) -> dict[str, Path]:
+    """Image files by relative path without suffix; ``ending`` is cut off where BIG's files have it."""
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    marked = [path for path in files if path.stem.endswith(ending)]
+    out = {}
+    for path in marked or files:
+        stem = path.stem.removesuffix(ending) if marked else path.stem
+        out[(path.relative_to(folder).parent / stem).as_posix()] = path
+    return out
+
+
+def _by_folder(named: Sequence[tuple[str, Path]]) -> list[list[tuple[str, Path]]]:
+    folders: dict[str, list[tuple[str, Path]]] = {}
+    for name, path in named:
+        folders.setdefault(name.rpartition("/")[0], []).append((name, path))
+    return list(folders.values())
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """An 8-bit mask image as bool (H, W): nonzero is object. Raises :class:`InputError`."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not an image that can be read ({error})") from error
+    mask: NDArray[np.bool_] = (pixels if pixels.ndim == 2 else pixels[..., :3].any(axis=2)) != 0
+    return mask
