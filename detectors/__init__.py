@@ -57,6 +57,30 @@ def _mask2former_video() -> Maker:
     return Mask2FormerVideo
 
 
+def _videomt() -> Maker:
+    from detectors.videomt import Videomt
+
+    return Videomt
+
+
+def _maskrcnn() -> Maker:
+    from detectors.maskrcnn import MaskRcnn
+
+    return MaskRcnn
+
+
+def _rfdetr_seg() -> Maker:
+    from detectors.rfdetr import RfDetrSeg
+
+    return RfDetrSeg
+
+
+def _text() -> Maker:
+    from detectors.text import TextDetector
+
+    return TextDetector
+
+
 DETECTORS: dict[str, Callable[[], Maker]] = {
     "salient": _salient,
     "yolox": _yolox,
@@ -64,6 +88,10 @@ DETECTORS: dict[str, Callable[[], Maker]] = {
     "precomputed": _precomputed,
     "mask2former": _mask2former,
     "mask2former-video": _mask2former_video,
+    "videomt": _videomt,
+    "maskrcnn": _maskrcnn,
+    "rfdetr-seg": _rfdetr_seg,
+    "text": _text,
 }
 """Name -> function that imports the detector's class and gives it."""
 

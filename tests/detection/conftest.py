@@ -148,3 +148,28 @@ def film():
         return [np.ascontiguousarray(scene[:, 4 * t : 4 * t + size[1]]) for t in range(frames)]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def videomt_folder(tmp_path_factory) -> Path:
+    """A random VidEoMT of 4 classes and 10 queries."""
+    import torch
+    from transformers import VideomtConfig, VideomtForUniversalSegmentation, VideomtVideoProcessor
+
+    torch.manual_seed(0)
+    config = VideomtConfig(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=64,
+        patch_size=16,
+        num_blocks=2,
+        num_queries=10,
+        num_upscale_blocks=1,
+        num_register_tokens=2,
+        id2label={i: f"thing {i}" for i in range(4)},
+    )
+    folder = tmp_path_factory.mktemp("videomt")
+    _peaked(VideomtForUniversalSegmentation(config), 8).save_pretrained(folder)
+    VideomtVideoProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
