@@ -227,6 +227,8 @@ class Desk:
             return Update(pictures.empty_view(text), text=status_html(text, error=True))
 
     def _say(self, error: Exception) -> str:
+        if isinstance(error, KeyError) and error.args == ("",):
+            return "The page is still loading; try again in a moment."
         if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
             return GONE
         if not isinstance(error, VisError):

@@ -77,9 +77,9 @@ def _left(desk: Desk) -> dict[str, Any]:
         sorted(PRESETS), value="quick", label="Preset", info=PRESETS["quick"].about, elem_id="vt-preset"
     )
     with gr.Row():
-        found["start"] = gr.Number(value=0, minimum=0, label="From, s", min_width=60)
-        found["end"] = gr.Number(value=0, minimum=0, label="To, s (0: end)", min_width=60)
-        found["stride"] = gr.Number(value=1, minimum=1, precision=0, label="Every nth", min_width=60)
+        found["start"] = gr.Number(value=0, minimum=0, label="From (s)", min_width=60)
+        found["end"] = gr.Number(value=0, minimum=0, label="To (s)", min_width=60)
+        found["stride"] = gr.Number(value=1, minimum=1, precision=0, label="Every", min_width=60)
     with gr.Accordion("More options", open=False):
         found["detector"] = gr.Dropdown([("the preset's", ""), *names], value="", label="Detector")
         found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.TRACKERS], value="", label="Tracker")
@@ -94,9 +94,7 @@ def _left(desk: Desk) -> dict[str, Any]:
         found["look"] = gr.Button("Quick look", size="md", elem_id="vt-look", min_width=60)
         found["run"] = gr.Button("Run", variant="primary", size="md", elem_id="vt-run", min_width=60)
         found["cancel"] = gr.Button("Cancel", size="md", elem_id="vt-cancel", min_width=60)
-    found["status"] = gr.HTML(
-        status_html("Open a video to begin."), apply_default_css=False, elem_id="vt-status"
-    )
+    found["status"] = gr.HTML(status_html("Loading the page …"), apply_default_css=False, elem_id="vt-status")
     return found
 
 
@@ -130,9 +128,7 @@ def _home_tab() -> dict[str, Any]:
         button = gr.Button("Prepare files", variant="primary", size="sm", elem_id="vt-prepare")
         status = gr.HTML("", apply_default_css=False, elem_id="vt-home-status")
         with gr.Row():
-            files = gr.File(
-                label="Ready", interactive=False, file_count="multiple", height=200, elem_id="vt-files"
-            )
+            files = gr.File(label="Ready", interactive=False, file_count="multiple", elem_id="vt-files")
             video = gr.Video(label="Overlay", interactive=False, height=300, elem_id="vt-video")
         line = gr.Textbox(
             "",
@@ -202,6 +198,9 @@ def _wire(
     def fields(mine: str, *values: Any) -> str:
         return desk.card(mine, Form(*values))
 
+    def preset(name: str) -> tuple[Any, ...]:
+        return gr.Dropdown(info=PRESETS[name].about), PRESETS[name].min_score
+
     opened = [*shown, left["card"]]
     page.load(start, [saved], [token, saved, *opened], api_name="start", show_progress="hidden")
     left["file"].upload(upload, [token, left["file"], *form], opened, api_name="open", show_progress="hidden")
@@ -211,6 +210,13 @@ def _wire(
     left["look"].click(look, [token, *form], shown, api_name="quick_look", **running)
     left["cancel"].click(
         desk.cancel, [token], [left["status"]], api_name="cancel", show_progress="hidden", queue=False
+    )
+    left["preset"].change(
+        preset,
+        [left["preset"]],
+        [left["preset"], left["score"]],
+        api_visibility="private",
+        show_progress="hidden",
     )
     for name in ("start", "end", "stride", "preset", "detector"):
         left[name].change(

@@ -62,13 +62,8 @@ def card(name: str, info: VideoInfo, *, frames: int | None, seconds: float | Non
     facts.append("with sound" if info.has_audio else "no sound")
     plan = ""
     if frames is not None:
-        took = (
-            "its length is known after the first run here"
-            if seconds is None
-            else f"about {duration(seconds)}"
-        )
-        # Run lengths: some 2 kB per object and frame; the picture itself is never kept.
-        plan = f"<p class='vt-plan'>To process: {frames} frame{'s' * (frames != 1)}, {took}.</p>"
+        took = "" if seconds is None else f", about {duration(seconds)} here"
+        plan = f"<p class='vt-plan'>To process: {frames} frame{'s' * (frames != 1)}{took}.</p>"
     return (
         f"<div class='vt-card'><strong>{html.escape(name)}</strong>"
         f"<p>{' · '.join(html.escape(fact) for fact in facts)}</p>{plan}</div>"

@@ -1,0 +1,272 @@
+"""A clip of two coloured squares, networks that answer at once, and a served page in a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apps.demo.engines import Engines
+from apps.demo.handlers import Desk, Form
+from apps.demo.session import Sessions
+from vis.structures import Detections
+from vis.video import VideoWriter
+
+SIZE = (180, 320)
+FRAMES = 24
+RED, BLUE = (210, 40, 40), (40, 60, 210)
+
+
+def squares(step: int) -> list[tuple[tuple[int, int, int], int, int]]:
+    """(colour, x, y) of each square on a frame; the blue one leaves for frames 10 to 13."""
+    found = [(RED, 20 + 4 * step, 40)]
+    if not 10 <= step < 14:
+        found.append((BLUE, 250 - 4 * step, 110))
+    return found
+
+
+def picture(step: int) -> np.ndarray:
+    image = np.full((*SIZE, 3), 120, np.uint8)
+    for colour, x, y in squares(step):
+        image[y : y + 40, x : x + 40] = colour
+    return image
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "two squares.mp4"
+    with VideoWriter(path, SIZE, 12, crf=10) as writer:
+        for step in range(FRAMES):
+            writer.write(picture(step))
+    return path
+
+
+def coloured(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    return np.abs(image.astype(int) - colour).sum(axis=2) < 150
+
+
+class ColourDetector:
+    """The red and the blue square, with masks."""
+
+    class_names = ("red thing", "blue thing")
+
+    def detect(self, images):
+        return [self._one(image) for image in images]
+
+    def _one(self, image):
+        boxes, masks, labels = [], [], []
+        for label, colour in enumerate((RED, BLUE)):
+            mask = coloured(image, colour)
+            if mask.sum() > 100:
+                ys, xs = np.nonzero(mask)
+                boxes.append([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+                masks.append(mask)
+                labels.append(label)
+        return Detections(
+            np.array(boxes, np.float32).reshape(-1, 4),
+            np.full(len(boxes), 0.8, np.float32),
+            np.array(labels, np.int64),
+            np.array(masks, np.bool_).reshape(-1, *image.shape[:2]),
+        )
+
+
+@dataclass(frozen=True)
+class StandInEmbedding:
+    image: np.ndarray
+    hq_features: Any = "hq"
+
+
+class StandInPredictor:
+    """The region of the colour under a click or in the middle of a box; without HQ it is a pixel fatter."""
+
+    def embed(self, image):
+        return StandInEmbedding(image)
+
+    def decode(self, embedding, *, boxes=None, points=None, point_labels=None, masks=None, multimask=False):
+        image = embedding.image
+        count = len(points if points is not None else boxes)
+        found = np.zeros((count, *image.shape[:2]), np.bool_)
+        for row in range(count):
+            if points is not None:
+                for (x, y), inside in zip(points[row], point_labels[row], strict=True):
+                    region = coloured(image, image[int(y), int(x)])
+                    found[row] = found[row] | region if inside else found[row] & ~region
+            else:
+                x0, y0, x1, y1 = boxes[row].astype(int)
+                found[row] = coloured(image, image[(y0 + y1) // 2, (x0 + x1) // 2])
+                found[row, :y0] = found[row, y1:] = found[row, :, :x0] = found[row, :, x1:] = False
+        if embedding.hq_features is None:
+            found |= np.roll(found, 1, axis=2)
+        logits = np.zeros((count, 256, 256), np.float32)
+        if multimask:
+            return SimpleNamespace(
+                masks=np.repeat(found[:, None], 3, axis=1),
+                scores=np.ones((count, 3), np.float32),
+                low_res_logits=np.repeat(logits[:, None], 3, axis=1),
+            )
+        return SimpleNamespace(masks=found, scores=np.ones(count, np.float32), low_res_logits=logits)
+
+
+class StandInJob:
+    """As ``apps.assemble.Job``, with the colour detector and no refiner."""
+
+    class_names = ColourDetector.class_names
+    refiner = None
+
+    def __init__(self, plan, before_frame: Callable[[int], None]) -> None:
+        self.plan, self.before_frame = plan, before_frame
+
+    def stream(self, source, *, quiet=True):
+        from trackers.iou import IouTracker
+        from vis.pipeline import track
+
+        for item in track(source, ColourDetector(), IouTracker(), min_score=self.plan.min_score):
+            self.before_frame(item.frame.index)
+            yield item
+
+    def made_with(self):
+        return {"program": "vis-tubes", "version": "test", "options": {"model": self.plan.model}}
+
+
+class StandInEngines(Engines):
+    """Loads nothing. ``before_frame`` may be set to slow a run down or to fail in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_frame: Callable[[int], None] = lambda _index: None
+
+    def job_of(self, plan):
+        return StandInJob(plan, lambda index: self.before_frame(index))
+
+    def predictor_of(self, model):
+        return StandInPredictor()
+
+
+@pytest.fixture
+def engines() -> StandInEngines:
+    return StandInEngines()
+
+
+@pytest.fixture
+def desk(tmp_path, engines) -> Desk:
+    return Desk(Sessions(tmp_path / "page"), engines, cache=tmp_path / "page" / "cache")
+
+
+@pytest.fixture
+def visit(desk, clip) -> str:
+    """The token of a visitor whose run on the clip is done."""
+    token, _, _ = desk.start(None)
+    desk.upload(token, str(clip), Form())
+    assert "objects in 24 frames" in list(desk.run(token, Form()))[-1].text
+    return token
+
+
+# ---------------------------------------------------------------- browser
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright to drive the page")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium on PATH; apt-get install chromium to drive the page")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Served:
+    """A page on a port of its own."""
+
+    url: str
+    engines: Any
+    folder: Path
+    page: Any
+
+
+def _serve(folder: Path, engines: Any, **settings: Any) -> Served:
+    from apps.demo import make_page
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page, options = make_page(folder, engines=engines, warm=False, **settings)
+    page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **options)
+    return Served(f"http://127.0.0.1:{port}", engines, folder, page)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory, clip) -> Iterator[Served]:
+    kept = {
+        name: os.environ.get(name)
+        for name in ("GRADIO_TEMP_DIR", "HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED")
+    }
+    running = _serve(tmp_path_factory.mktemp("served"), StandInEngines(), offered=clip)
+    yield running
+    running.page.close()
+    for name, value in kept.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def ready(page: Any) -> None:
+    """Wait until the server knows the visitor."""
+    page.wait_for_function(
+        "() => !(document.querySelector('#vt-status')?.innerText ?? 'Loading').includes('Loading')"
+    )
+
+
+@pytest.fixture
+def arrived() -> Callable[[Any], None]:
+    return ready
+
+
+@pytest.fixture
+def tab(chromium, served) -> Iterator[Any]:
+    """A fresh visitor's tab. At its end: no console error, no request that leaves the machine."""
+    context = chromium.new_context(viewport={"width": 1366, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda m: complaints.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    page.on(
+        "request",
+        lambda r: None if r.url.startswith((served.url, "data:", "blob:")) else complaints.append(r.url),
+    )
+    page.set_default_timeout(20_000)
+    page.goto(served.url)
+    ready(page)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def shots(tmp_path) -> Callable[[Any, str], Path]:
+    """Save a screenshot where $VISTUBES_SCREENSHOTS says, else beside the test's files."""
+    folder = Path(os.environ.get("VISTUBES_SCREENSHOTS", tmp_path))
+
+    def take(page: Any, name: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.png"
+        page.screenshot(path=path, full_page=True)
+        return path
+
+    return take

@@ -1,0 +1,219 @@
+"""The whole way in a real Chromium: open, run, look, correct, compare, take home; light, dark and laptop."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from vis.formats import tubes as tubes_format
+
+STATUS = "#vt-status .vt-status"
+
+
+def wait_for(tab, selector, text):
+    tab.wait_for_function(
+        "([s, t]) => [...document.querySelectorAll(s)].some((e) => e.innerText.includes(t))",
+        arg=[selector, text],
+    )
+
+
+def open_and_run(tab):
+    tab.click("#vt-sample")
+    wait_for(tab, "#vt-card", "320 × 180")
+    tab.click("#vt-run")
+    wait_for(tab, STATUS, "objects in 24 frames")
+    wait_for(tab, ".vt-where", "1 of 24")
+
+
+def at(tab, x, y):
+    """Where a pixel of the clip lies in the window; the stage has the clip's own proportions."""
+    box = tab.locator(".vt-stage").bounding_box()
+    return box["x"] + box["width"] * x / 320, box["y"] + box["height"] * y / 180
+
+
+def click_video(tab, x, y):
+    tab.mouse.click(*at(tab, x, y))
+
+
+def drag_video(tab, x0, y0, x1, y1):
+    tab.mouse.move(*at(tab, x0, y0))
+    tab.mouse.down()
+    tab.mouse.move(*at(tab, (x0 + x1) / 2, (y0 + y1) / 2))
+    tab.mouse.move(*at(tab, x1, y1))
+    tab.mouse.up()
+
+
+def tool(tab, name):
+    tab.get_by_role("button", name=name, exact=True).click()
+
+
+def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
+    shots(tab, "1-empty")
+    assert "Open a video" in tab.inner_text(".vt-empty")
+    tab.set_input_files("#vt-file input[type=file]", clip)
+    wait_for(tab, "#vt-card", "320 × 180")
+    assert "To process: 24 frames" in tab.inner_text("#vt-card")
+    assert tab.locator(".vt-image").evaluate("(i) => i.naturalWidth") == 320
+
+    tab.click("#vt-run")
+    wait_for(tab, STATUS, "objects in 24 frames")
+    wait_for(tab, ".vt-where", "1 of 24")
+    # The blue square is away for longer than the association bridges, or not: two or three rows.
+    rows = tab.locator(".vt-row")
+    assert rows.count() in (2, 3)
+    assert "red thing 1" in rows.first.inner_text()
+    shots(tab, "2-run")
+
+    # A click into the middle of a bar goes to the middle of the clip.
+    track = tab.locator(".vt-track").first.bounding_box()
+    tab.mouse.click(track["x"] + track["width"] * 0.52, track["y"] + 5)
+    wait_for(tab, ".vt-where", "frame 12 ·")
+    tab.keyboard.press("ArrowRight")
+    wait_for(tab, ".vt-where", "frame 13 ·")
+    tab.keyboard.press("Home")
+    wait_for(tab, ".vt-where", "frame 0 ·")
+
+    tool(tab, "+ Click")
+    click_video(tab, 260, 130)  # the blue square, for the red object
+    wait_for(tab, ".vt-message", "Correct 1 on frame 0 (1 point).")
+    shots(tab, "3-click")
+    tool(tab, "Box")
+    drag_video(tab, 15, 35, 65, 85)
+    wait_for(tab, ".vt-message", "(box)")
+    tool(tab, "New object")
+    click_video(tab, 200, 20)
+    wait_for(tab, ".vt-message", "Add ")
+    before = rows.count()
+    tab.get_by_role("button", name=re.compile("^Undo")).click()
+    wait_for(tab, ".vt-message", "Undone: add")
+    assert rows.count() == before - 1
+    tab.locator(".vt-name").first.click()
+    tab.get_by_role("button", name="Merge", exact=True).click()
+    wait_for(tab, ".vt-message", "Merge 2 into 1.")
+    assert rows.count() == before - 2
+    tab.keyboard.press("z")
+    wait_for(tab, ".vt-message", "Undone: merge")
+    tab.locator(".vt-name").nth(1).click()
+    wait_for(tab, ".vt-object", "Object 2")
+    tab.get_by_role("button", name="whole", exact=True).click()
+    wait_for(tab, ".vt-message", "Delete 2.")
+    assert rows.count() == before - 2
+    shots(tab, "4-corrected")
+
+    tab.click("#vt-compare")
+    tab.wait_for_selector(".vt-table tbody tr")
+    assert "red thing 1" in tab.inner_text(".vt-table")
+    tab.wait_for_timeout(400)
+    shots(tab, "5-compare")
+
+    tab.get_by_role("tab", name="Take home").click()
+    tab.get_by_label("edits.json").check()
+    tab.click("#vt-prepare")
+    wait_for(tab, "#vt-home-status", "4 files ready.")
+    video = tab.locator("#vt-video video")
+    video.evaluate("(v) => { v.muted = true; return v.play(); }")
+    tab.wait_for_function("() => document.querySelector('#vt-video video').currentTime > 0.2")
+    state = video.evaluate("(v) => [v.readyState, v.videoWidth, v.videoHeight, v.error]")
+    assert state[0] >= 2
+    assert state[1:] == [320, 180, None]
+    shots(tab, "6-take-home")
+    tab.wait_for_selector("#vt-files a[download]")
+    files = {}
+    for link in tab.locator("#vt-files a[download]").all():
+        with tab.expect_download() as download:
+            link.click()
+        files[download.value.suggested_filename] = Path(download.value.path())
+    assert set(files) == {"two-squares-overlay.mp4", "tubes.json", "results.json", "edits.json"}
+    result = tubes_format.read(files["tubes.json"])
+    assert result.tubes[0].id == 1
+    entries = json.loads(files["results.json"].read_text())
+    assert len(entries) == len(result.tubes)
+    assert all(len(entry["segmentations"]) == 24 for entry in entries)
+
+
+def test_cancel_keeps_what_was_found(tab, served, shots):
+    served.engines.before_frame = lambda index: time.sleep(0.25)
+    try:
+        tab.click("#vt-sample")
+        wait_for(tab, "#vt-card", "320 × 180")
+        tab.click("#vt-run")
+        wait_for(tab, STATUS, "of 24 frames")
+        assert "left" in tab.inner_text(STATUS)
+        assert tab.locator(".vt-image").evaluate("(i) => i.naturalWidth") == 320
+        shots(tab, "7-running")
+        tab.click("#vt-cancel")
+        wait_for(tab, STATUS, "Stopped after")
+        done = int(re.search(r"after (\d+) frames", tab.inner_text(STATUS)).group(1))
+        assert done < 12
+        wait_for(tab, ".vt-where", f"of {done}")
+    finally:
+        served.engines.before_frame = lambda index: None
+
+
+def test_reloading_the_page_brings_the_work_back(tab):
+    open_and_run(tab)
+    tab.get_by_role("button", name="Split here").is_enabled()
+    tab.keyboard.press("End")
+    wait_for(tab, ".vt-where", "24 of 24")
+    tab.reload()
+    tab.wait_for_selector(".vt-row")
+    wait_for(tab, "#vt-card", "two squares.mp4")
+    wait_for(tab, ".vt-where", "24 of 24")
+
+
+def test_a_script_as_label_is_text(tab):
+    open_and_run(tab)
+    evil = "<img src=x onerror=alert(1)>"
+    tab.on("dialog", lambda dialog: pytest.fail("a label ran as script"))
+    tab.fill(".vt-label", evil)
+    tab.get_by_role("button", name="Rename").click()
+    wait_for(tab, ".vt-name-text", evil)
+    assert tab.locator("#vt-timeline img").count() == 0
+
+
+def test_a_file_that_is_no_video_says_what_to_do(tab, tmp_path, shots):
+    broken = tmp_path / "<b>broken.mp4"
+    broken.write_bytes(b"not a video at all" * 50)
+    tab.set_input_files("#vt-file input[type=file]", broken)
+    tab.wait_for_selector("#vt-status .vt-error")
+    text = tab.inner_text(STATUS)
+    assert "broken.mp4" in text
+    assert "/" not in text.replace("and/or", "")
+    assert tab.locator("#vt-status b").count() == 0
+    tab.click("#vt-run")
+    wait_for(tab, STATUS, "Use the sample clip")
+    shots(tab, "8-error")
+
+
+def test_dark_laptop_and_narrow(chromium, served, shots, arrived):
+    context = chromium.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
+    tab = context.new_page()
+    tab.set_default_timeout(20_000)
+    tab.goto(served.url + "/?__theme=dark")
+    arrived(tab)
+    open_and_run(tab)
+    shots(tab, "9-dark")
+    wide = tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    tab.set_viewport_size({"width": 900, "height": 900})
+    narrow = tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    shots(tab, "10-narrow")
+    context.close()
+    assert wide
+    assert narrow
+
+
+def test_two_visitors_do_not_see_each_other(tab, chromium, served, arrived):
+    open_and_run(tab)
+    context = chromium.new_context()
+    stranger = context.new_page()
+    stranger.goto(served.url)
+    arrived(stranger)
+    assert stranger.locator(".vt-row").count() == 0
+    mine = [folder for folder in (served.folder / "sessions").iterdir() if (folder / "base.json").exists()]
+    answer = context.request.get(f"{served.url}/gradio_api/file={mine[0] / 'base.json'}")
+    assert answer.status == 403
+    context.close()
