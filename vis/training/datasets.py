@@ -11,8 +11,6 @@ empty object (a trap of the reference's data).
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,6 @@ __all__ = [
     "coco_instances",
     "hqseg44k",
     "image_folder",
-    "taught_images",
 ]
 
 HQSEG44K_TRAIN = (
@@ -65,8 +62,8 @@ class MaskedImage:
     """A file with one object, 0 and 255."""
     annotations: tuple[Any, ...] = field(default=(), repr=False)
     """COCO annotations (segmentation and, for polygons, the image's size)."""
-    taught_path: Path | None = None
-    """Targets that the zoom teacher made, as ``teacher.save_targets`` writes them."""
+    labels: tuple[str, ...] = ()
+    """Class name of each annotation; empty for masks without classes."""
 
     def image(self) -> NDArray[np.uint8]:
         """RGB uint8 (H, W, 3)."""
@@ -80,18 +77,16 @@ class MaskedImage:
 
     def masks(self) -> list[NDArray[np.bool_]]:
         """One bool (H, W) per object that has any pixel."""
+        return [mask for mask in self.all_masks() if mask.any()]
+
+    def all_masks(self) -> list[NDArray[np.bool_]]:
+        """One bool (H, W) per annotation, in their order; some may be empty."""
         if self.mask_path is not None:
-            found = [_read_mask(self.mask_path)]
-        else:
-            found = [_decode(annotation, self.path) for annotation in self.annotations]
-        return [mask for mask in found if mask.any()]
+            return [_read_mask(self.mask_path)]
+        return [_decode(annotation, self.path) for annotation in self.annotations]
 
     def targets(self) -> list[Target]:
-        """One target per object: the teacher's where there are any, else the masks, fully trusted."""
-        if self.taught_path is not None:
-            from vis.training.teacher import load_targets
-
-            return load_targets(self.taught_path)
+        """One target per object: its mask, fully trusted."""
         return [
             Target((0, 0), mask.astype(np.uint8) * np.uint8(255), np.full(mask.shape, 255, np.uint8))
             for mask in self.masks()
@@ -133,30 +128,25 @@ def coco_instances(
     content = read_json(annotations)
     try:
         records = {int(image["id"]): image for image in content["images"]}
+        names = {int(row["id"]): str(row["name"]) for row in content["categories"]}
         groups: dict[int, list[Any]] = {}
+        labels: dict[int, list[str]] = {}
         for item in content["annotations"]:
             if item.get("iscrowd", 0) or float(item.get("area", 0)) < min_area:
                 continue
             record = records[int(item["image_id"])]
             size = (int(record["height"]), int(record["width"]))
             groups.setdefault(int(item["image_id"]), []).append((item["segmentation"], size))
+            labels.setdefault(int(item["image_id"]), []).append(names[int(item["category_id"])])
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(f"{annotations}: is no COCO instances file ({error!r} is missing)") from error
     root = Path(images)
     return [
-        MaskedImage(root / str(records[key]["file_name"]), annotations=tuple(items))
+        MaskedImage(
+            root / str(records[key]["file_name"]), annotations=tuple(items), labels=tuple(labels[key])
+        )
         for key, items in sorted(groups.items())
     ]
-
-
-def taught_images(folder: str | Path) -> list[MaskedImage]:
-    """Images with the zoom teacher's targets, from the ``taught.json`` that ``prepare`` wrote."""
-    index = Path(folder) / "taught.json"
-    try:
-        rows = json.loads(index.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{index}: cannot be read; make it with `train prepare`") from error
-    return [MaskedImage(Path(row["image"]), taught_path=Path(folder) / row["targets"]) for row in rows]
 
 
 def _pair(images: Path, masks: Path) -> list[MaskedImage]:
@@ -193,8 +183,3 @@ def _decode(annotation: tuple[Any, tuple[int, int]], where: Path) -> NDArray[np.
 
     segmentation, size = annotation
     return masks.decode(masks.from_coco(segmentation, size, where=str(where)))
-
-
-def mixed(parts: Sequence[Sequence[MaskedImage]]) -> list[MaskedImage]:
-    """All images of several data sets in one list."""
-    return [item for part in parts for item in part]

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-_UPSCALED_RMS = 0.1  # of SAM's upscaled features over their channels: keeps HQ logits at SAM's size
+_PASS = 0.03  # about a third of the root mean square of SAM's upscaled features over their channels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +111,7 @@ class FrozenSam:
         return DecodedPrompt(pieces.upscaled[0], sam[0, 0], pieces.hf_token[0])
 
 
-def initial_head(state: State, *, seed: int = 0, fusion_gain: float = 0.01) -> dict[str, Tensor]:
+def initial_head(state: State, *, seed: int = 0, fusion_gain: float = 0.003) -> dict[str, Tensor]:
     """The 25 HQ tensors to start from, for a plain SAM's ``state`` (official names).
 
     The branch starts as SAM's own mask. The HQ token is SAM's single-mask token and its MLP that token's
@@ -154,7 +154,7 @@ def _pass_through(head: dict[str, Tensor], generator: torch.Generator) -> None:
     first[:, :, 1, 1] += torch.cat([eye, -eye])
     last[:, :, 1, 1] += torch.cat([eye, -eye], dim=1)
     head[f"{block}.0.weight"], head[f"{block}.3.weight"] = first, last
-    head[f"{block}.1.weight"] = torch.full((64,), _UPSCALED_RMS)
+    head[f"{block}.1.weight"] = torch.full((64,), _PASS)
 
 
 def with_head(state: State, head: State, *, mode: str = "exact") -> SamModel:

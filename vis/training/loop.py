@@ -17,13 +17,14 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vis.errors import CheckpointError, UsageError, VisError
 from vis.files import whole_file
 from vis.hqsam import SamModel
 from vis.training.frozen import frozen_fingerprint, head_parameters
 from vis.training.losses import mask_loss, sample_points, sample_values
-from vis.training.samples import HeadSample, hq_logits, to_device
+from vis.training.samples import HeadSample, hq_logits, stack, to_device
 
 __all__ = ["HeadTrainer", "Recipe", "SampleSource", "StepReport", "fit"]
 
@@ -41,17 +42,24 @@ class Recipe:
 
     steps: int = 3000
     """Optimiser steps of the whole run; the learning rate falls to 2 % along a cosine until then."""
-    batch: int = 8
-    """Samples per step, over all processes; gradients accumulate one sample at a time."""
-    lr: float = 5e-4
+    batch: int = 48
+    """Samples per step, over all processes."""
+    chunk: int = 48
+    """Samples in one pass; gradients accumulate over a batch's chunks."""
+    lr: float = 1e-3
     """Peak learning rate of Adam (betas 0.9 and 0.999, no weight decay)."""
+    maskfeature_lr: float = 0.3
+    """Share of the learning rate for ``embedding_maskfeature``, which starts as a pass-through."""
+    mlp_lr: float = 0.1
+    """Share for ``hf_mlp`` and ``hf_token``, which start as SAM's own."""
     warmup: int = 50
     """Steps over which the learning rate rises."""
-    points: int = 4096
-    """Points per sample at which the masks are compared."""
+    points: int = 0
+    """Points per sample at which the masks are compared, drawn near the contour as in the paper; 0 compares
+    every cell, which suits windows that lie on the contour anyway."""
     sum_weight: float = 1.0
     """Weight of the loss on SAM + HQ logits, which is what inference uses by default."""
-    hq_weight: float = 1.0
+    hq_weight: float = 0.3
     """Weight of the loss on the HQ logits alone, as in the paper."""
     clip: float = 1.0
     """Largest norm of the gradient."""
@@ -99,7 +107,7 @@ class HeadTrainer:
         }
         for parameter in self._trained.values():
             parameter.requires_grad_(True)
-        self.optimiser = torch.optim.Adam(self._trained.values(), lr=recipe.lr)
+        self.optimiser = torch.optim.Adam(self._groups(), lr=recipe.lr)
         self.average = {name: p.detach().clone() for name, p in self.head.items()}
         self.fingerprint = frozen_fingerprint(model)
 
@@ -108,13 +116,17 @@ class HeadTrainer:
         recipe = self.recipe
         lr = self.learning_rate(self.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["share"]
         self.optimiser.zero_grad(set_to_none=True)
         rank, processes = _place_in_group()
-        totals = torch.zeros(4, dtype=torch.float64)
         first = self.step * recipe.batch
-        for index in range(first + rank, first + recipe.batch, processes):
-            totals += self._backward(to_device(source.sample(index), self.model.device), index)
+        mine = range(first + rank, first + recipe.batch, processes)
+        totals = torch.zeros(4, dtype=torch.float64)
+        for at in range(0, len(mine), recipe.chunk):
+            chunk = [
+                to_device(source.sample(index), self.model.device) for index in mine[at : at + recipe.chunk]
+            ]
+            totals += self._backward(stack(chunk), mine[at])
         self._sum_over_processes(totals, processes)
         norm = torch.nn.utils.clip_grad_norm_(list(self._trained.values()), recipe.clip)
         if not bool(torch.isfinite(norm)):
@@ -133,6 +145,21 @@ class HeadTrainer:
         rise = min(1.0, (step + 1) / max(1, recipe.warmup))
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
         return recipe.lr * rise * (0.02 + 0.98 * fall)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters by their share of the learning rate."""
+        shares = {
+            name: self.recipe.maskfeature_lr
+            if ".embedding_maskfeature." in name
+            else self.recipe.mlp_lr
+            if ".hf_" in name
+            else 1.0
+            for name in self._trained
+        }
+        return [
+            {"params": [p for name, p in self._trained.items() if shares[name] == share], "share": share}
+            for share in sorted(set(shares.values()))
+        ]
 
     def averaged_head(self) -> dict[str, Tensor]:
         """The head to evaluate and export, by official names."""
@@ -181,25 +208,25 @@ class HeadTrainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = step
 
-    def _backward(self, sample: HeadSample, index: int) -> Tensor:
-        """Add one sample's gradient; its four loss terms, detached."""
+    def _backward(self, samples: HeadSample, index: int) -> Tensor:
+        """Add the gradient of stacked samples; the sums of their four loss terms, detached."""
         recipe = self.recipe
-        generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + index) % 2**63)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-            hq = hq_logits(self.model.mask_decoder, sample)
-        hq = hq[None, None]
-        both = hq + sample.sam_logits[None, None].float()
-        count = min(recipe.points, 2 * hq.numel())
-        points = sample_points(both, count, generator=generator)
-        truth = sample_values(sample.probability[None, None].float() / 255, points)
-        weight = sample_values(sample.trust[None, None].float() / 255, points)
-        terms = [
-            *mask_loss(sample_values(both, points), truth, weight),
-            *mask_loss(sample_values(hq, points), truth, weight),
-        ]
+            hq = hq_logits(self.model.mask_decoder, samples)[:, None]
+        both = hq + samples.sam_logits[:, None].float()
+        truth, weight = samples.probability[:, None] / 255, samples.trust[:, None] / 255
+        if recipe.points:
+            generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + index) % 2**63)
+            points = sample_points(both, recipe.points, generator=generator)
+            looks = [sample_values(maps, points) for maps in (both, hq, truth, weight)]
+        else:
+            cells = (F.avg_pool2d(truth, 4), F.avg_pool2d(weight, 4))
+            looks = [maps.flatten(1) for maps in (both, hq, *cells)]
+        terms = [*mask_loss(looks[0], looks[2], looks[3]), *mask_loss(looks[1], looks[2], looks[3])]
         loss = recipe.sum_weight * (terms[0] + terms[1]) + recipe.hq_weight * (terms[2] + terms[3])
-        (loss / recipe.batch).backward()  # type: ignore[no-untyped-call]
-        return torch.stack([term.detach() for term in terms]).double().cpu()
+        share = len(hq) / recipe.batch
+        (loss * share).backward()  # type: ignore[no-untyped-call]
+        return torch.stack([term.detach() for term in terms]).double().cpu() * len(hq)
 
     def _sum_over_processes(self, totals: Tensor, processes: int) -> None:
         if processes == 1:

@@ -20,7 +20,7 @@ from vis.hqsam import ImageEmbedding, Predictor, SamModel
 from vis.hqsam.predictor import network_size
 from vis.masks import boundary, boundary_width
 from vis.training.datasets import MaskedImage
-from vis.training.frozen import EmbeddedImage, FrozenSam
+from vis.training.frozen import DecodedPrompt, EmbeddedImage, FrozenSam
 from vis.training.prompts import Prompt, coarse_mask, random_points, tight_box
 from vis.training.samples import HeadSample, hq_logits
 
@@ -101,18 +101,7 @@ def measure(
             for kind in wanted:
                 prompt = fixed_prompt(kind, mask, (seed * 1_000_003 + number) * 1000 + row, frozen.side // 4)
                 out = frozen.decode(embedded, prompt)
-                blank = torch.zeros(0, dtype=torch.uint8)
-                whole = HeadSample(
-                    embedded.features[0],
-                    embedded.early[0],
-                    out.upscaled,
-                    out.sam_logits,
-                    out.hf_token,
-                    blank,
-                    blank,
-                    kind,
-                )
-                hq = hq_logits(model.mask_decoder, whole)
+                hq = _hq_mask(model, embedded, out, kind)
                 found = {
                     "sum": to_frame(out.sam_logits + hq, size, frozen.side),
                     "hq": to_frame(hq, size, frozen.side),
@@ -127,6 +116,22 @@ def measure(
         means = np.mean(pairs, axis=0)
         scores[kind][name] = Score(float(means[0]), float(means[1]), len(pairs))
     return scores
+
+
+def _hq_mask(model: SamModel, image: EmbeddedImage, out: DecodedPrompt, kind: str) -> Tensor:
+    """HQ logits (4g, 4g) of one prompt."""
+    nothing = torch.zeros(1, 0, dtype=torch.uint8)
+    whole = HeadSample(
+        image.features,
+        image.early,
+        out.upscaled[None],
+        out.sam_logits[None],
+        out.hf_token[None],
+        nothing,
+        nothing,
+        kind,
+    )
+    return hq_logits(model.mask_decoder, whole)[0]
 
 
 def _plain_mask(plain: SamModel, image: EmbeddedImage, prompt: Prompt) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ A sample holds the frozen network's results, so that a training step touches the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from vis.hqsam.mask_decoder import MaskDecoder
 
-__all__ = ["HeadSample", "hq_logits", "random_window", "to_device"]
+__all__ = ["HeadSample", "hq_logits", "random_window", "sam_iou", "stack", "to_device"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,42 +40,62 @@ class HeadSample:
     """Kind of prompt."""
 
 
-def hq_logits(decoder: MaskDecoder, sample: HeadSample) -> Tensor:
-    """HQ logits (h, w) of a sample, in float32."""
-    frame = decoder.hq_features(sample.features[None].float(), sample.early[None].float())
-    features = decoder.embedding_maskfeature(sample.upscaled[None].float()) + frame
-    kernel = decoder.hf_mlp(sample.hf_token[None].float())
-    logits: Tensor = (kernel @ features.flatten(2)).reshape(features.shape[2:])
+def stack(samples: Sequence[HeadSample]) -> HeadSample:
+    """Samples of one size as one, every field with a leading axis B."""
+    first = samples[0]
+    if any(sample.sam_logits.shape != first.sam_logits.shape for sample in samples):
+        raise ValueError("samples of different sizes cannot be stacked; use one window size")
+
+    def joined(name: str) -> Tensor:
+        return torch.stack([getattr(sample, name) for sample in samples])
+
+    return HeadSample(
+        joined("features"),
+        joined("early"),
+        joined("upscaled"),
+        joined("sam_logits"),
+        joined("hf_token"),
+        joined("probability"),
+        joined("trust"),
+        first.kind,
+    )
+
+
+def hq_logits(decoder: MaskDecoder, samples: HeadSample) -> Tensor:
+    """HQ logits (B, h, w) of stacked samples, in float32."""
+    frame = decoder.hq_features(samples.features.float(), samples.early.float())
+    features = decoder.embedding_maskfeature(samples.upscaled.float()) + frame
+    kernels = decoder.hf_mlp(samples.hf_token.float())
+    logits: Tensor = (kernels[:, None] @ features.flatten(2)).reshape(samples.sam_logits.shape)
     return logits.float()
 
 
-def random_window(sample: HeadSample, rng: np.random.Generator, size: int) -> HeadSample:
-    """A part of at most ``size`` x ``size`` cells (a multiple of 4) that holds something to learn.
+def sam_iou(sample: HeadSample) -> float:
+    """IoU of SAM's own mask with the truth, on the sample's crop."""
+    truth = sample.probability[2::4, 2::4] > 127
+    sam = sample.sam_logits.detach() > 0
+    union = int((truth | sam).sum())
+    return int((truth & sam).sum()) / union if union else 1.0
 
-    A step's cost is its area, and most of an object is easy: 45 % of the windows hold a pixel where SAM
-    errs, 45 % a pixel of the true contour, the rest any pixel. Where the window cuts through the crop,
-    its outer two cells lose their weight: the convolutions saw zeros there instead of neighbours.
+
+def random_window(sample: HeadSample, rng: np.random.Generator, size: int) -> HeadSample:
+    """A part of ``size`` x ``size`` cells (a multiple of 4) that holds something to learn.
+
+    A step's cost is its area, and most of an object is easy. So windows are small, and five of six hold a
+    pixel of the true contour or of SAM's away from their border; the rest lie anywhere. (Windows drawn
+    around SAM's errors would teach the head that SAM is mostly wrong.) The outer two cells lose their
+    weight: there the convolutions see zeros instead of neighbours.
+
+    The sample must be at least as large as the window.
     """
     h, w = sample.sam_logits.shape
-    high, wide = min(size, h), min(size, w)
-    if (high, wide) == (h, w):
-        return sample
-    ys, xs = np.nonzero(_interesting(sample, rng.random()))
-    if not len(ys):
-        ys, xs = np.nonzero(np.ones((h, w), np.bool_))
-    pick = int(rng.integers(len(ys)))
-    y = min(max(0, int(ys[pick]) - int(rng.integers(high))), h - high) // 4 * 4
-    x = min(max(0, int(xs[pick]) - int(rng.integers(wide))), w - wide) // 4 * 4
-    cells = (slice(y, y + high), slice(x, x + wide))
-    pixels = (slice(4 * y, 4 * (y + high)), slice(4 * x, 4 * (x + wide)))
-    grid = (slice(y // 4, (y + high) // 4), slice(x // 4, (x + wide) // 4))
-    trust = sample.trust[pixels].clone()
-    trust[: 8 * (y > 0)] = 0
-    trust[:, : 8 * (x > 0)] = 0
-    if y + high < h:
-        trust[-8:] = 0
-    if x + wide < w:
-        trust[:, -8:] = 0
+    y, x = _corner(sample, rng, size)
+    y, x = min(max(0, y), h - size) // 4 * 4, min(max(0, x), w - size) // 4 * 4
+    cells = (slice(y, y + size), slice(x, x + size))
+    pixels = (slice(4 * y, 4 * (y + size)), slice(4 * x, 4 * (x + size)))
+    grid = (slice(y // 4, (y + size) // 4), slice(x // 4, (x + size) // 4))
+    trust = torch.zeros_like(sample.trust[pixels])
+    trust[8:-8, 8:-8] = sample.trust[pixels][8:-8, 8:-8]
     return HeadSample(
         sample.features[:, grid[0], grid[1]],
         sample.early[:, grid[0], grid[1]],
@@ -101,16 +122,22 @@ def to_device(sample: HeadSample, device: torch.device) -> HeadSample:
     )
 
 
-def _interesting(sample: HeadSample, draw: float) -> NDArray[np.bool_]:
-    """The cells that a window may be drawn around, (h, w)."""
-    truth = (sample.probability[::4, ::4] > 127).cpu().numpy()
-    if draw < 0.45:
-        sam = (sample.sam_logits > 0).detach().cpu().numpy()
-        believed = (sample.trust[::4, ::4] > 0).cpu().numpy()
-        return np.asarray((truth != sam) & believed)
-    if draw < 0.9:
-        edge = np.zeros_like(truth)
-        edge[1:] |= truth[1:] != truth[:-1]
-        edge[:, 1:] |= truth[:, 1:] != truth[:, :-1]
-        return edge
-    return np.ones_like(truth)
+def _corner(sample: HeadSample, rng: np.random.Generator, size: int) -> tuple[int, int]:
+    """y, x of a window's first cell; it may lie outside the sample."""
+    h, w = sample.sam_logits.shape
+    truth = (sample.probability[2::4, 2::4] > 127).cpu().numpy()
+    sam = (sample.sam_logits > 0).detach().cpu().numpy()
+    ys, xs = np.nonzero(_contour(truth) | _contour(sam))
+    if not len(ys) or rng.random() < 1 / 6:
+        return int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1))
+    pick = int(rng.integers(len(ys)))
+    inner = rng.integers(size // 4, size - size // 4, 2)
+    return int(ys[pick] - inner[0]), int(xs[pick] - inner[1])
+
+
+def _contour(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Cells whose left or upper neighbour differs."""
+    edge = np.zeros_like(mask)
+    edge[1:] |= mask[1:] != mask[:-1]
+    edge[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    return edge
