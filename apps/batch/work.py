@@ -71,7 +71,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.out = Path(settings.out)
-        _limit_threads(settings.threads)
+        _limit_threads(settings.threads, torch_too=settings.plan.model is not None)
         self.job = assemble.Job(settings.plan, device=settings.device)
         self.made_with = self.job.made_with()
         self.load_seconds = self.job.watch.seconds.pop("load", 0.0)
@@ -374,9 +374,11 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def _limit_threads(count: int) -> None:
+def _limit_threads(count: int, *, torch_too: bool) -> None:
     import cv2
-    import torch
 
-    torch.set_num_threads(count)
     cv2.setNumThreads(count)
+    if torch_too:
+        import torch
+
+        torch.set_num_threads(count)

@@ -1,0 +1,260 @@
+"""One video: keyed, chunked, resumed wherever it stopped, recomputed only where an option touches it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.batch import work
+from apps.batch.inputs import Item
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing may catch it and tidy up."""
+
+
+@pytest.fixture
+def item(tmp_path: Path, write_clip: Any) -> Item:
+    return Item("clip", str(write_clip(tmp_path / "clip.mp4", frames=26)))
+
+
+def kill_after(count: int) -> Any:
+    """A ``tell`` that dies when the given number of chunks has been written."""
+    seen = 0
+
+    def tell(stage: str, frames: int, expected: int | None) -> None:
+        nonlocal seen
+        seen += stage == "tubes"
+        if seen == count:
+            raise Killed
+
+    return tell
+
+
+def test_a_batch_video_is_what_vistubes_run_writes(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path
+) -> None:
+    from apps import cli
+
+    line = make_worker().process(item, tell)
+    assert (line["status"], line["frames"]) == ("done", 26)
+    assert line["tubes"] > 0
+    words = ["--detector", "motion", "--tracker", "iou", "--score", "0", "--model", "none", "--quiet"]
+    assert cli.main(["run", item.path, "--out", str(tmp_path / "single"), *words]) == 0
+    for name in ("tubes.json", "results.json", "overlay.mp4", "contact_sheet.png"):
+        assert (tmp_path / "out" / "clip" / name).read_bytes() == (tmp_path / "single" / name).read_bytes(), (
+            name
+        )
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 4, 6, 7])
+def test_killed_after_any_chunk_it_goes_on_to_the_same_bytes(
+    chunks: int, item: Item, make_worker: Any, fake_refiner: None, tell: Any, tmp_path: Path, outputs: Any
+) -> None:
+    whole = make_worker("--model", "fake", out=tmp_path / "whole")
+    whole.process(item, tell)
+    broken = make_worker("--model", "fake")
+    with pytest.raises(Killed):
+        broken.process(item, kill_after(chunks))
+    assert not (tmp_path / "out" / "clip").exists()
+    again = make_worker("--model", "fake")
+    again.process(item, tell)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+    # Not one finished frame is refined a second time.
+    assert broken.job.refiner.seen + again.job.refiner.seen == whole.job.refiner.seen == 26
+    assert not list((tmp_path / "out" / ".batch" / "chunks").iterdir())
+
+
+def test_a_detector_that_saves_its_state_does_not_look_twice(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path, outputs: Any
+) -> None:
+    class Counting:
+        """Finds the bright square; its memory is how many frames it has seen."""
+
+        class_names = ("square",)
+
+        def __init__(self) -> None:
+            self.seen = self.calls = 0
+
+        def reset(self) -> None:
+            self.seen = 0
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"seen": self.seen}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.seen = state["seen"]
+
+        def detect(self, images: Any) -> Any:
+            import numpy as np
+
+            from vis.structures import Detections
+
+            self.seen += 1
+            self.calls += 1
+            rows, columns = np.nonzero(images[0][..., 1] > 180)
+            if not len(rows):
+                return [Detections.empty()]
+            box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            score = np.array([self.seen / 100], np.float32)
+            return [Detections(np.array([box], np.float32), score, np.zeros(1, np.int64))]
+
+    def worker(out: str) -> Any:
+        made = make_worker(out=tmp_path / out, overlay=False)
+        made.job.detector = Counting()
+        return made
+
+    # Boxes only have no results.json; what matters here is the state.
+    from apps import report
+    from vis.formats import tubes
+
+    original = report.write_results
+    report.write_results = lambda folder, result: tubes.write(folder / "tubes.json", result)
+    try:
+        whole, broken, again = worker("whole"), worker("out"), worker("out")
+        whole.process(item, tell)
+        with pytest.raises(Killed):
+            broken.process(item, kill_after(3))
+        again.process(item, tell)
+    finally:
+        report.write_results = original
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+    # The chunk in hand is lost at most: three chunks of four frames were saved.
+    assert again.job.detector.calls == 26 - 12
+
+
+def test_what_is_done_is_kept(item: Item, make_worker: Any, tell: Any, tmp_path: Path) -> None:
+    make_worker().process(item, tell)
+    before = (tmp_path / "out" / "clip" / "run.json").read_bytes()
+    assert make_worker().process(item, tell)["status"] == "kept"
+    assert (tmp_path / "out" / "clip" / "run.json").read_bytes() == before
+
+
+def test_a_new_refiner_reuses_the_association(
+    item: Item,
+    make_worker: Any,
+    fake_refiner: None,
+    tell: Any,
+    tmp_path: Path,
+    outputs: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_worker("--model", "fake", "--policy", "box").process(item, tell)
+    fresh = make_worker("--model", "fake", "--policy", "gated", out=tmp_path / "fresh")
+    fresh.process(item, tell)
+    reusing = make_worker("--model", "fake", "--policy", "gated")
+    monkeypatch.setattr(reusing.job.detector, "detect", lambda images: pytest.fail("the detector ran again"))
+    assert reusing.process(item, tell)["status"] == "done"
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "fresh")
+    # Killed in the middle of that, it goes on as well.
+    third = make_worker("--model", "fake", "--policy", "box")
+    with pytest.raises(Killed):
+        third.process(item, kill_after(2))
+    fourth = make_worker("--model", "fake", "--policy", "box")
+    fourth.process(item, tell)
+    assert third.job.refiner.seen + fourth.job.refiner.seen == 26
+
+
+CHANGES = [
+    (["--no-overlay"], False, False),
+    (["--policy", "gated"], False, True),
+    (["--min-frames", "9"], False, True),
+    (["--stride", "2"], True, True),
+    (["--score", "0.5"], True, True),
+    (["--tracker", "mask_iou"], True, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "detects", "refines"), CHANGES, ids=lambda v: v[0] if isinstance(v, list) else ""
+)
+def test_an_option_recomputes_what_it_touches_and_no_more(
+    words: list[str],
+    detects: bool,
+    refines: bool,
+    item: Item,
+    make_worker: Any,
+    fake_refiner: None,
+    tell: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    parse: Any,
+    tmp_path: Path,
+) -> None:
+    make_worker("--model", "fake").process(item, tell)
+    from dataclasses import replace
+
+    from apps import batch
+
+    args = parse("unused", "--out", str(tmp_path / "out"), "--model", "fake")
+    for name, value in zip(words[::2], words[1::2], strict=False):
+        kind = {"min_frames": int, "stride": int, "score": float}.get(name[2:].replace("-", "_"), str)
+        setattr(args, name[2:].replace("-", "_"), kind(value))
+    worker = work.Worker(replace(batch._settings(args, 1), overlay="--no-overlay" not in words))
+    detected = 0
+    original = worker.job.detector.detect
+
+    def count(images: Any) -> Any:
+        nonlocal detected
+        detected += 1
+        return original(images)
+
+    monkeypatch.setattr(worker.job.detector, "detect", count)
+    assert worker.process(item, tell)["status"] == "done"
+    assert (detected > 0) == detects
+    assert (worker.job.refiner.seen > 0) == refines
+    assert (tmp_path / "out" / "clip" / "overlay.mp4").exists() == ("--no-overlay" not in words)
+
+
+def test_a_changed_video_is_done_again_and_a_touched_one_is_not(
+    item: Item, make_worker: Any, tell: Any, write_clip: Any, tmp_path: Path
+) -> None:
+    make_worker().process(item, tell)
+    os.utime(item.path)
+    assert make_worker().process(item, tell)["status"] == "kept"
+    write_clip(Path(item.path), frames=26, seed=9)
+    assert make_worker().process(item, tell)["status"] == "done"
+    record = json.loads((tmp_path / "out" / "clip" / "run.json").read_text())
+    assert record["source"]["sha256"] == work._identity(item, {})["sha256"]
+
+
+def test_a_moved_video_keeps_its_key(item: Item, tmp_path: Path) -> None:
+    shutil.copy(item.path, tmp_path / "copy.mp4")
+    copy = Item("clip", str(tmp_path / "copy.mp4"))
+    assert work._identity(item, {})["sha256"] == work._identity(copy, {})["sha256"]
+
+
+def test_warnings_are_told_in_the_line(item: Item, make_worker: Any, tell: Any) -> None:
+    path = Path(item.path)
+    whole = path.with_name("whole.mp4")
+    # Index in front, then cut: the container promises more than it holds.
+    import av
+
+    with av.open(str(path)) as source, av.open(str(whole), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    path.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.8)])
+    line = make_worker().process(item, tell)
+    assert line["frames"] < 26
+    assert any("frames decode" in text for text in line["warnings"])
+
+
+def test_videos_behind_an_address_are_fetched(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path
+) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="fsspec comes with the extra 'cluster'")
+    memory = fsspec.filesystem("memory")
+    memory.put_file(item.path, "/bucket/clip.mp4")
+    far = Item("far", "memory://bucket/clip.mp4")
+    make_worker().process(item, tell)
+    assert make_worker().process(far, tell)["status"] == "done"
+    assert make_worker().process(far, tell)["status"] == "kept"
+    near_tubes, far_tubes = ((tmp_path / "out" / name / "tubes.json").read_text() for name in ("clip", "far"))
+    assert near_tubes == far_tubes
