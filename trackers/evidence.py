@@ -28,6 +28,13 @@ _SPEED_SECONDS = 0.5
 """A speed is fitted over this much of a piece's end."""
 _SPEED_LASTS = 1.0
 """A speed is believed for about this many seconds, then the object is as likely to have turned."""
+_STRAY, _STRAY_PER_SECOND, _STRAY_PER_WAY = 0.3, 0.3, 0.3
+"""How far from where its speed carries it an object turns up: in sides of its box, at once (boxes
+are cut off where objects pass behind something) and for each second, and in shares of the way."""
+_GROWTH, _GROWTH_PER_SECOND, _ANY_GROWTH = 0.25, 0.2, 0.7
+"""By how much (log of the side) an object grows over a gap, and two objects differ."""
+_OTHER_LABEL = -0.5
+"""Evidence of two labels that differ."""
 _WINDOW = 8
 """Frames whose looks are averaged at an end, or on either side of a possible cut."""
 
@@ -132,7 +139,7 @@ def look_scale(tubes: Sequence[Tube], looks: Looks) -> LookScale:
         return LookScale(neutral=0.8, slope=20.0)
     # The median: a few tubes hold two objects, or are one object twice.
     high, low = float(np.median(same)), float(np.median(other))
-    spread = 1.4826 * max(_deviation(same), _deviation(other), 0.02)
+    spread = 1.4826 * max(float(np.hypot(_deviation(same), _deviation(other))) / 2**0.5, 0.02)
     if high - low < 0.02:
         return LookScale(neutral=high, slope=0.0)  # these looks tell nothing apart
     return LookScale(neutral=(high + low) / 2, slope=min((high - low) / spread**2, 12 / (high - low)))
@@ -154,16 +161,20 @@ def gains(
     lasting = _SPEED_LASTS * (1 - np.exp(-gap / _SPEED_LASTS))
     drift = (speeds[tails, 1] + speeds[heads, 0]) / 2 * lasting[:, None]
     side = np.sqrt(sides[tails, 1] * sides[heads, 0])
-    sigma = side * (0.2 + 0.6 * gap) + 0.3 * np.hypot(*drift.T)
-    distance = np.square(moved - drift).sum(axis=1)
-    evidence: Float64 = np.log(size[0] * size[1] / (2 * np.pi * sigma**2)) - distance / (2 * sigma**2)
-    # Wide open after a long gap: no place speaks against, and none for.
-    evidence = np.maximum(evidence, -20)
+    sigma = side * (_STRAY + _STRAY_PER_SECOND * gap) + _STRAY_PER_WAY * np.hypot(*drift.T)
+    distance = np.square(moved - drift).sum(axis=1) / sigma**2
+    # A bivariate Cauchy density against a uniform one over the picture.
+    evidence: Float64 = np.log(size[0] * size[1] / (2 * np.pi * sigma**2)) - 1.5 * np.log1p(distance)
 
     growth = np.log(sides[heads, 0] / sides[tails, 1])
-    alike = 0.1 + 0.2 * gap
-    evidence += np.log(0.7 / alike) - growth**2 / (2 * alike**2) + growth**2 / (2 * 0.7**2)
-    evidence -= 1.0 * (labels[tails] != labels[heads])
+    spread = _GROWTH + _GROWTH_PER_SECOND * gap
+    # A Cauchy density against one as wide as sizes differ between any two objects.
+    evidence += (
+        np.log(_ANY_GROWTH / spread)
+        - np.log1p((growth / spread) ** 2)
+        + np.log1p((growth / _ANY_GROWTH) ** 2)
+    )
+    evidence += _OTHER_LABEL * (labels[tails] != labels[heads])
     if scale is not None:
         looks = np.stack([np.asarray(end.looks) for end in ends])
         evidence += scale.nats((looks[tails, 1] * looks[heads, 0]).sum(axis=1))

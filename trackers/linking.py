@@ -38,7 +38,7 @@ def link(
     looks: Looks | None = None,
     *,
     max_gap_seconds: float = 4.0,
-    fill_seconds: float = 0.5,
+    fill_seconds: float = 0.3,
     min_frames: int = 3,
     top: int | None = None,
 ) -> VideoResult:
@@ -74,8 +74,8 @@ def stitch(
     looks: Looks | None = None,
     *,
     max_gap_seconds: float = 4.0,
-    prior: float = -2.0,
-    trust: float = 2.0,
+    prior: float = 2.0,
+    trust: float = 0.5,
 ) -> VideoResult:
     """Cut tubes where they may be wrong and chain the pieces anew, at the greatest total evidence.
 
@@ -83,7 +83,8 @@ def stitch(
         result: any result; it is not changed.
         looks: tube id -> (L, D) appearance per frame, or None.
         max_gap_seconds: longest gap inside a chain.
-        prior: evidence, in nats, against any link: more negative links less.
+        prior: evidence, in nats, for any link before looking: that what vanished comes back. Lower
+            values link less.
         trust: evidence for a link that the online tracker had made.
 
     Returns:
@@ -117,7 +118,7 @@ def stitch(
     return _with_tubes(result, _join_all([[pieces[i] for i in chain] for chain in chains]))
 
 
-def fill(result: VideoResult, *, max_gap_seconds: float = 0.5) -> VideoResult:
+def fill(result: VideoResult, *, max_gap_seconds: float = 0.3) -> VideoResult:
     """Give every tube its missing frames in gaps no longer than this, among the processed frames.
 
     Boxes and scores are interpolated over time. A mask is that of the nearer end of the gap, moved
