@@ -39,6 +39,8 @@ class Video:
     """Annotated frames; -1 when the file does not say."""
     name: str
     """Folder of its frames, or its id as text."""
+    files: tuple[str, ...] = ()
+    """Relative paths of its frames, empty when the file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,8 @@ def _video(entry: Any, where: str) -> Video:
     elif not _is_int(length) or length < 0:
         raise AnnotationError(f"{where}: length: expected an int >= 0, got {length!r}")
     folder = str(names[0]).rpartition("/")[0] if isinstance(names, list) and names else ""
-    return Video(number, size, length, folder or str(_get(entry, "name", where, number)))
+    files = tuple(map(str, names)) if isinstance(names, list) else ()
+    return Video(number, size, length, folder or str(_get(entry, "name", where, number)), files)
 
 
 def _truth_tube(entry: Any, truth: Truth, reader: _MaskReader, where: str, strict: bool) -> TruthTube | None:

@@ -43,6 +43,8 @@ Mode = Literal["official", "strict"]
 Key = Literal["auto", "official", "refined", "raw"]
 KINDS = ("mask", "boundary")
 OFFICIAL_RESULT_RATIO = 0.02
+IMAGE_RULES: dict[str, Any] = {"areas": IMAGE_AREAS, "crowd_as_share": True, "same_ratio": True}
+"""What COCO does otherwise than the tube evaluators: options of :func:`evaluate`."""
 POOLED = -1
 """Category id when classes are pooled."""
 
@@ -92,7 +94,7 @@ def evaluate_images(truth: Source, results: Source, **options: Any) -> TubeEvalu
     strict = options.get("mode", "official") == "strict"
     read = read_truth(truth, compute, strict=strict, images=True)
     found = read_results(results, read, compute, images=True)
-    return evaluate(read, found, compute=compute, **{"areas": IMAGE_AREAS, "crowd_as_share": True, **options})
+    return evaluate(read, found, compute=compute, **IMAGE_RULES | options)
 
 
 def evaluate(
@@ -109,6 +111,7 @@ def evaluate(
     areas: AreaRanges = VIDEO_AREAS,
     max_dets: tuple[int, ...] = MAX_DETS,
     crowd_as_share: bool | None = None,
+    same_ratio: bool | None = None,
     floor: float | None = None,
     compute: Engine | None = None,
     threads: int | None = None,
@@ -132,6 +135,8 @@ def evaluate(
         max_dets: three limits of detections per video and category, rising.
         crowd_as_share: compare with crowds by the share of the detection that lies in them, as COCO
             does; None is so in strict mode only: the official tube code uses plain IoU.
+        same_ratio: use ``ratio`` for the bands of results too; None is so in strict mode only: the
+            official tube code makes theirs with 0.02 whatever the ratio is.
         floor: IoUs below it may be left at 0; None is the lowest threshold, where it changes nothing.
         compute: from :func:`vis.evaluation.runs.engine`.
         threads: how many videos at a time; None is one per core, at most 8.
@@ -163,6 +168,7 @@ def evaluate(
         limit=max_dets[-1],
         floor=float(thresholds[0]) if floor is None else floor,
         crowd_as_share=strict if crowd_as_share is None else crowd_as_share,
+        result_ratio=ratio if (strict if same_ratio is None else same_ratio) else OFFICIAL_RESULT_RATIO,
     )
     groups = _groups(truth, results, class_agnostic=class_agnostic)
     verdicts = _judge_all(judge, groups, threads, progress)
@@ -325,6 +331,7 @@ class _Judge:
     limit: int
     floor: float
     crowd_as_share: bool
+    result_ratio: float
 
     def __call__(self, members: _Members) -> dict[str, Matches]:
         (video, category), found, truths = members
@@ -332,8 +339,7 @@ class _Judge:
         size = self.truth.videos[video].size
         overlaps = Overlaps(
             self.compute,
-            # The official code makes the bands of results with 0.02 whatever the truth's ratio is.
-            detection_width=boundary_width(size, self.ratio if self.strict else OFFICIAL_RESULT_RATIO),
+            detection_width=boundary_width(size, self.result_ratio),
             truth_width=boundary_width(size, self.ratio),
             floor=self.floor,
         )

@@ -1,0 +1,327 @@
+"""``vistubes eval``: score tubes, masks, clips and images, compare results, pack them for a server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vis.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from vis.evaluation.tubes import TubeEvaluation
+
+__all__ = ["configure", "run"]
+
+EPILOG = """\
+With --json one JSON object goes to stdout; tables and warnings go to stderr.
+
+examples:
+  vistubes eval tubes --truth ytvis_hq-test.json --results results.json --report runs/report
+  vistubes eval masks --images DIS5K/im --masks DIS5K/gt --prompt box --model hq-tiny
+  vistubes eval davis --truth DAVIS/Annotations/480p --results runs/png
+  vistubes eval coco --truth instances_val2017.json --results segm.json --json
+  vistubes eval zip --results results.json --out submission.zip
+  vistubes eval --compare runs/report-a runs/report-b
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-verbs and their options."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        type=Path,
+        help="two folders (or report.json files) of --report: differences with 95%% intervals",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT")
+    for name, (summary, add, _) in VERBS.items():
+        sub = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        # The parent's --json must survive when it stands before the sub-verb.
+        sub.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object"
+        )
+        add(sub)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score, print, and return the exit code."""
+    if args.compare:
+        if args.what:
+            raise UsageError("--compare takes two reports and stands alone, without 'tubes' or another verb")
+        answer, text = _compare(*args.compare)
+    elif args.what:
+        answer, text = VERBS[args.what][2](args)
+    else:
+        raise UsageError(
+            f"say what to evaluate: {', '.join(VERBS)}, or --compare A B; see 'vistubes eval --help'"
+        )
+    if args.json:
+        print(text, file=sys.stderr)
+        print(json.dumps(answer, allow_nan=False))
+    else:
+        print(text)
+    return 0
+
+
+# ---------------------------------------------------------------- tubes
+
+
+def _add_tubes(parser: argparse.ArgumentParser) -> None:
+    _add_truth_and_results(parser)
+    parser.add_argument(
+        "--mode",
+        choices=("official", "strict"),
+        default="official",
+        help="official: the published evaluators' digits, oddities included; strict: for new work",
+    )
+    parser.add_argument(
+        "--key",
+        choices=("auto", "official", "refined", "raw"),
+        default="auto",
+        help="truth masks where HQ-YTVIS has refined ones (auto: as the mode says)",
+    )
+    parser.add_argument("--class-agnostic", action="store_true", help="pool the classes (useCats=0)")
+    parser.add_argument("--pad-short", action="store_true", help="strict: missing last frames are absent")
+    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    _add_limits(parser)
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.json, CSV and report.html")
+    parser.add_argument(
+        "--frames", type=Path, metavar="DIR", help="frames of the videos (file_names), for pictures"
+    )
+
+
+def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from vis.evaluation import evaluate_tubes
+    from vis.evaluation import report as reports
+
+    started = time.perf_counter()
+    evaluation = evaluate_tubes(
+        args.truth,
+        args.results,
+        mode=args.mode,
+        key=args.key,
+        class_agnostic=args.class_agnostic,
+        pad_short=args.pad_short,
+        ratio=args.ratio,
+        max_dets=tuple(args.max_dets),
+        threads=args.threads,
+    )
+    answer = reports.summary(evaluation) | {"report": None}
+    text = reports.table(evaluation)
+    if args.report:
+        text += f"\n{_write_report(args, evaluation)}"
+        answer["report"] = str(args.report)
+    answer["seconds"] = round(time.perf_counter() - started, 3)
+    return answer, text
+
+
+def _write_report(args: argparse.Namespace, evaluation: TubeEvaluation) -> str:
+    from vis.evaluation import page
+    from vis.evaluation import report as reports
+    from vis.files import write_json, write_text
+
+    folder: Path = args.report
+    whole = page.full_report(evaluation, frames=args.frames)
+    write_text(folder / "classes.csv", reports.to_csv(whole["classes"]))
+    write_text(folder / "videos.csv", reports.to_csv(whole["videos_table"]))
+    write_text(folder / "report.html", page.render(whole, evaluation, title=Path(args.results).name))
+    write_json(folder / "report.json", whole)  # last: its presence means that the report is whole
+    return page.losses_table(whole) + f"\nreport: {folder / 'report.html'}"
+
+
+# ---------------------------------------------------------------- coco
+
+
+def _add_coco(parser: argparse.ArgumentParser) -> None:
+    _add_truth_and_results(parser)
+    parser.add_argument("--class-agnostic", action="store_true", help="proposals: pool the classes")
+    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument(
+        "--strict-ratio",
+        type=float,
+        default=0.01,
+        help="the thinner band of 'strict' boundary AP; 0.01 is remembered, not published",
+    )
+    _add_limits(parser)
+
+
+def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from vis.evaluation import evaluate
+    from vis.evaluation import report as reports
+    from vis.evaluation.loading import read_results, read_truth
+    from vis.evaluation.runs import engine
+    from vis.evaluation.tubes import IMAGE_RULES
+
+    compute = engine()
+    truth = read_truth(args.truth, compute, images=True)
+    results = read_results(args.results, truth, compute, images=True)
+    options: dict[str, Any] = {
+        **IMAGE_RULES,
+        "compute": compute,
+        "class_agnostic": args.class_agnostic,
+        "max_dets": tuple(args.max_dets),
+        "threads": args.threads,
+    }
+    whole = evaluate(truth, results, ratio=args.ratio, **options)
+    thin = evaluate(truth, results, ratio=args.strict_ratio, kinds=("boundary",), **options)
+    answer = reports.summary(whole)
+    answer |= {"strict_boundary": thin.stats["boundary"], "strict_ratio": args.strict_ratio}
+    answer["images"] = answer.pop("videos")
+    return answer, f"{reports.table(whole)}\nstrict (band {args.strict_ratio:g}):\n{reports.table(thin)}"
+
+
+# ---------------------------------------------------------------- masks
+
+
+def _add_masks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="images, by folder and name"
+    )
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="8-bit masks of the same names, nonzero: object",
+    )
+    parser.add_argument(
+        "--prompt",
+        default="box",
+        metavar="P",
+        help="box, points:K, or mask (a coarse mask); default %(default)s",
+    )
+    parser.add_argument("--coarse", type=Path, metavar="DIR", help="coarse masks for --prompt mask")
+    parser.add_argument("--model", default="hq-tiny", metavar="NAME", help="name ('vistubes models') or file")
+    parser.add_argument("--stride", type=int, default=1, metavar="N", help="every N-th image of each folder")
+    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument(
+        "--groups", type=Path, metavar="JSON", help="{image: group}: means with 95%% intervals"
+    )
+
+
+def _masks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from apps.evaluate_masks import evaluate_folder
+
+    return evaluate_folder(args)
+
+
+# ---------------------------------------------------------------- davis
+
+
+def _add_davis(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--truth", type=Path, required=True, metavar="DIR", help="<clip>/00000.png label images"
+    )
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the same layout")
+    parser.add_argument("--unsupervised", action="store_true", help="assign proposals; judge all frames")
+
+
+def _davis(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from vis.evaluation.davis import clips, evaluate_clip, read_labels
+
+    truth, results = clips(args.truth), clips(args.results)
+    answer: dict[str, Any] = {"clips": {}}
+    every = []
+    for clip, paths in truth.items():
+        found = {path.name: path for path in results.get(clip, [])}
+        missing = [path.name for path in paths if path.name not in found]
+        if missing:
+            raise InputError(
+                f"{args.results / clip}: {missing[0]} is missing ({len(missing)} of {len(paths)} frames); "
+                "results need one label image per frame of the truth, of the same name"
+            )
+        labels = read_labels(paths), read_labels([found[path.name] for path in paths])
+        _check_sizes(paths, *labels)
+        scores = evaluate_clip(*labels, unsupervised=args.unsupervised)
+        objects = {}
+        for number, (j, f) in scores.objects.items():
+            objects[str(number)] = _davis_means([(j, f)])
+            every.append((j, f))
+        answer["clips"][clip or "."] = _davis_means(list(scores.objects.values())) | {"objects": objects}
+    answer = _davis_means(every) | {"objects": len(every)} | answer
+    lines = [f"{'clip':<28}{'J&F':>8}{'J':>8}{'F':>8}"]
+    rows = [*answer["clips"].items(), ("mean over objects", answer)]
+    lines += [f"{name:<28}{row['JF']:>8.4f}{row['J']:>8.4f}{row['F']:>8.4f}" for name, row in rows]
+    return answer, "\n".join(lines)
+
+
+def _davis_means(scores: list[Any]) -> dict[str, Any]:
+    out = {}
+    for k, name in enumerate("JF"):
+        for field in ("mean", "recall", "decay"):
+            key = name if field == "mean" else f"{name}_{field}"
+            out[key] = sum(getattr(pair[k], field) for pair in scores) / len(scores)
+    return {"JF": (out["J"] + out["F"]) / 2} | out
+
+
+def _check_sizes(paths: list[Path], truth: list[Any], results: list[Any]) -> None:
+    for path, wanted, found in zip(paths, truth, results, strict=True):
+        if wanted.shape != found.shape:
+            raise InputError(f"{path}: the result's size is {found.shape}, expected {wanted.shape}")
+
+
+# ---------------------------------------------------------------- zip and compare
+
+
+def _add_zip(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--results", type=Path, required=True, metavar="FILE", help="results JSON")
+    parser.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the zip to write")
+
+
+def _zip(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from vis.formats.ytvis import write_server_zip
+
+    entries = write_server_zip(args.out, args.results)
+    answer = {"zip": str(args.out), "results": entries}
+    return answer, f"{args.out}: results.json with {entries} results, ready for the challenge server"
+
+
+def _compare(a: Path, b: Path) -> tuple[dict[str, Any], str]:
+    from vis.evaluation.page import compare_reports, comparison_table
+    from vis.files import read_json
+
+    first, second = (read_json(path / "report.json" if path.is_dir() else path) for path in (a, b))
+    answer = compare_reports(first, second, names=(str(a), str(b)))
+    return answer, comparison_table(answer)
+
+
+def _add_truth_and_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--truth", type=Path, required=True, metavar="FILE", help="annotations JSON")
+    parser.add_argument("--results", type=Path, required=True, metavar="FILE", help="results JSON, or a zip")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-dets",
+        type=int,
+        nargs=3,
+        default=(1, 10, 100),
+        metavar="N",
+        help="three limits of detections for AR (default 1 10 100)",
+    )
+    parser.add_argument("--threads", type=int, help="default: one per core, at most 8")
+
+
+VERBS: dict[
+    str,
+    tuple[
+        str,
+        Callable[[argparse.ArgumentParser], None],
+        Callable[[argparse.Namespace], tuple[dict[str, Any], str]],
+    ],
+] = {
+    "tubes": ("tube mask AP and tube boundary AP of YouTube-VIS style results", _add_tubes, _tubes),
+    "masks": ("mIoU and mBIoU of a model on folders of images and masks", _add_masks, _masks),
+    "davis": ("J, F and J&F of label images", _add_davis, _davis),
+    "coco": ("mask, boundary and strict boundary AP of COCO style results", _add_coco, _coco),
+    "zip": ("pack results for the challenge servers, whose truth is not public", _add_zip, _zip),
+}

@@ -1,0 +1,305 @@
+"""The report of an evaluation: one dictionary, one self-contained HTML page, and comparisons.
+
+The page loads nothing from anywhere: curves are inline SVG, pictures are embedded.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vis.errors import InputError
+from vis.evaluation import bootstrap, report
+from vis.evaluation.diagnosis import Diagnosis, diagnose
+from vis.evaluation.loading import TruthTube
+from vis.evaluation.protocol import RECALLS
+from vis.evaluation.tubes import TubeEvaluation
+
+__all__ = ["compare_reports", "comparison_table", "full_report", "losses_table", "render"]
+
+FORMAT = "vis-tubes-evaluation"
+WORST = 12
+PICTURE_WIDTH = 360
+
+
+def full_report(evaluation: TubeEvaluation, frames: Path | None = None) -> dict[str, Any]:
+    """Everything that is said about an evaluation, as plain JSON values.
+
+    ``frames``: folder that the truth's file names are relative to; gives the worst tubes a picture.
+    """
+    proofs = {kind: report.evidence(matches) for kind, matches in evaluation.matches.items()}
+    thresholds = {kind: values.thresholds.tolist() for kind, values in evaluation.summaries.items()}
+    found = {kind: diagnose(evaluation, kind) for kind in evaluation.matches}
+    worst = _worst(evaluation, next(iter(found.values())), frames)
+    return {
+        "format": FORMAT,
+        "format_version": 1,
+        **report.summary(evaluation),
+        "intervals": {
+            kind: _spread(bootstrap.interval(proofs[kind], len(thresholds[kind]))) for kind in proofs
+        },
+        "losses": {kind: {"ap50": d.ap50, "counts": d.counts, "costs": d.costs} for kind, d in found.items()},
+        "classes": report.category_rows(evaluation),
+        "videos_table": report.video_rows(evaluation),
+        "worst": worst,
+        "thresholds": thresholds,
+        "evidence": proofs,
+    }
+
+
+def _spread(interval: bootstrap.Interval) -> dict[str, float]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def losses_table(whole: dict[str, Any]) -> str:
+    """Reasons, counts and costs as text."""
+    lines = []
+    for kind, losses in whole["losses"].items():
+        spread = whole["intervals"][kind]
+        lines.append(
+            f"{kind} AP {100 * spread['value']:.2f}, 95 % interval over videos "
+            f"{100 * spread['low']:.2f} to {100 * spread['high']:.2f}; AP50 {100 * losses['ap50']:.2f} lost to:"
+        )
+        for reason in sorted(losses["costs"], key=lambda name: -losses["costs"][name]):
+            lines.append(
+                f"  {reason:<16}{losses['counts'][reason]:>6} tubes{100 * losses['costs'][reason]:>8.2f}"
+            )
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- comparison
+
+
+def compare_reports(a: Any, b: Any, names: tuple[str, str]) -> dict[str, Any]:
+    """Two reports side by side: statistics, and the AP difference b - a with its interval."""
+    for whole, name in zip((a, b), names, strict=True):
+        if not isinstance(whole, dict) or whole.get("format") != FORMAT or whole.get("format_version") != 1:
+            raise InputError(f"{name}: not a report; make one with 'vistubes eval tubes --report DIR'")
+    settings = (
+        "mode",
+        "annotation_key",
+        "dilation_ratio",
+        "class_agnostic",
+        "videos",
+        "truth_tubes",
+        "thresholds",
+    )
+    differing = [key for key in settings if a.get(key) != b.get(key)]
+    if differing:
+        raise InputError(
+            f"{names[0]} and {names[1]} differ in {', '.join(differing)}: they do not measure the same thing; "
+            "evaluate both with the same truth and options"
+        )
+    answer: dict[str, Any] = {"a": names[0], "b": names[1], "stats_order": a["stats_order"]}
+    try:
+        for kind in a["evidence"]:
+            levels = len(a["thresholds"][kind])
+            change = bootstrap.difference(a["evidence"][kind], b["evidence"][kind], levels)
+            answer[kind] = {"a": a[kind], "b": b[kind], "ap_difference": _spread(change)}
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"{names[0]} or {names[1]}: broken report ({error!r}); evaluate again") from error
+    return answer
+
+
+def comparison_table(answer: dict[str, Any]) -> str:
+    """A comparison as text."""
+    lines = [f"A: {answer['a']}", f"B: {answer['b']}"]
+    for kind in ("mask", "boundary"):
+        if kind not in answer:
+            continue
+        lines.append(f"{kind:<10}" + "".join(f"{name:>7}" for name in answer["stats_order"]))
+        for side in "ab":
+            cells = ("-" if v < 0 else f"{100 * v:.2f}" for v in answer[kind][side])
+            lines.append(f"{side.upper():<10}" + "".join(f"{cell:>7}" for cell in cells))
+        change = answer[kind]["ap_difference"]
+        sure = "" if change["low"] <= 0 <= change["high"] else ", more than chance"
+        lines.append(
+            f"AP of B minus A: {100 * change['value']:+.2f}, 95 % interval over videos "
+            f"{100 * change['low']:+.2f} to {100 * change['high']:+.2f}{sure}"
+        )
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- worst tubes
+
+
+def _worst(evaluation: TubeEvaluation, found: Diagnosis, frames: Path | None) -> list[dict[str, Any]]:
+    """Missed truths, largest first, then false results that should have been a truth, best score first."""
+    rows: list[dict[str, Any]] = []
+
+    def add(truth: TruthTube, reason: str, **more: Any) -> None:
+        video, category = evaluation.truth.videos[truth.video], evaluation.truth.categories[truth.category]
+        frame = int(np.argmax(truth.masks.areas))
+        row = {
+            "video": video.name,
+            "annotation": truth.id,
+            "class": category.name,
+            "reason": reason,
+            "frame": frame,
+        }
+        picture = _picture(evaluation, truth, frame, frames)
+        rows.append(row | more | ({"picture": picture} if picture else {}))
+
+    for truth in found.missed[: WORST // 2]:
+        add(truth, "missed")
+    for verdict in found.verdicts:
+        if len(rows) >= WORST:
+            break
+        if verdict.truth is not None and verdict.reason != "duplicate":
+            add(
+                verdict.truth,
+                verdict.reason,
+                result=verdict.result.index,
+                iou=verdict.iou,
+                score=verdict.result.score,
+            )
+    return rows
+
+
+def _picture(evaluation: TubeEvaluation, truth: TruthTube, frame: int, frames: Path | None) -> str | None:
+    """The frame with the truth outlined in green, as an embedded JPEG; None without the file."""
+    files = evaluation.truth.videos[truth.video].files
+    if frames is None or frame >= len(files):
+        return None
+    import cv2
+
+    path = frames / files[frame]
+    # File names come from the truth: they may not lead out of the folder that the user named.
+    if not path.resolve().is_relative_to(frames.resolve()) or not path.is_file():
+        return None
+    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if image is None or image.shape[:2] != truth.masks.size:
+        return None
+    height, width = truth.masks.size
+    flat = np.zeros(height * width, np.uint8)
+    at, end = truth.masks.offsets[frame : frame + 2]
+    for start, stop in truth.masks.edges[at:end].reshape(-1, 2):
+        flat[start:stop] = 1
+    outlines, _ = cv2.findContours(
+        np.ascontiguousarray(flat.reshape(width, height).T), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+    )
+    cv2.drawContours(image, outlines, -1, (0, 255, 0), max(2, width // 300))
+    small = cv2.resize(
+        image, (PICTURE_WIDTH, max(1, round(height * PICTURE_WIDTH / width))), interpolation=cv2.INTER_AREA
+    )
+    done, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii") if done else None
+
+
+# ---------------------------------------------------------------- the page
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1b2330}
+table{border-collapse:collapse;margin:.5rem 0 1.5rem;font-variant-numeric:tabular-nums}
+th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #dde3ea}
+th:first-child,td:first-child{text-align:left}
+h2{margin-top:2.2rem}.note{color:#5b6675}svg{background:#f7f9fb;margin-right:1rem}
+figure{display:inline-block;margin:.4rem;vertical-align:top;width:360px}figcaption{font-size:13px}
+details>div{max-height:30rem;overflow:auto}
+"""
+COLOURS = ("#1769aa", "#c2571a", "#3f7d3f")
+
+
+def render(whole: dict[str, Any], evaluation: TubeEvaluation, title: str) -> str:
+    """The page as HTML text."""
+    made = (
+        f"mode {whole['mode']}, truth masks {whole['annotation_key']}, band {whole['dilation_ratio']:g} of the "
+        f"diagonal, {'classes pooled' if whole['class_agnostic'] else 'per class'}; {whole['videos']} videos, "
+        f"{whole['truth_tubes']} truths, {whole['result_tubes']} results"
+    )
+    stats = [
+        {"": kind} | dict(zip(whole["stats_order"], whole[kind], strict=True)) for kind in evaluation.stats
+    ]
+    parts = [
+        f"<h1>{html.escape(title)}</h1><p class=note>{html.escape(made)}</p>",
+        _table(stats),
+        *(
+            f"<p>{kind} AP {100 * s['value']:.2f}, 95&nbsp;% interval over videos {100 * s['low']:.2f} to "
+            f"{100 * s['high']:.2f}</p>"
+            for kind, s in whole["intervals"].items()
+        ),
+        "<h2>Precision and recall</h2>",
+        *(_curves(evaluation, kind) for kind in evaluation.summaries),
+        "<h2>Where AP50 was lost</h2>",
+        "<p class=note>Gain in AP50 if only the errors of that reason were put right.</p>",
+        *(_losses(kind, losses) for kind, losses in whole["losses"].items()),
+        "<h2>Classes</h2>",
+        _table(whole["classes"]),
+        "<h2>Worst tubes</h2>",
+        *map(_figure, whole["worst"]),
+        "<h2>Videos</h2><details><summary>all videos, at IoU 0.5</summary><div>",
+        _table(whole["videos_table"]),
+        "</div></details>",
+    ]
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
+        f"<style>{STYLE}</style>\n" + "\n".join(parts) + "</html>\n"
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if value < 0 else f"{100 * value:.2f}"
+    return "–" if value is None else html.escape(str(value))
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in names)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_cell(row.get(name))}</td>" for name in names) + "</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _losses(kind: str, losses: dict[str, Any]) -> str:
+    rows = [
+        {f"{kind} (AP50 {100 * losses['ap50']:.2f})": reason, "tubes": losses["counts"][reason], "gain": cost}
+        for reason, cost in sorted(losses["costs"].items(), key=lambda item: -item[1])
+    ]
+    return _table(rows) if rows else f"<p>{kind}: nothing was lost.</p>"
+
+
+def _curves(evaluation: TubeEvaluation, kind: str) -> str:
+    """Precision over recall, mean over classes, at three thresholds, as SVG."""
+    values = evaluation.summaries[kind]
+    lines: list[str] = []
+    labels: list[str] = []
+    for colour, threshold in zip(COLOURS, (0.5, 0.75, 0.9), strict=True):
+        row = np.flatnonzero(np.isclose(values.thresholds, threshold))
+        if not len(row):
+            continue
+        curves = values.precision[row[0], :, :, 0, -1]
+        curves = curves[:, (curves > -1).all(axis=0)]
+        if not curves.size:
+            continue
+        points = " ".join(
+            f"{40 + 300 * r:.1f},{310 - 300 * p:.1f}"
+            for r, p in zip(RECALLS, curves.mean(axis=1), strict=True)
+        )
+        lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
+        at = 28 + 16 * len(labels)
+        labels.append(f'<text x="270" y="{at}" fill="{colour}">IoU {threshold:g}</text>')
+    axes = '<path d="M40 10V310H340" fill="none" stroke="#8a95a3"/>'
+    ticks = "".join(
+        f'<text x="{40 + 300 * v:.0f}" y="326" text-anchor="middle">{v:g}</text>'
+        f'<text x="34" y="{314 - 300 * v:.0f}" text-anchor="end">{v:g}</text>'
+        for v in (0, 0.5, 1)
+    )
+    return (
+        f'<svg width="360" height="350" font-size="12" role="img" aria-label="{kind} precision over recall">'
+        f"{axes}{ticks}{''.join(lines)}{''.join(labels)}"
+        f'<text x="190" y="344" text-anchor="middle">{kind}: precision over recall</text></svg>'
+    )
+
+
+def _figure(row: dict[str, Any]) -> str:
+    said = f"{row['class']} in {row['video']}, annotation {row['annotation']}, frame {row['frame']}: {row['reason']}"
+    if "iou" in row:
+        said += f" (result {row['result']}, score {row['score']:.3g}, IoU {row['iou']:.3f})"
+    image = f'<img alt="" src="{row["picture"]}">' if "picture" in row else ""
+    return f"<figure>{image}<figcaption>{html.escape(said)}</figcaption></figure>"
