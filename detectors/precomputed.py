@@ -1,6 +1,6 @@
 """Objects found earlier, read from JSON: a video's boxes, or tubes whose ids are kept.
 
-Reads three things, told apart by their content:
+Reads four things, told apart by their content:
 
 * boxes: ``{"class_names": ["cat"], "frames": [[{"box": [x0, y0, x1, y1], "score": 0.9, "label": 0,
   "id": 1}, ...], ...]}``, one list per frame; score, label and id may be left out
@@ -124,7 +124,7 @@ def _read(path: Path, video_id: int | None, names: Sequence[str] | None) -> tupl
         return _from_tubes(value, video_id, names, str(path))
     raise AnnotationError(
         f"{path}: neither boxes per frame, nor YTVIS results or annotations, nor a tubes.json; "
-        "see `pydoc detectors.precomputed` for the forms"
+        "`python -m pydoc detectors.precomputed` shows the forms"
     )
 
 
