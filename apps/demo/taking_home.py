@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 from apps.demo.command import commands
 from apps.demo.engines import Engines
+from apps.demo.opening import SUFFIXES
 from apps.demo.running import claim
 from apps.demo.session import Session, reopen
 from apps.demo.words import display_name, slug
@@ -24,7 +26,6 @@ from vis.structures import VideoResult
 __all__ = ["CHOICES", "DEFAULT_CHOICES", "Package", "open_project", "prepare"]
 
 PROJECT = ("session.json", "base.json", "edits.json")
-MAX_PROJECT_BYTES = 2**30
 
 CHOICES: dict[str, str] = {
     "overlay": "Overlay video (MP4, with sound)",
@@ -188,54 +189,69 @@ def _project(session: Session, path: Path) -> Path:
 def open_project(session: Session, engines: Engines, file: Path) -> None:
     """Open a project that ``prepare`` wrote: the clip, the result and its edits.
 
+    It is opened in a folder of its own first: what is open stays, unless the whole project is sound.
     Raises :class:`AnnotationError` when it is something else. Nothing but the four known names is read.
     """
+    members, video = _read_project(file)
+    with tempfile.TemporaryDirectory(prefix="project-", dir=session.folder) as place:
+        trial = Session(Path(place))
+        for name, data in members.items():
+            (trial.folder / name).write_bytes(data)
+        _check_clip(trial.folder / video, video)
+        if not reopen(trial, engines.decoder_of) or trial.history is None:
+            raise AnnotationError(
+                "the project does not open: its result, edits and clip do not fit together, or it was made with "
+                "a model that is not installed here"
+            )
+        with session.lock:
+            session.forget_result()
+            session.clear()
+            for name in members:
+                (trial.folder / name).replace(session.folder / name)
+            session.video, session.info = session.folder / video, trial.info
+            session.name, session.model, session.history = (
+                display_name(trial.name),
+                trial.model,
+                trial.history,
+            )
+            session.options = {"source": session.name, "words": _words(trial.options.get("words"))}
+            session.selected = next((tube.id for tube in trial.history.result.tubes), None)
+        trial.clear()
+
+
+def _read_project(file: Path) -> tuple[dict[str, bytes], str]:
+    """The members of a project zip by their plain names, and the name of its clip."""
     from vis.video import WEB_LIMITS
 
     with open_zip(file) as archive:
         try:
             note = json.loads(read_member(archive, "session.json", "session.json"))
-            video = Path(display_name(str(note["video"]))).name
+            video = str(note["video"])
             members = {name: read_member(archive, name, name) for name in PROJECT}
             members[video] = read_member(archive, video, video, limit=WEB_LIMITS.bytes)
         except (ValueError, KeyError, TypeError) as error:
             raise AnnotationError(
                 "this zip is not a project of this page; open a video, or a project"
             ) from error
-    if sum(map(len, members.values())) > MAX_PROJECT_BYTES:
-        raise AnnotationError("the project is too large to open here")
-    _check_clip(session, video, members[video])
-    with session.lock:
-        session.forget_result()
-        session.clear()
-        for name, data in members.items():
-            (session.folder / name).write_bytes(data)
-        if not reopen(session, engines.decoder_of):
-            raise AnnotationError("the project is damaged: its result, edits and clip do not fit together")
-        session.name = display_name(session.name)
-        words = session.options.get("words", [])
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            session.options["words"] = []
-        session.options["source"] = session.name
-        session.selected = (
-            next((tube.id for tube in session.history.result.tubes), None) if session.history else None
+    stem, _, suffix = video.rpartition(".")
+    if video in PROJECT or slug(video) != stem or f".{suffix}" not in SUFFIXES:
+        raise AnnotationError(
+            "this project holds no clip of a known kind; open a project that this page wrote"
         )
+    return members, video
 
 
-def _check_clip(session: Session, name: str, data: bytes) -> None:
+def _check_clip(path: Path, name: str) -> None:
     """The clip of a project meets the same limits as an upload."""
-    from apps.demo.opening import SUFFIXES
     from vis.video import WEB_LIMITS, probe
 
-    if Path(name).suffix.lower() not in SUFFIXES or name in PROJECT:
-        raise AnnotationError("the project holds no clip of a known kind")
-    trial = session.folder / f"trial{Path(name).suffix.lower()}"
     try:
-        trial.write_bytes(data)
-        probe(trial, limits=WEB_LIMITS)
+        probe(path, limits=WEB_LIMITS)
     except VisError as error:
-        raise AnnotationError(
-            f"the project's clip cannot be opened: {str(error).replace(str(trial), name)}"
-        ) from error
-    finally:
-        trial.unlink(missing_ok=True)
+        raise AnnotationError(f"the project's clip: {str(error).replace(str(path), name)}") from error
+
+
+def _words(value: object) -> list[str]:
+    """The words of the run, for showing its command; anything else is dropped."""
+    ok = isinstance(value, list) and all(isinstance(word, str) for word in value)
+    return list(value) if ok and isinstance(value, list) else []

@@ -11,7 +11,8 @@ from vis.structures import VideoInfo
 
 __all__ = ["card", "clean_message", "display_name", "duration", "slug"]
 
-_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"]+)+[\\/]?")
+# A path begins with a slash (or a drive); "frames/s" does not.
+_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"]+)+[\\/]?")
 
 
 def clean_message(error: BaseException) -> str:
@@ -25,7 +26,10 @@ def display_name(name: str) -> str:
     """A file name for showing: no folders, no control characters, at most 80 characters."""
     last = re.split(r"[\\/]", name)[-1]
     shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in last).strip()
-    return shown[:77] + "..." if len(shown) > 80 else shown or "clip"
+    stem, dot, suffix = shown.rpartition(".")
+    if len(shown) > 80:
+        return f"{stem[:70]}…{dot}{suffix[-8:]}"
+    return shown or "clip"
 
 
 def slug(name: str) -> str:
