@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vis.errors import CheckpointError
 from vis.hqsam import SamModel, build_model, hq_parameter_names
-from vis.hqsam.checkpoints import State
+from vis.hqsam.checkpoints import State, pick_device
 from vis.hqsam.predictor import network_size
 from vis.training.prompts import Prompt
 
@@ -30,6 +30,7 @@ __all__ = [
     "frozen_fingerprint",
     "head_parameters",
     "initial_head",
+    "with_head",
 ]
 
 
@@ -157,9 +158,10 @@ def _pass_through(head: dict[str, Tensor], generator: torch.Generator) -> None:
     head[f"{block}.1.weight"] = torch.full((64,), _PASS)
 
 
-def with_head(state: State, head: State, *, mode: str = "exact") -> SamModel:
-    """A plain SAM's state and an HQ head as one model."""
-    return build_model({**state, **head}, mode=mode, origin="SAM with an HQ head")
+def with_head(state: State, head: State, *, device: str = "cpu") -> SamModel:
+    """A plain SAM's state and an HQ head as one model on a device ("auto": CUDA where there is one)."""
+    model = build_model({**state, **head}, mode="exact", origin="SAM with an HQ head")
+    return model.to(pick_device(device))
 
 
 def head_parameters(model: SamModel) -> dict[str, torch.nn.Parameter]:

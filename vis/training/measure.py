@@ -6,7 +6,7 @@ the mask, the picture's border included (boundary IoU, arXiv 2103.16562).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,7 @@ def measure(
     *,
     plain: SamModel | None = None,
     kinds: Iterable[str] = ("box",),
+    detect: Callable[[NDArray[np.uint8]], NDArray[np.float32] | None] | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, Score]]:
     """Scores by prompt kind, then by output: ``sum`` (SAM + HQ), ``hq``, and ``plain`` when given.
@@ -88,26 +89,35 @@ def measure(
         model: with an HQ branch.
         images: with their true masks.
         plain: the same SAM without the branch; shares the encoder's pass.
-        kinds: see :func:`fixed_prompt`.
+        kinds: see :func:`fixed_prompt`; ``detected`` is the box that ``detect`` gives.
+        detect: image -> one box (4,) x0, y0, x1, y1 in pixels, or None, which scores 0.
         seed: of points and coarse masks.
     """
     frozen = FrozenSam(model)
     values: dict[tuple[str, str], list[tuple[float, float]]] = {}
     wanted = tuple(kinds)
     for number, item in enumerate(images):
-        embedded = frozen.embed(item.image())
+        image = item.image()
+        embedded = frozen.embed(image)
         size = embedded.frame_size
+        detected = detect(image) if detect else None
         for row, mask in enumerate(item.masks()):
             for kind in wanted:
-                prompt = fixed_prompt(kind, mask, (seed * 1_000_003 + number) * 1000 + row, frozen.side // 4)
-                out = frozen.decode(embedded, prompt)
-                hq = _hq_mask(model, embedded, out, kind)
-                found = {
-                    "sum": to_frame(out.sam_logits + hq, size, frozen.side),
-                    "hq": to_frame(hq, size, frozen.side),
-                }
-                if plain is not None:
-                    found["plain"] = _plain_mask(plain, embedded, prompt)
+                if kind == "detected":
+                    prompt = None if detected is None else Prompt(kind, box=detected)
+                else:
+                    draw = (seed * 1_000_003 + number) * 1000 + row
+                    prompt = fixed_prompt(kind, mask, draw, frozen.side // 4)
+                found = dict.fromkeys(("sum", "hq", "plain"), np.zeros(size, np.bool_))
+                if prompt is not None:
+                    out = frozen.decode(embedded, prompt)
+                    hq = _hq_mask(model, embedded, out, kind)
+                    found["sum"] = to_frame(out.sam_logits + hq, size, frozen.side)
+                    found["hq"] = to_frame(hq, size, frozen.side)
+                    if plain is not None:
+                        found["plain"] = _plain_mask(plain, embedded, prompt)
+                if plain is None:
+                    del found["plain"]
                 for name, result in found.items():
                     pair = (mask_iou(result, mask), boundary_iou(result, mask))
                     values.setdefault((kind, name), []).append(pair)

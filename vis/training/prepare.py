@@ -29,7 +29,7 @@ from vis.training.prompts import tight_box
 from vis.training.teacher import as_target, load_targets, save_targets, teach
 from vis.training.views import Target, random_view
 
-__all__ = ["COMPANIONS", "cache_composites", "cache_taught", "merged_masks"]
+__all__ = ["COMPANIONS", "cache_composites", "cache_taught", "merged_masks", "targets_path"]
 
 COMPANIONS = frozenset(
     [
@@ -89,9 +89,8 @@ def cache_taught(
     """
     made = 0
     for item in images:
-        key = f"{item.path.stem}-{zlib.crc32(str(item.path).encode()):08x}"
+        kept = targets_path(out, item.path)
         rng = np.random.default_rng((seed, zlib.crc32(item.path.name.encode())))
-        kept = out / "targets" / f"{key}.npz"
         if kept.is_file():
             targets = load_targets(kept)
         else:
@@ -100,7 +99,7 @@ def cache_taught(
             targets = _teach_all(frozen, item.image(), chosen, agreement, rng)
             save_targets(kept, targets)
         for number in range(views if targets else 0):
-            path = out / f"{key}-{number}.pt"
+            path = out / f"{kept.stem}-{number}.pt"
             draw = np.random.default_rng((seed, zlib.crc32(item.path.name.encode()), number))
             if not path.is_file():
                 view = random_view(item.image(), targets, draw, whole=number == 0, max_objects=3)
@@ -158,6 +157,11 @@ def cache_composites(
         if on_image:
             on_image(f"composite {number + 1} of {count}")
     return made
+
+
+def targets_path(out: Path, image: Path) -> Path:
+    """Where the teacher's targets of an image lie; images of one name in two folders do not clash."""
+    return out / "targets" / f"{image.stem}-{zlib.crc32(str(image).encode()):08x}.npz"
 
 
 def merged_masks(item: MaskedImage) -> list[NDArray[np.bool_]]:

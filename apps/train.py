@@ -1,0 +1,393 @@
+"""``vistubes train prepare|fit|measure|export``: an HQ head for a frozen SAM, from data to file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vis.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vis.hqsam import SamModel
+    from vis.hqsam.checkpoints import State
+    from vis.training.datasets import MaskedImage
+    from vis.training.loop import HeadTrainer, Recipe, SampleSource
+
+__all__ = ["configure", "run"]
+
+_EPILOG = """examples:
+  on a processor, from COCO images (frozen features are cached once):
+    vistubes train prepare --coco instances_train2017.json train2017/ --out cache
+    vistubes train prepare --composites 300 --coco instances_train2017.json train2017/ --out cache
+    vistubes train fit --cache cache/taught=0.65 cache/merged=0.15 cache/composites=0.2 --out runs/head
+
+  on GPUs, from HQSeg-44K, the HQ token trained too:
+    torchrun --nproc-per-node 8 -m apps.cli train fit --model sam-l --hqseg44k data/ --train-token \\
+        --device cuda --bfloat16 --points 12544 --window 256 --batch 32 --steps 16500 --out runs/hq-l
+
+  a stopped run goes on:      vistubes train fit ... --resume
+  a head in use:              vistubes run clip.mp4 --model runs/head/hq.pth
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's own verbs and options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = "Train the HQ head (25 tensors) of HQ-SAM on a SAM that stays frozen."
+    parser.epilog = _EPILOG
+    verbs = parser.add_subparsers(dest="train_verb", metavar="{prepare,fit,measure,export}", required=True)
+    _configure_prepare(verbs.add_parser("prepare", help="make training views, cache their frozen features"))
+    _configure_fit(verbs.add_parser("fit", help="train a head"))
+    _configure_measure(verbs.add_parser("measure", help="mean IoU and boundary IoU of a head"))
+    _configure_export(verbs.add_parser("export", help="merge a head with its SAM under official names"))
+    for verb in verbs.choices.values():
+        verb.add_argument("--model", default="sam-tiny", help="frozen SAM: name or file (default: sam-tiny)")
+        verb.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+        verb.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+        verb.add_argument("--json", action="store_true", help="print one JSON object to stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the chosen verb and return 0."""
+    actions = {"prepare": _prepare, "fit": _fit, "measure": _measure, "export": _export}
+    result = actions[args.train_verb](args)
+    if args.json:
+        print(json.dumps(result))
+    return 0
+
+
+def _configure_data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--coco",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("JSON", "IMAGES"),
+        help="COCO instances and their image folder; may be given several times",
+    )
+    data.add_argument(
+        "--images",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="images/ and masks/ (or im/ and gt/, or side by side); masks hold 0 and 255",
+    )
+    data.add_argument("--hqseg44k", type=Path, metavar="FOLDER", help="HQSeg-44K in its published layout")
+
+
+def _configure_prepare(parser: argparse.ArgumentParser) -> None:
+    _configure_data(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="cache folder; gets taught, merged, composites"
+    )
+    parser.add_argument("--per-image", type=int, default=2, help="objects taught per image (default: 2)")
+    parser.add_argument("--views", type=int, default=2, help="views per image (default: 2)")
+    parser.add_argument("--composites", type=int, default=0, metavar="N", help="composites to make")
+    parser.add_argument("--cutouts", type=Path, metavar="FOLDER", help="RGBA pictures to paste (png, webp)")
+
+
+def _configure_fit(parser: argparse.ArgumentParser) -> None:
+    _configure_data(parser)
+    parser.add_argument(
+        "--cache",
+        nargs="+",
+        default=[],
+        metavar="FOLDER=SHARE",
+        help="folders of cached views and their shares of the samples, instead of images",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--start", type=Path, metavar="HEAD", help="start from this head (safetensors)")
+    parser.add_argument(
+        "--valid", type=Path, metavar="FOLDER", help="images and masks that choose the best head"
+    )
+    parser.add_argument("--evaluate-every", type=int, default=500, metavar="STEPS")
+    parser.add_argument("--save-every", type=int, default=200, metavar="STEPS")
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--steps", type=int, default=3000)
+    recipe.add_argument("--batch", type=int, default=48, help="samples per step (default: 48)")
+    recipe.add_argument("--chunk", type=int, default=48, help="samples per pass; the rest accumulates")
+    recipe.add_argument("--lr", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
+    recipe.add_argument("--window", type=int, default=32, help="side of a sample in mask cells (default: 32)")
+    recipe.add_argument("--points", type=int, default=0, help="points compared per sample; 0: every cell")
+    recipe.add_argument("--sum-weight", type=float, default=1.0, help="loss weight of SAM + HQ (default: 1)")
+    recipe.add_argument("--hq-weight", type=float, default=0.3, help="loss weight of HQ alone (default: 0.3)")
+    recipe.add_argument("--train-token", action="store_true", help="train the HQ token too; needs images")
+    recipe.add_argument("--bfloat16", action="store_true", help="encoder and head in bfloat16")
+
+
+def _configure_measure(parser: argparse.ArgumentParser) -> None:
+    _configure_data(parser)
+    parser.add_argument("--head", type=Path, required=True, help="safetensors file of the 25 tensors")
+    parser.add_argument(
+        "--prompts",
+        nargs="+",
+        default=["box"],
+        metavar="KIND",
+        help="box, mask, points1, points3, ... (default: box)",
+    )
+
+
+def _configure_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--head", type=Path, required=True, help="safetensors file of the 25 tensors")
+    parser.add_argument("--out", type=Path, required=True, help="merged checkpoint (.pth or .safetensors)")
+
+
+def _prepare(args: argparse.Namespace) -> dict[str, Any]:
+    from vis.training.frozen import FrozenSam, initial_head, with_head
+    from vis.training.prepare import cache_composites, cache_taught
+
+    if not args.coco:
+        raise UsageError("prepare needs --coco JSON IMAGES: annotated images to teach from")
+    images = _coco(args)
+    state = _sam_state(args.model)
+    frozen = FrozenSam(with_head(state, initial_head(state), device=args.device), bfloat16=True)
+    counts = {}
+    for name, merged in (("taught", False), ("merged", True)):
+        counts[name] = cache_taught(
+            frozen,
+            images,
+            args.out / name,
+            merged=merged,
+            per_image=args.per_image,
+            views=args.views,
+            agreement=0.65 if merged else 0.7,
+            seed=args.seed,
+            on_image=_say,
+        )
+    if args.composites:
+        counts["composites"] = cache_composites(
+            frozen,
+            [item.path for item in images],
+            args.out / "composites",
+            count=args.composites,
+            cutouts=_pictures(args.cutouts),
+            taught=_taught(images, args.out / "taught" / "targets"),
+            seed=args.seed,
+            on_image=_say,
+        )
+    return {"cache": str(args.out), "views": counts}
+
+
+def _fit(args: argparse.Namespace) -> dict[str, Any]:
+    from vis.training.export import model_card, read_head, save_head, save_merged
+    from vis.training.frozen import initial_head, with_head
+    from vis.training.logs import EventLog
+    from vis.training.loop import HeadTrainer, fit
+
+    main = _join_processes()
+    state = _sam_state(args.model)
+    head = read_head(args.start) if args.start else initial_head(state, seed=args.seed)
+    model = with_head(state, head, device=args.device)
+    recipe = _recipe(args)
+    trainer = HeadTrainer(model, recipe)
+    if args.resume:
+        trainer.resume(args.out / "state.pt")
+    elif (args.out / "state.pt").exists():
+        raise UsageError(f"{args.out} holds a run; add --resume to go on, or choose another --out")
+    source = _source(args, trainer)
+    scores: dict[str, Any] = {}
+    with EventLog(args.out / "logs") as log:
+
+        def on_step(report: Any) -> None:
+            values = asdict(report)
+            log.write(values.pop("step"), {f"train/{name}": value for name, value in values.items()})
+            if report.step % 50 == 0 or report.step == recipe.steps:
+                _say(
+                    f"step {report.step} of {recipe.steps}: SAM+HQ {report.sum_bce:.4f} {report.sum_dice:.4f}"
+                )
+
+        def on_score(step: int, score: float, best: bool) -> None:
+            log.write(step, {"valid/mean_boundary_and_mask_iou": score})
+            _say(f"step {step}: score {score:.4f}{', the best so far' if best else ''}")
+
+        best = fit(
+            trainer,
+            source,
+            folder=args.out,
+            save_every=args.save_every,
+            evaluate_every=args.evaluate_every,
+            evaluate=_judge(args, state, scores) if args.valid else None,
+            on_step=on_step if main else None,
+            on_score=on_score,
+        )
+    if main:
+        digest = save_head(args.out / "hq.safetensors", best)
+        save_merged(args.out / "hq.pth", state, best)
+        model_card(
+            args.out / "MODEL_CARD.md",
+            title=f"HQ head for {model.size.name}",
+            recipe={**asdict(recipe), "frozen weights (SHA-256)": trainer.fingerprint},
+            scores=scores or {"none": "give --valid to measure"},
+            command=shlex.join(["vistubes", *sys.argv[1:]]),
+        )
+        scores["sha256"] = digest
+    return {"run": str(args.out), "steps": trainer.step, **scores}
+
+
+def _measure(args: argparse.Namespace) -> dict[str, Any]:
+    from vis.hqsam import build_model
+    from vis.training.export import read_head
+    from vis.training.frozen import with_head
+    from vis.training.measure import measure
+
+    state = _sam_state(args.model)
+    model = with_head(state, read_head(args.head), device=args.device)
+    plain = build_model(state, mode="exact").to(model.device)
+    found = measure(model, _images(args, valid=True), plain=plain, kinds=args.prompts, seed=args.seed)
+    for kind, rows in found.items():
+        for name, score in sorted(rows.items()):
+            _say(
+                f"{kind:9s} {name:5s} mIoU {score.iou:.4f}  mBIoU {score.boundary_iou:.4f}  n {score.objects}"
+            )
+    return {kind: {name: asdict(score) for name, score in rows.items()} for kind, rows in found.items()}
+
+
+def _export(args: argparse.Namespace) -> dict[str, Any]:
+    from vis.training.export import read_head, save_merged
+
+    save_merged(args.out, _sam_state(args.model), read_head(args.head))
+    _say(f"{args.out}: SAM and head under official names")
+    return {"checkpoint": str(args.out)}
+
+
+def _sam_state(name: str) -> State:
+    """Tensors of a plain SAM by name or file; a head that it may hold is left behind."""
+    from vis import weights
+    from vis.hqsam import hq_parameter_names
+    from vis.hqsam.checkpoints import read_state
+
+    path = weights.path(weights.MODELS[name].weights) if name in weights.MODELS else Path(name)
+    if not path.is_file():
+        known = ", ".join(weights.MODELS)
+        raise UsageError(f"{name} is neither a file nor a known model; known models: {known}")
+    hq = hq_parameter_names("vit_b")
+    return {key: tensor for key, tensor in read_state(path).items() if key not in hq}
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    from vis.training.loop import Recipe
+
+    return Recipe(
+        steps=args.steps,
+        batch=args.batch,
+        chunk=args.chunk,
+        lr=args.lr,
+        points=args.points,
+        sum_weight=args.sum_weight,
+        hq_weight=args.hq_weight,
+        bfloat16=args.bfloat16,
+        train_token=args.train_token,
+        seed=args.seed,
+    )
+
+
+def _source(args: argparse.Namespace, trainer: HeadTrainer) -> SampleSource:
+    from vis.training.frozen import FrozenSam
+    from vis.training.sources import CachedSource, LiveSource
+
+    if args.cache:
+        if args.train_token:
+            raise UsageError("--train-token needs images: a cache holds what the first HQ token gave")
+        return CachedSource(_shares(args.cache), seed=args.seed, window=args.window)
+    images = _images(args, valid=False)
+    if not images:
+        raise UsageError("fit needs data: --cache, or --coco, --images or --hqseg44k")
+    frozen = FrozenSam(trainer.model, bfloat16=args.bfloat16)
+    return LiveSource(images, frozen, seed=args.seed, window=args.window, train_token=args.train_token)
+
+
+def _shares(words: Sequence[str]) -> dict[Path, float]:
+    shares = {}
+    for word in words:
+        folder, _, share = word.rpartition("=") if "=" in word else (word, "", "1")
+        try:
+            shares[Path(folder)] = float(share)
+        except ValueError as error:
+            raise UsageError(
+                f"--cache {word}: expected FOLDER=SHARE with a number, as cache/taught=0.7"
+            ) from error
+        if not shares[Path(folder)] > 0:
+            raise UsageError(f"--cache {word}: the share must be above 0")
+    return shares
+
+
+def _judge(args: argparse.Namespace, state: State, scores: dict[str, Any]) -> Any:
+    """A function that scores a head on --valid: the mean of mean IoU and mean boundary IoU, boxes."""
+    from vis.training.datasets import image_folder
+    from vis.training.frozen import with_head
+    from vis.training.measure import measure
+
+    images = image_folder(args.valid)
+
+    def judge(head: Mapping[str, Tensor]) -> float:
+        model: SamModel = with_head(state, head, device=args.device)
+        score = measure(model, images, seed=args.seed)["box"]["sum"]
+        scores.update(mean_iou=score.iou, mean_boundary_iou=score.boundary_iou, objects=score.objects)
+        return (score.iou + score.boundary_iou) / 2
+
+    return judge
+
+
+def _images(args: argparse.Namespace, *, valid: bool) -> list[MaskedImage]:
+    from vis.training.datasets import hqseg44k, image_folder
+
+    found = _coco(args)
+    for folder in args.images:
+        found += image_folder(folder)
+    if args.hqseg44k:
+        for part in hqseg44k(args.hqseg44k, valid=valid).values():
+            found += part
+    return found
+
+
+def _coco(args: argparse.Namespace) -> list[MaskedImage]:
+    from vis.training.datasets import coco_instances
+
+    return [item for annotations, images in args.coco for item in coco_instances(annotations, images)]
+
+
+def _pictures(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".webp"))
+    if not found:
+        raise UsageError(f"--cutouts {folder}: holds no .png or .webp file")
+    return found
+
+
+def _taught(images: Sequence[MaskedImage], targets: Path) -> dict[Path, Path]:
+    """Image -> the teacher's targets of it, where there are any."""
+    from vis.training.prepare import targets_path
+
+    pairs = {item.path: targets_path(targets.parent, item.path) for item in images}
+    return {image: path for image, path in pairs.items() if path.is_file()}
+
+
+def _join_processes() -> bool:
+    """Join torchrun's group when there is one; whether this is the process that writes."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    import torch
+    import torch.distributed as dist
+
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if cuda else "gloo")
+    return dist.get_rank() == 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

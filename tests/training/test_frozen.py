@@ -1,0 +1,79 @@
+"""The starting head, and what is kept of a frozen network."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vis.hqsam import hq_parameter_names
+from vis.training.cache import cache_view, load_view, sample_of_view, save_view
+from vis.training.frozen import FrozenSam, frozen_fingerprint, head_parameters, initial_head
+from vis.training.samples import hq_logits, random_window, stack
+
+
+def test_initial_head_has_the_official_names_and_shapes(small_model, sam_state):
+    head = initial_head(sam_state)
+    assert set(head) == set(hq_parameter_names("vit_tiny"))
+    for name, parameter in head_parameters(small_model).items():
+        assert head[name].shape == parameter.shape, name
+
+
+def test_initial_head_draws_sams_own_mask(small_model, sam_state, drawn, view_of):
+    # Without fusion and noise the branch is SAM's mask divided by a positive number per pixel.
+    head = initial_head(sam_state, fusion_gain=0.0)
+    block = "mask_decoder.embedding_maskfeature"
+    for index in (0, 3):
+        weight = torch.zeros_like(head[f"{block}.{index}.weight"])
+        weight[:, :, 1, 1] = head[f"{block}.{index}.weight"][:, :, 1, 1].round()
+        head[f"{block}.{index}.weight"] = weight
+    small_model.load_state_dict({**small_model.state_dict(), **head})
+    frozen = FrozenSam(small_model)
+    sample = sample_of_view(frozen, view_of(*drawn(1)), np.random.default_rng(0), mix={"box": 1.0})
+    hq = hq_logits(small_model.mask_decoder, stack([sample]))[0]
+    sam = sample.sam_logits
+    clear = sam.abs() > 0.01 * sam.abs().max()
+    assert torch.equal((hq > 0)[clear], (sam > 0)[clear])
+
+
+def test_fingerprint_sees_frozen_bytes_only(small_model):
+    before = frozen_fingerprint(small_model)
+    with torch.no_grad():
+        small_model.mask_decoder.hf_token.weight += 1
+    assert frozen_fingerprint(small_model) == before
+    small_model.image_encoder.patch_embed.seq[0].bn.running_mean += 1e-3
+    assert frozen_fingerprint(small_model) != before
+
+
+def test_cached_sample_is_the_live_one_in_half_precision(small_model, drawn, view_of, tmp_path):
+    frozen = FrozenSam(small_model)
+    view = view_of(*drawn(2))
+    save_view(tmp_path / "v.pt", cache_view(frozen, view, np.random.default_rng(5)))
+    (cached,) = load_view(tmp_path / "v.pt")
+    live = sample_of_view(frozen, view, np.random.default_rng(5))
+    assert cached.kind == live.kind
+    assert torch.equal(cached.probability, live.probability)
+    for name in ("features", "early", "upscaled", "sam_logits"):
+        torch.testing.assert_close(getattr(cached, name).float(), getattr(live, name), rtol=2e-3, atol=2e-3)
+
+
+def test_window_aligns_every_field(small_model, drawn, view_of):
+    frozen = FrozenSam(small_model)
+    sample = sample_of_view(frozen, view_of(*drawn(4)), np.random.default_rng(1))
+    window = random_window(sample, np.random.default_rng(2), 16)
+    assert window.sam_logits.shape == (16, 16)
+    assert window.features.shape[1:] == (4, 4)
+    assert window.probability.shape == (64, 64)
+    h, w = sample.sam_logits.shape
+    places = [
+        (y, x)
+        for y in range(0, h - 15, 4)
+        for x in range(0, w - 15, 4)
+        if torch.equal(sample.sam_logits[y : y + 16, x : x + 16], window.sam_logits)
+    ]
+    assert len(places) == 1
+    y, x = places[0]
+    assert torch.equal(sample.upscaled[:, y : y + 16, x : x + 16], window.upscaled)
+    assert torch.equal(sample.probability[4 * y : 4 * y + 64, 4 * x : 4 * x + 64], window.probability)
+    assert torch.equal(sample.features[:, y // 4 : y // 4 + 4, x // 4 : x // 4 + 4], window.features)
+    assert not window.trust[:8].any()
+    assert not window.trust[:, -8:].any()
