@@ -142,7 +142,10 @@ def _add_sound(container: Any, codec: str) -> Callable[[Fraction | None], None]:
                 np.sin(np.arange(done, done + block) * 2 * np.pi * 440 / 48000).astype(np.float32)[None] * 0.2
             )
             sample_format = stream.codec_context.format.name
-            values = tone if sample_format.startswith("flt") else (tone * 32767).astype(np.int16)
+            scale, kind = {"s16": (2**15 - 1, "i2"), "s32": (2**31 - 1, "i4")}.get(
+                sample_format[:3], (1, "f4")
+            )
+            values = (tone * scale).astype(kind)
             frame = av.AudioFrame.from_ndarray(values, format=sample_format, layout="mono")
             frame.sample_rate, frame.pts = 48000, done
             container.mux(stream.encode(frame))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vis.errors import HdrVideoWarning, TruncatedVideoWarning, VideoError
 from vis.video import RandomAccessReader, VideoLimits, VideoReader, open_source, probe
@@ -147,6 +150,18 @@ def test_sound_only(make_sound, name, codec):
     path = make_sound(name, codec)
     with pytest.raises(VideoError, match=rf"{path}: holds no video stream \(only audio\); give a video"):
         probe(path)
+
+
+def test_a_songs_cover_is_no_video(make_sound, tmp_path):
+    song = make_sound("song.mp3", "libmp3lame")
+    cover = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(cover, format="JPEG")
+    body = b"\0image/jpeg\0\x03\0" + cover.getvalue()  # encoding, type, front cover, no description
+    frame = b"APIC" + struct.pack(">I", len(body)) + b"\0\0" + body
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))  # ID3 counts in 7 bits
+    song.write_bytes(b"ID3\3\0\0" + size + frame + song.read_bytes())
+    with pytest.raises(VideoError, match=r"song.mp3: holds no video stream \(only audio"):
+        probe(song)
 
 
 def test_folders_without_images(tmp_path):

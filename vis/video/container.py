@@ -72,7 +72,7 @@ def video_stream(path: Path, container: Any, limits: VideoLimits) -> Any:
     """The best video stream, its header checked against ``limits`` before anything is decoded."""
     streams = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not streams:
-        kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
+        kinds = sorted({s.type for s in container.streams if not _is_cover(s)}) or ["nothing"]
         raise VideoError(
             f"{path}: holds no video stream (only {', '.join(kinds)}); give a video or a folder of images"
         )

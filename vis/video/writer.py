@@ -57,13 +57,14 @@ class VideoWriter:
     ) -> None:
         if min(size) < 1:
             raise UsageError(f"size: expected a positive (height, width), got {size}")
-        if not 0 < fps <= 1000:
-            raise UsageError(f"fps: expected more than 0 and at most 1000, got {fps}")
+        if not 0.01 <= fps <= 1000:
+            raise UsageError(f"fps: expected 0.01 to 1000, got {fps}")
         self.path = Path(path)
         self.size = size
         self.fps = Fraction(fps).limit_denominator(1001)
         # A multiple of the rate's numerator: every frame at the rate falls on a whole tick.
         self._clock = self.fps.numerator * -(-_CLOCK // self.fps.numerator)
+        self._gap = int(self._clock / self.fps)  # ticks; the last frame is shown as long as the one before
         self.frames_written = 0
         self._timed: bool | None = None
         self._first = self._last = 0.0
@@ -71,6 +72,8 @@ class VideoWriter:
         self._audio: AudioCopy | None = None
         self._stack = contextlib.ExitStack()
         self._container: Any = None
+        self._held: Any = None
+        self._first_dts: int | None = None
         _check_space(self.path, size, expected_frames)
         self._part = self._stack.enter_context(whole_file(self.path))
         with self._nothing_left():
@@ -94,12 +97,13 @@ class VideoWriter:
         tick = round((now - self._first) * self._clock)
         if tick <= self._last_tick:
             raise ValueError(f"VideoWriter.write: pts_seconds must rise, got {now} after {self._last}")
+        if self._timed and self.frames_written:
+            self._gap = tick - self._last_tick
         with self._nothing_left():
             picture = av.VideoFrame.from_ndarray(_even(image), format="rgb24")
             picture = picture.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG")
             picture.pts, picture.time_base = tick, Fraction(1, self._clock)
-            picture.duration = round(self._clock / self.fps)
-            self._container.mux(self._stream.encode(picture))
+            self._mux(self._stream.encode(picture))
             if self._audio is not None:
                 self._audio.copy_until(now, from_seconds=self._first)
         self._last, self._last_tick = now, tick
@@ -113,9 +117,10 @@ class VideoWriter:
             self.abort()
             raise OutputError(f"{self.path}: not one frame was written, so there is no video")
         with self._nothing_left():
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
+            self._mux_last()
             if self._audio is not None:
-                self._audio.copy_until(self._last + float(1 / self.fps), from_seconds=self._first)
+                self._audio.copy_until(self._last + self._gap / self._clock, from_seconds=self._first)
                 self._audio.close()
             container, self._container = self._container, None
             container.close()
@@ -161,6 +166,24 @@ class VideoWriter:
         context.color_range = 1  # limited, as all players expect
         if audio_from is not None:
             self._audio = AudioCopy.open(Path(audio_from), self._container)
+
+    def _mux(self, packets: list[Any]) -> None:
+        """Pass packets on, holding back the newest: it may be the last."""
+        for packet in packets:
+            if self._first_dts is None:
+                self._first_dts = packet.dts
+            if packet.pts == self._last_tick:
+                packet.duration = self._gap
+            if self._held is not None:
+                self._container.mux(self._held)
+            self._held = packet
+
+    def _mux_last(self) -> None:
+        # The last packet in storing order need not be shown last, and MP4 takes the sum of durations in
+        # storing order for the length of the video: the last one makes up what is missing.
+        stored = self._held.dts - (self._first_dts or 0)
+        self._held.duration = max(1, self._last_tick + self._gap - stored)
+        self._container.mux(self._held)
 
     @contextlib.contextmanager
     def _nothing_left(self) -> Iterator[None]:
