@@ -37,6 +37,15 @@ class TubeMasks:
     def __len__(self) -> int:
         return len(self.areas)
 
+    def padded(self, length: int) -> TubeMasks:
+        """The same with absent frames at the end, up to ``length``."""
+        more = length - len(self)
+        if more <= 0:
+            return self
+        offsets = np.concatenate([self.offsets, np.full(more, self.offsets[-1])])
+        areas = np.concatenate([self.areas, np.zeros(more, np.int64)])
+        return TubeMasks(self.size, self.edges, offsets, areas, np.pad(self.boxes, ((0, more), (0, 0))))
+
 
 MARK = "#"
 """Begins the text that stands for a lifted list; no run lengths hold it."""

@@ -12,7 +12,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -156,6 +156,8 @@ def evaluate(
     strict = mode == "strict"
     notes: dict[str, int] = {}
     results = _checked(truth, results, notes, strict=strict, pad_short=pad_short)
+    if strict and pad_short:
+        truth, results = _padded(truth, results)
     judge = _Judge(
         compute=compute,
         truth=truth,
@@ -230,12 +232,11 @@ def _checked(
 
 def _check_lengths(truth: Truth, results: list[ResultTube], *, strict: bool, pad_short: bool) -> int:
     wrong = []
+    lengths = _lengths(truth)
     for kind, tubes in (("annotation", truth.tubes), ("result", results)):
         for tube in tubes:
-            expected = truth.videos[tube.video].length
-            have = len(tube.masks)
-            fine = expected < 0 or have == expected or (strict and pad_short and have < expected)
-            if not fine:
+            expected, have = lengths[tube.video], len(tube.masks)
+            if have != expected and not (strict and pad_short and have < expected):
                 number = tube.id if isinstance(tube, TruthTube) else tube.index
                 wrong.append(f"{kind} {number}, video {tube.video}: {have} frames, expected {expected}")
     if wrong and strict:
@@ -247,6 +248,30 @@ def _check_lengths(truth: Truth, results: list[ResultTube], *, strict: bool, pad
             f"{wrong[0]} ({len(wrong)} such tubes); the official evaluator compares the frames that both have"
         )
     return len(wrong)
+
+
+def _lengths(truth: Truth) -> dict[int, int]:
+    """Frames of each video; where the file does not say, those of its longest annotation."""
+    lengths = {number: max(video.length, 0) for number, video in truth.videos.items()}
+    for tube in truth.tubes:
+        if truth.videos[tube.video].length < 0:
+            lengths[tube.video] = max(lengths[tube.video], len(tube.masks))
+    return lengths
+
+
+def _padded(truth: Truth, results: list[ResultTube]) -> tuple[Truth, list[ResultTube]]:
+    """All tubes as long as their video, absent in the frames that their lists lack."""
+    lengths = _lengths(truth)
+    tubes = [
+        replace(
+            tube,
+            masks=tube.masks.padded(lengths[tube.video]),
+            refined=tube.refined and tube.refined.padded(lengths[tube.video]),
+        )
+        for tube in truth.tubes
+    ]
+    results = [replace(tube, masks=tube.masks.padded(lengths[tube.video])) for tube in results]
+    return replace(truth, tubes=tubes), results
 
 
 def _warn(message: str) -> None:
