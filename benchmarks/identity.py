@@ -66,9 +66,8 @@ def main() -> int:
     if args.json:
         print(json.dumps(report, indent=2))
         return 0
-    print(
-        f"{'':<26}{'HOTA':>6}{'AssA':>6}{'DetA':>6}{'IDF1':>6}{'IDs':>6}{'tubes':>6}  HOTA by scene: {', '.join(wanted)}"
-    )
+    print(f"HOTA, AssA, DetA and IDF1 in %, ID switches, tubes; then HOTA by scene: {', '.join(wanted)}")
+    print(f"{'':<26}{'HOTA':>6}{'AssA':>6}{'DetA':>6}{'IDF1':>6}{'IDs':>6}{'tubes':>6}")
     for name, row in table.items():
         figures = "".join(f"{100 * row[key]:6.1f}" for key in ("hota", "ass_a", "det_a", "idf1"))
         each = " ".join(f"{100 * scene['hota']:.1f}" for scene in rows[name].values())
