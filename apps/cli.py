@@ -24,9 +24,11 @@ COMMANDS = {
     "track": ("apps.track", "find and track only; saves an association to be refined later"),
     "refine": ("apps.refine", "refine the masks of a saved result with another model or policy"),
     "batch": ("apps.batch", "run over folders of videos: resumes after a kill, isolates failures"),
+    "eval": ("apps.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
     "edit": ("apps.edit", "replay a list of corrections on a saved result"),
     "convert": ("apps.convert", "read and write tubes in other formats"),
     "demo": ("apps.demo", "open the page in the browser: upload, correct, compare, take home"),
+    "train": ("apps.train", "train the HQ head on a frozen SAM"),
     "models": ("apps.models", "list, fetch and verify weights"),
     "doctor": ("apps.doctor", "say what works on this machine"),
 }
