@@ -96,11 +96,13 @@ DETECTORS: dict[str, Callable[[], Maker]] = {
 """Name -> function that imports the detector's class and gives it."""
 
 
-def create(name: str, **settings: Any) -> Detector:
+def create(name: str, *, device: str | None = None, score: float | None = None, **settings: Any) -> Detector:
     """The detector of that name, with its settings as keyword arguments.
 
-    Raises :class:`UsageError` for an unknown name or setting; what the detector itself raises when
-    a package or weights are missing passes through.
+    ``device`` (auto, cpu, cuda, ...) and ``score`` (least score, [0, 1]) are what a user chooses once
+    for whatever detector runs: they go to those that have such a setting, and the others take no
+    notice. Any other setting must exist. Raises :class:`UsageError` for an unknown name or setting;
+    what the detector raises when a package or weights are missing passes through.
     """
     if name not in DETECTORS:
         near = difflib.get_close_matches(name, DETECTORS, n=1)
@@ -108,10 +110,16 @@ def create(name: str, **settings: Any) -> Detector:
         raise UsageError(f"no detector named {name!r}; {hint}known: {', '.join(DETECTORS)}")
     maker = DETECTORS[name]()
     known = inspect.signature(maker).parameters
+    for common, value in (("device", device), ("score", score)):
+        if value is not None and common in known:
+            settings[common] = value
     unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise UsageError(
-            f"detector {name!r} has no setting {', '.join(map(repr, unknown))}; "
-            f"it has {', '.join(known) or 'none'}"
-        )
+    missing = sorted(
+        key
+        for key, parameter in known.items()
+        if parameter.default is parameter.empty and key not in settings
+    )
+    if unknown or missing:
+        what = "has no setting " + ", ".join(unknown) if unknown else "needs " + ", ".join(missing)
+        raise UsageError(f"detector {name!r} {what}; its settings are {', '.join(known)}")
     return maker(**settings)

@@ -55,9 +55,9 @@ class Mask2Former:
     def _set_up(
         self, model: Any, processor: Any, score: float, max_detections: int, smooth_masks: bool, device: str
     ) -> None:
-        if not 0 < score <= 1 or max_detections < 1:
+        if not 0 <= score <= 1 or max_detections < 1:
             raise UsageError(
-                f"score {score} and max_detections {max_detections}: give 0 < score <= 1 and 1 or more"
+                f"score {score} and max_detections {max_detections}: give 0 <= score <= 1 and 1 or more"
             )
         self._device = torch_device(device)
         self._model = model.to(self._device)

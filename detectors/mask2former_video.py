@@ -75,7 +75,7 @@ class Mask2FormerVideo(Mask2Former):
             model,
             _processor(short_side),
             # Joint scores are only ranked; per frame, weak objects cost the tracker time.
-            (1e-9 if joint else 0.3) if score is None else score,
+            (0.0 if joint else 0.3) if score is None else score,
             (10 if joint else 100) if max_detections is None else max_detections,
             True,
             device,

@@ -33,9 +33,9 @@ class RfDetrSeg:
         device: str = "auto",
     ) -> None:
         """``weights``: a hub name or a folder. ``score``: least class probability."""
-        if not 0 < score < 1 or max_detections < 1:
+        if not 0 <= score <= 1 or max_detections < 1:
             raise UsageError(
-                f"score {score} and max_detections {max_detections}: give 0 < score < 1 and 1 or more"
+                f"score {score} and max_detections {max_detections}: give 0 <= score <= 1 and 1 or more"
             )
         library = require("transformers", "RfDetrForInstanceSegmentation", "RfDetrImageProcessor")
         folder = checkpoint_folder(weights)

@@ -34,8 +34,8 @@ class Videomt:
         device: str = "auto",
     ) -> None:
         """``weights``: a hub name or a folder. ``score``: least class probability times mask quality."""
-        if not 0 < score <= 1:
-            raise UsageError(f"score {score}: give 0 < score <= 1")
+        if not 0 <= score <= 1:
+            raise UsageError(f"score {score}: give 0 <= score <= 1")
         library = require("transformers", "VideomtForUniversalSegmentation", "VideomtVideoProcessor")
         folder = checkpoint_folder(weights)
         self._device = torch_device(device)

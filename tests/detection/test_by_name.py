@@ -52,8 +52,20 @@ def test_every_detector_keeps_the_contract(any_detector, picture):
 def test_names_and_settings_that_do_not_exist_are_explained():
     with pytest.raises(UsageError, match="no detector named 'yolo'; did you mean 'yolox'"):
         detectors.create("yolo")
-    with pytest.raises(UsageError, match="'motion' has no setting 'treshold'; it has min_area"):
+    with pytest.raises(UsageError, match="'motion' has no setting treshold; its settings are min_area"):
         detectors.create("motion", treshold=1)
+    with pytest.raises(UsageError, match="'precomputed' needs weights; its settings are weights"):
+        detectors.create("precomputed")
+
+
+def test_device_and_score_go_where_they_are_known(constant_yolox):
+    assert detectors.create("motion", device="cpu", score=0.5)
+    rows = np.full((126, 85), 0.5, np.float32)
+    rows[:, 2:4] = -1
+    image = np.zeros((64, 96, 3), np.uint8)
+    path = constant_yolox(rows)
+    assert len(detectors.create("yolox", weights=path, device="cpu").detect([image])[0]) > 0
+    assert len(detectors.create("yolox", weights=path, score=0.9).detect([image])[0]) == 0
 
 
 def test_importing_the_table_is_light():

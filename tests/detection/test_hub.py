@@ -101,7 +101,6 @@ def stand_in(monkeypatch, tmp_path, mask2former_folder):
     server.files["README.md"] = b"never needed"
     server.files["pytorch_model.bin"] = b"a pickle, not needed beside safetensors"
     monkeypatch.setenv("HF_ENDPOINT", server.url)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("VISTUBES_OFFLINE", raising=False)
     yield server
     server.close()

@@ -128,8 +128,8 @@ def test_class_names_and_checksums_come_from_the_checkpoint(detector, mask2forme
 def test_wrong_settings_and_checkpoints(detector, mask2former_folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    with pytest.raises(UsageError, match="0 < score <= 1"):
-        detector(score=0)
+    with pytest.raises(UsageError, match="0 <= score <= 1"):
+        detector(score=-1)
     with pytest.raises(UsageError, match="device 'gpu9' is unknown"):
         detectors.create("mask2former", weights=mask2former_folder, device="gpu9")
     for file in mask2former_folder.iterdir():

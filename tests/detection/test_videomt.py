@@ -89,5 +89,5 @@ def test_frames_before_matter_and_reset_forgets_them(detector, film):
 
 
 def test_settings_are_checked(videomt_folder):
-    with pytest.raises(UsageError, match="0 < score <= 1"):
-        detectors.create("videomt", weights=videomt_folder, score=0)
+    with pytest.raises(UsageError, match="0 <= score <= 1"):
+        detectors.create("videomt", weights=videomt_folder, score=-1)
