@@ -185,7 +185,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
 def test_names_that_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither a file nor a known model; known models: .*hq-tiny"):
         load_model("hq-huge")
-    with pytest.raises(UsageError, match="mode 'quick' is unknown; choose one of exact, fast"):
+    with pytest.raises(UsageError, match="mode 'quick' is unknown; choose one of exact, fast, fastest"):
         load_model("hq-tiny", mode="quick")
     with pytest.raises(UsageError, match="device 'gpu' is unknown; choose auto, cpu"):
         load_model("hq-tiny", device="gpu")

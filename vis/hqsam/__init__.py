@@ -9,18 +9,21 @@
     out.masks, out.scores, out.low_res_logits
 
 ``sizes`` holds the shapes, ``vit`` and ``tiny_vit`` the image encoders, ``prompt_encoder``,
-``transformer`` and ``mask_decoder`` the rest of the network, ``checkpoints`` the loading.
+``transformer`` and ``mask_decoder`` the rest of the network, ``checkpoints`` the loading. ``engine``
+runs them exactly or through ``fast_*``; ``everything`` needs no prompts; ``zoom`` looks closer.
 Knows no video, no tracker and no detector.
 """
 
 from __future__ import annotations
 
 from vis.hqsam.checkpoints import build_model, load_model
-from vis.hqsam.model import SamModel
+from vis.hqsam.embedding_files import load_embedding, save_embedding
+from vis.hqsam.model import MODES, SamModel
 from vis.hqsam.predictor import ImageEmbedding, MaskPrediction, Predictor
 from vis.hqsam.sizes import SIZES, Size, hq_parameter_names
 
 __all__ = [
+    "MODES",
     "SIZES",
     "ImageEmbedding",
     "MaskPrediction",
@@ -29,5 +32,7 @@ __all__ = [
     "Size",
     "build_model",
     "hq_parameter_names",
+    "load_embedding",
     "load_model",
+    "save_embedding",
 ]

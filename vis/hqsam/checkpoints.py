@@ -39,7 +39,7 @@ def load_model(
             first use, or a ``.pth``, ``.pt`` or ``.safetensors`` file. Size and kind of a file are
             recognised by its keys.
         device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1", "mps".
-        mode: "fast" or "exact", see :class:`SamModel`.
+        mode: "fast", "exact" or "fastest", see :class:`SamModel`.
         head: a safetensors file with the 25 HQ tensors, laid over a plain SAM.
 
     Raises:

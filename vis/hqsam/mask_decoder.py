@@ -6,6 +6,7 @@ HQ branch can be trained while everything else is frozen: see :class:`Pieces`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -80,29 +81,45 @@ class MaskDecoder(nn.Module):
             sparse: (N, T, 256) prompt tokens.
             dense: (1, 256, 1, 1) or (N, 256, g, g) from the prompt encoder.
         """
+        out, image = self.transform(embedding, position, sparse, dense)
+        return self.upscale(out, image)
+
+    def own_tokens(self, sparse: Tensor) -> Tensor:
+        """The decoder's own tokens before those of the prompts (N, T, 256): (N, 5 or 6 + T, 256)."""
         own = [self.iou_token.weight, self.mask_tokens.weight]
         if self.has_hq:
             own.append(self.hf_token.weight)
-        count = len(sparse)
-        tokens = torch.cat([torch.cat(own).expand(count, -1, -1), sparse], dim=1)
-        image = embedding + dense
-        out, image = self.transformer(_rows(image), _rows(position), tokens)
-        g = embedding.shape[-1]
-        upscaled = self.output_upscaling(image.transpose(1, 2).unflatten(2, (g, g)))
-        hf = out[:, 1 + _MASK_TOKENS] if self.has_hq else None
-        return Pieces(out[:, 0], out[:, 1 : 1 + _MASK_TOKENS], hf, upscaled)
+        return torch.cat([torch.cat(own).expand(len(sparse), -1, -1), sparse], dim=1)
 
-    def iou(self, pieces: Pieces) -> Tensor:
-        """(N, 4) predicted IoU of the four SAM masks; the HQ mask has none. Not clipped to [0, 1]."""
-        y: Tensor = self.iou_prediction_head(pieces.iou_token)
+    def transform(
+        self, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (N, t, 256) and image (N, g*g, 256) after the transformer; arguments as in :meth:`pieces`."""
+        tokens: Tensor
+        tokens, image = self.transformer(_rows(embedding + dense), _rows(position), self.own_tokens(sparse))
+        return tokens, image
+
+    def upscale(self, tokens: Tensor, image: Tensor) -> Pieces:
+        """What :meth:`transform` returned to pieces; may be called for some of the N objects at a time."""
+        g = math.isqrt(image.shape[1])
+        upscaled = self.output_upscaling(image.transpose(1, 2).view(len(image), -1, g, g))
+        hf = tokens[:, 1 + _MASK_TOKENS] if self.has_hq else None
+        return Pieces(tokens[:, 0], tokens[:, 1 : 1 + _MASK_TOKENS], hf, upscaled)
+
+    def iou(self, iou_token: Tensor) -> Tensor:
+        """(N, 256) to (N, 4): predicted IoU of the four SAM masks, not clipped to [0, 1]. The HQ mask has none."""
+        y: Tensor = self.iou_prediction_head(iou_token)
         return y
 
     def sam_masks(self, pieces: Pieces, which: slice) -> Tensor:
         """Logits (N, M, 4g, 4g) of SAM's masks ``which`` (0 the single mask, 1-3 the three)."""
+        return _dot(self.kernels(pieces.mask_tokens, which), pieces.upscaled)
+
+    def kernels(self, mask_tokens: Tensor, which: slice) -> Tensor:
+        """(N, M, 32): the hyper-networks' outputs for SAM's masks ``which``."""
         heads = list(self.output_hypernetworks_mlps)[which]
-        picked = pieces.mask_tokens[:, which].unbind(1)
-        kernels = torch.stack([head(token) for head, token in zip(heads, picked, strict=True)], dim=1)
-        return _dot(kernels, pieces.upscaled)
+        picked = mask_tokens[:, which].unbind(1)
+        return torch.stack([head(token) for head, token in zip(heads, picked, strict=True)], dim=1)
 
     def hq_mask(self, pieces: Pieces, hq_features: Tensor) -> Tensor:
         """HQ logits (N, 1, 4g, 4g); ``hq_features`` (1 or N, 32, 4g, 4g) from :meth:`hq_features`."""

@@ -19,7 +19,7 @@ from vis.hqsam.vit import ViT
 
 __all__ = ["MODES", "PIXEL_MEAN", "PIXEL_STD", "SamModel"]
 
-MODES = ("exact", "fast")
+MODES = ("exact", "fast", "fastest")
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 """Of red, green and blue, on the 0-255 scale."""
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -29,8 +29,8 @@ class SamModel(nn.Module):
     """A SAM of one size; with ``hq`` it is an HQ-SAM.
 
     ``mode`` says how a predictor runs it: ``exact`` is float32 in the reference's order of operations,
-    ``fast`` may fold, reorder and use bfloat16 where a self-test finds it sound. The modules themselves
-    always compute exactly.
+    ``fast`` folds, reorders and uses bfloat16 where a self-test finds it sound and masks bear it,
+    ``fastest`` uses bfloat16 wherever it can. The modules themselves always compute exactly.
     """
 
     def __init__(self, size: Size, *, hq: bool, mode: str = "fast") -> None:

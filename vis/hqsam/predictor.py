@@ -5,7 +5,7 @@ An embedding is a value: ``embed`` makes it, ``decode`` takes it, and nothing is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from vis.errors import PromptError
+from vis.hqsam.engine import Drawn, make_engine
 from vis.hqsam.model import SamModel
 from vis.hqsam.prompts import Prompts, check_image, check_prompts
+from vis.hqsam.upsample import Upsampler, upsampler
 
 __all__ = ["ImageEmbedding", "MaskPrediction", "Predictor", "network_size"]
 
@@ -70,7 +71,7 @@ class Predictor:
     def __init__(self, model: SamModel) -> None:
         self.model = model.eval()
         with torch.inference_mode():
-            self._position = model.prompt_encoder.dense_position()
+            self._engine = make_engine(model)
 
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """The embedding of one frame, RGB uint8 (H, W, 3)."""
@@ -82,8 +83,7 @@ class Predictor:
         if not len(images):
             return []
         frames = torch.cat([self._prepare(check_image(image)) for image in images])
-        features, early = self.model.image_encoder(frames)
-        hq = self.model.mask_decoder.hq_features(features, early) if self.model.has_hq else None
+        features, hq = self._engine.embed(frames)
         return [
             ImageEmbedding(
                 (image.shape[0], image.shape[1]),
@@ -105,7 +105,7 @@ class Predictor:
         masks: Any = None,
         multimask: bool = False,
         hq_token_only: bool = False,
-        chunk: int = 8,
+        chunk: int = 4,
     ) -> MaskPrediction:
         """Masks for N objects of one frame; boxes, points and masks combine per object.
 
@@ -134,11 +134,50 @@ class Predictor:
         prompts = check_prompts(embedding.frame_size, 4 * model.size.grid, boxes, points, point_labels, masks)
         if chunk < 1:
             raise PromptError(f"chunk: expected at least 1 object at a time, got {chunk}")
-        parts = [
-            self._decode_chunk(embedding, prompts, slice(at, at + chunk), multimask, hq_token_only)
-            for at in range(0, prompts.count, chunk)
-        ]
-        return _join(parts, embedding.frame_size, 4 * model.size.grid, multimask, model.has_hq)
+        out = _empty(prompts.count, embedding.frame_size, 4 * model.size.grid, multimask, model.has_hq)
+        which = slice(1, 4) if multimask else slice(0, 1)
+        up = self.upsampler(embedding)
+        for row, sam, hq, scores in self.draw(embedding, prompts, which, chunk=chunk):
+            if multimask:
+                out.low_res_logits[row] = sam.cpu().numpy()
+                out.masks[row] = torch.stack([up.mask(logits) for logits in sam]).cpu().numpy()
+                out.scores[row] = scores[1:].cpu().numpy()
+                if hq is not None and out.hq_low_res_logits is not None and out.hq_masks is not None:
+                    out.hq_low_res_logits[row] = hq.cpu().numpy()
+                    out.hq_masks[row] = up.mask(hq).cpu().numpy()
+                continue
+            logits = sam[0] if hq is None else hq if hq_token_only else sam[0] + hq
+            out.low_res_logits[row] = logits.cpu().numpy()
+            out.masks[row] = up.mask(logits).cpu().numpy()
+            out.scores[row] = float(scores[0])
+        return out
+
+    def draw(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Prompts,
+        which: slice,
+        *,
+        least: float = float("-inf"),
+        chunk: int = 4,
+    ) -> Iterator[Drawn]:
+        """Low-resolution logits object by object; call it in inference mode.
+
+        ``which`` of SAM's four masks (0 the single one, 1-3 the three); objects none of whose scores
+        among them exceeds ``least`` are left out before they are drawn.
+        """
+        for at in range(0, prompts.count, chunk):
+            scaled = self._to_network(prompts, slice(at, at + chunk), embedding.frame_size)
+            sparse, dense = self.model.prompt_encoder(*scaled)
+            args = (embedding.features, embedding.hq_features, sparse, dense, which, least)
+            for row, sam, hq, scores in self._engine.decode(*args):
+                yield at + row, sam, hq, scores
+
+    def upsampler(self, embedding: ImageEmbedding) -> Upsampler:
+        """What turns low-resolution logits of this embedding into masks of its frame."""
+        side = self.model.size.image_size
+        kept = network_size(embedding.frame_size, side)
+        return upsampler(embedding.frame_size, kept, side // 4, side, self.model.device)
 
     def _prepare(self, image: NDArray[np.uint8]) -> Tensor:
         from PIL import Image
@@ -148,31 +187,6 @@ class Predictor:
         small = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
         pixels = torch.from_numpy(small).to(self.model.device).permute(2, 0, 1)[None]
         return self.model.normalise(pixels)
-
-    def _decode_chunk(
-        self, embedding: ImageEmbedding, prompts: Prompts, rows: slice, multimask: bool, hq_only: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-        """(masks, scores, logits, HQ masks, HQ logits) of some rows."""
-        model = self.model
-        decoder = model.mask_decoder
-        sparse, dense = model.prompt_encoder(*self._to_network(prompts, rows, embedding.frame_size))
-        pieces = decoder.pieces(embedding.features, self._position, sparse, dense)
-        scores = decoder.iou(pieces)
-        hq = None
-        if embedding.hq_features is not None:
-            hq = decoder.hq_mask(pieces, embedding.hq_features)
-        if multimask:
-            logits, scores = decoder.sam_masks(pieces, slice(1, 4)), scores[:, 1:]
-            hq_masks = None if hq is None else self._upsample(hq, embedding.frame_size)[:, 0] > 0
-            hq_logits = None if hq is None else hq[:, 0]
-            return self._upsample(logits, embedding.frame_size) > 0, scores, logits, hq_masks, hq_logits
-        if hq is not None and hq_only:
-            logits = hq
-        else:
-            logits = decoder.sam_masks(pieces, slice(0, 1))
-            logits = logits if hq is None else logits + hq
-        upsampled = self._upsample(logits, embedding.frame_size)
-        return upsampled[:, 0] > 0, scores[:, 0], logits[:, 0], None, None
 
     def _to_network(
         self, prompts: Prompts, rows: slice, frame_size: tuple[int, int]
@@ -192,35 +206,17 @@ class Predictor:
         masks = None if prompts.masks is None else prompts.masks[rows][:, None]
         return tensor(points), tensor(labels), tensor(boxes), tensor(masks)
 
-    def _upsample(self, logits: Tensor, frame_size: tuple[int, int]) -> Tensor:
-        """(N, M, 4g, 4g) to (N, M, H, W): to the network's side, crop the padding, to the frame."""
-        side = self.model.size.image_size
-        height, width = network_size(frame_size, side)
-        full = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
-        return F.interpolate(full[..., :height, :width], frame_size, mode="bilinear", align_corners=False)
 
-
-def _join(
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]],
-    frame_size: tuple[int, int],
-    side: int,
-    multimask: bool,
-    has_hq: bool,
+def _empty(
+    count: int, frame_size: tuple[int, int], side: int, multimask: bool, has_hq: bool
 ) -> MaskPrediction:
-    """Chunks to one value; no objects at all give arrays of length 0."""
+    """Arrays to be filled object by object."""
     more = (3,) if multimask else ()
-    if not parts:
-        hq = multimask and has_hq
-        return MaskPrediction(
-            np.zeros((0, *more, *frame_size), np.bool_),
-            np.zeros((0, *more), np.float32),
-            np.zeros((0, *more, side, side), np.float32),
-            np.zeros((0, side, side), np.float32) if hq else None,
-            np.zeros((0, *frame_size), np.bool_) if hq else None,
-        )
-
-    def cat(column: int) -> Any:
-        tensors = [part[column] for part in parts]
-        return None if tensors[0] is None else torch.cat([t for t in tensors if t is not None]).cpu().numpy()
-
-    return MaskPrediction(cat(0), cat(1), cat(2), cat(4), cat(3))
+    with_hq = multimask and has_hq
+    return MaskPrediction(
+        np.zeros((count, *more, *frame_size), np.bool_),
+        np.zeros((count, *more), np.float32),
+        np.zeros((count, *more, side, side), np.float32),
+        np.zeros((count, side, side), np.float32) if with_hq else None,
+        np.zeros((count, *frame_size), np.bool_) if with_hq else None,
+    )

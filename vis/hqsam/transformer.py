@@ -62,17 +62,22 @@ class Layer(nn.Module):
         self, tokens: Tensor, image: Tensor, origin: Tensor, position: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Tokens (N, t, 256), image (N or 1, g*g, 256); ``origin`` are the tokens as they came in."""
-        if self.first:  # neither position nor residual: the tokens are their own position
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            placed = tokens + origin
-            tokens = tokens + self.self_attn(placed, placed, tokens)
-        tokens = self.norm1(tokens)
+        tokens = self.among_tokens(tokens, origin)
         placed_image = image + position
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + origin, placed_image, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
         image = self.norm4(image + self.cross_attn_image_to_token(placed_image, tokens + origin, tokens))
         return tokens, image
+
+    def among_tokens(self, tokens: Tensor, origin: Tensor) -> Tensor:
+        """Self-attention of the tokens (N, t, 256), normalised."""
+        if self.first:  # neither position nor residual: the tokens are their own position
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            placed = tokens + origin
+            tokens = tokens + self.self_attn(placed, placed, tokens)
+        out: Tensor = self.norm1(tokens)
+        return out
 
 
 class TwoWayTransformer(nn.Module):

@@ -1,0 +1,237 @@
+"""The mask decoder for inference: the same function as :mod:`vis.hqsam.mask_decoder`, arranged for speed.
+
+What differs from the plain modules is algebra and the number type:
+
+- An image is 4096 positions, a prompt about eight tokens. Projecting every position for every prompt is
+  what costs, so the projections are moved to the tokens' side: ``q . (W x) = (W' q) . x``, and
+  ``sum_i a_i (W x_i) = W (sum_i a_i x_i)``.
+- Only the hyper-networks whose masks are asked for run.
+- ``hf . conv3x3(y)`` is one convolution with the kernel ``hf . weights``: 64 channels to 1, not to 32.
+- The 2x2 transposed convolutions are matrix products; pixels are put in order once, at the end.
+- Objects are drawn at 256 x 256 one at a time: the maps stay in cache and memory does not grow.
+
+Tokens stay float32; the maps' number types are chosen by the engine. Maps are (N, H, W, C).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vis.hqsam.fast_tiny_vit import Norm
+from vis.hqsam.kernels import conv, linear
+from vis.hqsam.mask_decoder import MaskDecoder
+from vis.hqsam.transformer import Attention, Layer
+
+__all__ = ["FastDecoder"]
+
+_HEADS = 8
+
+
+def _by_head(layer: nn.Linear) -> Tensor:
+    """(heads * d, 256) to (heads, d, 256)."""
+    return layer.weight.detach().view(_HEADS, -1, layer.in_features)
+
+
+def _split(x: Tensor) -> Tensor:
+    """(N, T, heads * d) to (N, heads, T, d)."""
+    return x.unflatten(2, (_HEADS, -1)).transpose(1, 2)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _products(tokens: Tensor, image: Tensor) -> Tensor:
+    """(N, M, 256) with (N or 1, P, 256) to (N, M, P)."""
+    if len(image) == 1:
+        count, many, _ = tokens.shape
+        return (tokens.flatten(0, 1) @ image[0].T).view(count, many, -1)
+    return torch.bmm(tokens, image.transpose(1, 2))
+
+
+class TokensLook:
+    """Tokens attend to the image."""
+
+    def __init__(self, attention: Attention) -> None:
+        self.attention = attention
+        self.k, self.v = _by_head(attention.k_proj), _by_head(attention.v_proj)
+
+    def __call__(self, tokens: Tensor, placed: Tensor, image: Tensor) -> Tensor:
+        """Tokens (N, T, 256); image with and without position (N or 1, P, 256): (N, T, 256).
+
+        The key bias adds the same to every position's logit, and a softmax does not see it.
+        """
+        q = _split(self.attention.q_proj(tokens))
+        asked = (q @ self.k) * self.k.shape[1] ** -0.5
+        logits = _products(asked.flatten(1, 2).to(image.dtype), placed)
+        weights = logits.softmax(-1)
+        seen = weights.flatten(0, 1) @ image[0] if len(image) == 1 else torch.bmm(weights, image)
+        seen = seen.view(*asked.shape).float()
+        values = (seen @ self.v.transpose(1, 2)).transpose(1, 2).flatten(2) + self.attention.v_proj.bias
+        out: Tensor = self.attention.out_proj(values)
+        return out
+
+
+class ImageLooks:
+    """The image attends to the tokens."""
+
+    def __init__(self, attention: Attention) -> None:
+        self.attention = attention
+        self.q = _by_head(attention.q_proj)
+        self.bias = attention.q_proj.bias.detach().view(_HEADS, 1, -1)
+        self.out = attention.out_proj.weight.detach().view(-1, _HEADS, self.q.shape[1])
+
+    def __call__(self, placed: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Image with position (N or 1, P, 256), tokens (N, T, 256): what to add to the image (N, P, 256)."""
+        k = _split(self.attention.k_proj(keys)) * self.q.shape[1] ** -0.5
+        offset = (k * self.bias).sum(-1)  # (N, heads, T)
+        logits = _products((k @ self.q).flatten(1, 2).to(placed.dtype), placed)
+        count, _, positions = logits.shape
+        logits = logits.view(count, _HEADS, -1, positions) + offset[..., None].to(placed.dtype)
+        weights = logits.softmax(2).flatten(1, 2)
+        v = _split(self.attention.v_proj(values))
+        given = (v @ self.out.permute(1, 2, 0)).flatten(1, 2).to(placed.dtype)
+        # softmax weights add up to one per head, so the bias of out_proj may ride on one head's tokens
+        tokens = keys.shape[1]
+        given[:, :tokens] += self.attention.out_proj.bias.to(placed.dtype)
+        return torch.bmm(weights.transpose(1, 2), given)
+
+
+class FastLayer:
+    """:class:`vis.hqsam.transformer.Layer`."""
+
+    def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
+        self.layer = layer
+        self.tokens_look = TokensLook(layer.cross_attn_token_to_image)
+        self.image_looks = ImageLooks(layer.cross_attn_image_to_token)
+        self.norm4 = Norm.of(layer.norm4, dtype)
+
+    def __call__(
+        self, tokens: Tensor, image: Tensor, origin: Tensor, position: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As the plain layer."""
+        layer = self.layer
+        tokens = layer.among_tokens(tokens, origin)
+        placed = image + position
+        tokens = layer.norm2(tokens + self.tokens_look(tokens + origin, placed, image))
+        tokens = layer.norm3(tokens + layer.mlp(tokens))
+        return tokens, self.norm4(self.image_looks(placed, tokens + origin, tokens) + image)
+
+
+@dataclass(frozen=True, slots=True)
+class Upscale:
+    """Two 2x2 transposed convolutions as matrix products, with what lies between them."""
+
+    first: tuple[Tensor, Tensor]
+    norm: Norm
+    second: tuple[Tensor, Tensor]
+    gelu: bool
+
+    @classmethod
+    def of(cls, layers: nn.Sequential, dtype: torch.dtype) -> Upscale:
+        """From the module whose children 0, 1, 3 hold the weights."""
+
+        def matrix(layer: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+            weight = layer.weight.detach().permute(2, 3, 1, 0).flatten(0, 2)  # (dy, dx, out) x in
+            assert layer.bias is not None
+            return weight.to(dtype).contiguous(), layer.bias.detach().repeat(4).to(dtype)
+
+        first, norm, _, second = list(layers)[:4]
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(second, nn.ConvTranspose2d)
+        return cls(matrix(first), Norm.of(norm, dtype), matrix(second), len(layers) == 5)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(H, W, C) to (4H, 4W, 32)."""
+        height, width, _ = x.shape
+        y = linear(x, *self.first).view(height, width, 2, 2, -1)
+        y = linear(F.gelu(self.norm(y)), *self.second, gelu=self.gelu)
+        y = y.view(height, width, 2, 2, 2, 2, 32)  # y, x, dy, dx, then the finer dy, dx
+        return y.permute(0, 2, 4, 1, 3, 5, 6).reshape(4 * height, 4 * width, 32)
+
+
+class FastDecoder:
+    """Made from a :class:`MaskDecoder`; shares its token-side weights, copies the others.
+
+    ``transform`` and ``draw`` are the number types of the two steps of the same names.
+    """
+
+    def __init__(
+        self, decoder: MaskDecoder, position: Tensor, *, transform: torch.dtype, draw: torch.dtype
+    ) -> None:
+        self.decoder = decoder
+        self.types = transform, draw
+        self.position = position.flatten(2).transpose(1, 2).to(transform)
+        dtype = draw
+        transformer = decoder.transformer
+        self.layers = [FastLayer(layer, transform) for layer in transformer.layers]  # type: ignore[arg-type]
+        self.last_look = TokensLook(transformer.final_attn_token_to_image)
+        self.upscale = Upscale.of(decoder.output_upscaling, dtype)
+        if decoder.has_hq:
+            self.compress = Upscale.of(decoder.compress_vit_feat, dtype)
+            self.encode = Upscale.of(decoder.embedding_encoder, dtype)
+            first, norm, _, last = decoder.embedding_maskfeature
+            assert isinstance(first, nn.Conv2d)
+            assert isinstance(last, nn.Conv2d)
+            assert first.bias is not None
+            self.mix = (
+                first.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last),
+                first.bias.detach().to(dtype),
+            )
+            self.mix_norm = Norm.of(norm, dtype)
+            self.last = last
+
+    def hq_features(self, embedding: Tensor, early: Tensor) -> Tensor:
+        """One frame's (g, g, 256) and (g, g, E) to (4g, 4g, 32)."""
+        dtype = self.types[1]
+        return self.encode(embedding.to(dtype)) + self.compress(early.to(dtype))
+
+    def transform(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding (1, 256, g, g), prompts (N, T, 256) and (N, 256, g, g) or (1, 256, 1, 1).
+
+        Returns tokens (N, t, 256) float32 and image (N, g * g, 256).
+        """
+        tokens = self.decoder.own_tokens(sparse)
+        image = (embedding.float() + dense).flatten(2).transpose(1, 2).to(self.types[0])
+        origin = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, origin, self.position)
+        look = self.last_look(tokens + origin, image + self.position, image)
+        out: Tensor = self.decoder.transformer.norm_final_attn(tokens + look)
+        return out, image
+
+    def draw(
+        self, image: Tensor, kernels: Tensor, hf: Tensor | None, hq: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """One object's logits.
+
+        Args:
+            image: (g * g, 256) from :meth:`transform`.
+            kernels: (M, 32) of the SAM masks wanted.
+            hf: (32,) the HQ kernel, or None for SAM's masks only.
+            hq: (4g, 4g, 32) from :meth:`hq_features`, with ``hf``.
+
+        Returns:
+            SAM's logits (M, 4g, 4g) and the HQ logits (4g, 4g) or None, float32.
+        """
+        g = int(len(image) ** 0.5)
+        up = self.upscale(image.view(g, g, -1).to(self.types[1]))
+        sam = (up @ kernels.T.to(up.dtype)).permute(2, 0, 1).float()
+        if hf is None or hq is None:
+            return sam, None
+        mixed = F.gelu(self.mix_norm(conv(up[None], *self.mix)))[0]
+        kernel = torch.einsum("o,ocyx->cyx", hf, self.last.weight).flatten(1)  # (64, 9)
+        drawn = _three_by_three(mixed @ kernel.to(mixed.dtype))
+        constant = hf @ self.last.bias if self.last.bias is not None else 0.0
+        return sam, drawn + (hq @ hf.to(hq.dtype)).float() + constant
+
+
+def _three_by_three(taps: Tensor) -> Tensor:
+    """(H, W, 9) products with the nine taps of a 3x3 kernel to the convolution's (H, W), zero outside."""
+    height, width, _ = taps.shape
+    padded = F.pad(taps.permute(2, 0, 1), (1, 1, 1, 1)).float()
+    out = padded.new_zeros(height, width)
+    for tap in range(9):
+        y, x = divmod(tap, 3)
+        out += padded[tap, y : y + height, x : x + width]
+    return out

@@ -1,0 +1,128 @@
+"""Matrix products and convolutions with what follows them (bias, GELU, residual) in one pass.
+
+On x86 CPUs PyTorch carries oneDNN's fused operators for its compiler; they are used here directly where a
+self-test finds them present and right. Everywhere else plain PyTorch does the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["conv", "depthwise", "fast_dtype", "fused", "linear", "linear_add"]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    """``x @ weight.T + bias``, with GELU if wanted; (..., I) to (..., O)."""
+    if fused(x.dtype, x.device.type):
+        name, algorithm = ("gelu", "none") if gelu else ("none", "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], algorithm)
+        return out
+    y = F.linear(x, weight, bias)
+    return F.gelu(y) if gelu else y
+
+
+def linear_add(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor) -> Tensor:
+    """``x @ weight.T + bias + residual``; (..., I) to (..., O)."""
+    if fused(x.dtype, x.device.type):
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, weight, bias, "add")
+        return out
+    return F.linear(x, weight, bias) + residual
+
+
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, gelu: bool = False) -> Tensor:
+    """Convolution that keeps (or halves) the size: (B, H, W, I) to (B, H / stride, W / stride, O)."""
+    return _conv(x, weight, bias, stride, 1, gelu)
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, gelu: bool = False) -> Tensor:
+    """Convolution of each channel by itself: (B, H, W, C) to (B, H / stride, W / stride, C)."""
+    return _conv(x, weight, bias, stride, x.shape[-1], gelu)
+
+
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, groups: int, gelu: bool) -> Tensor:
+    pad = weight.shape[-1] // 2
+    x = x.permute(0, 3, 1, 2)
+    if gelu and fused(x.dtype, x.device.type):
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, weight, bias, [pad, pad], [stride, stride], [1, 1], groups, "gelu", [], "none"
+        )
+        return out.permute(0, 2, 3, 1)
+    y = F.conv2d(x, weight, bias, stride, pad, groups=groups)
+    return (F.gelu(y) if gelu else y).permute(0, 2, 3, 1)
+
+
+@functools.cache
+def fused(dtype: torch.dtype, device: str) -> bool:
+    """Whether the fused operators exist for this type and compute what plain PyTorch computes."""
+    if device != "cpu" or not torch._C._has_mkldnn:
+        return False
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(dtype)
+
+    x, weight, bias, more = noise(1, 8, 8, 32), noise(48, 32), noise(48), noise(1, 8, 8, 48)
+    kernel, one = noise(32, 1, 3, 3), [1, 1]
+    image = x.permute(0, 3, 1, 2)
+    try:
+        ops = torch.ops.mkldnn
+        have = (
+            ops._linear_pointwise(x, weight, bias, "none", [], ""),
+            ops._linear_pointwise(x, weight, bias, "gelu", [], "none"),
+            ops._linear_pointwise.binary(x, more, weight, bias, "add"),
+            ops._convolution_pointwise(image, kernel, None, one, one, one, 32, "gelu", [], "none"),
+        )
+    except (AttributeError, RuntimeError):  # these operators are not a public interface
+        return False
+    y = F.linear(x.float(), weight.float(), bias.float())
+    want = (
+        y,
+        F.gelu(y),
+        y + more.float(),
+        F.gelu(F.conv2d(image.float(), kernel.float(), padding=1, groups=32)),
+    )
+    limit = 2e-2 if dtype == torch.bfloat16 else 1e-5
+    return all(
+        bool((a.float() - b).abs().max() <= limit * b.abs().max()) for a, b in zip(have, want, strict=True)
+    )
+
+
+@functools.cache
+def fast_dtype(device: str) -> torch.dtype:
+    """bfloat16 where this machine multiplies it clearly faster than float32, and right; else float32.
+
+    A processor without the instructions emulates bfloat16, slower than float32, and nothing says so:
+    hence a few milliseconds of measurement instead of a list of processors. float16 is no choice: it
+    overflows in ViT-H.
+    """
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device != "cpu":
+        return torch.float32
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(1024, 256, generator=generator), torch.randn(256, 512, generator=generator)
+    small_a, small_b = a.bfloat16(), b.bfloat16()
+    want = a @ b
+    try:
+        wrong = (small_a @ small_b).float().sub(want).abs().max() > 2e-2 * want.abs().max()
+    except RuntimeError:
+        return torch.float32
+    if bool(wrong) or _best_time(small_a, small_b) * 1.3 > _best_time(a, b):
+        return torch.float32
+    return torch.bfloat16
+
+
+def _best_time(a: Tensor, b: Tensor) -> float:
+    """Seconds of the fastest of several products, so that a busy machine does not mislead."""
+    times: list[Any] = []
+    for _ in range(12):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - start)
+    return float(min(times))
