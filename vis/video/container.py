@@ -116,7 +116,8 @@ def rotation_of(frame: Any) -> int:
 
 def upright(frame: Any, rotation: int) -> NDArray[np.uint8]:
     """A decoded frame as RGB uint8 (H, W, 3), turned counter-clockwise by ``rotation`` degrees."""
-    image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    # Named so that PyAV before 17 heeds the stream's own matrix (BT.709 for most); newer ones do anyway.
+    image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", dst_colorspace="itu601")
     return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
 
 
