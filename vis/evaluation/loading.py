@@ -339,7 +339,7 @@ class _MaskReader:
         for bulk in (self._bulk_text, self._bulk_lists):
             try:
                 return bulk(value, size)
-            except (TypeError, KeyError, ValueError, OverflowError, AttributeError, BadMaskError):
+            except (TypeError, LookupError, ValueError, OverflowError, AttributeError, BadMaskError):
                 continue
         texts = [
             b"" if mask is None else rle.from_coco(self._whole(mask), size, f"{where}, frame {frame}").counts
@@ -354,7 +354,7 @@ class _MaskReader:
         for mask in value:
             if mask is not None:
                 counts = mask["counts"]
-                if mask["size"] != wanted or not counts or counts[0] == MARK:
+                if mask["size"] != wanted or counts[:1] in ("", MARK):
                     raise ValueError
                 texts.append(counts)
                 end += len(counts)
@@ -381,7 +381,7 @@ class _MaskReader:
         if type(counts) is list:
             # array() takes ints only, and nothing that does not fit 64 bits.
             return np.frombuffer(array.array("q", counts), np.int64)
-        if type(counts) is str and counts[0] == MARK and self.lifted is not None:
+        if type(counts) is str and counts[:1] == MARK and self.lifted is not None:
             k = int(counts[1:])
             return self.lifted.lengths[self.lifted.ends[k] : self.lifted.ends[k + 1]]
         raise ValueError

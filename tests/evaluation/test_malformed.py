@@ -1,0 +1,207 @@
+"""Malformed input: errors that name the place, and a fuzz test of ten thousand mutated inputs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vis.errors import AnnotationError
+from vis.evaluation import evaluate_tubes
+from vis.evaluation.loading import read_results, read_truth
+from vis.evaluation.runs import engine
+from vis.formats import json_stream, ytvis
+
+BOX = (20, 20, 80, 80)
+FUZZ = Path(__file__).with_name("fuzz_inputs.py")
+
+
+@pytest.fixture
+def scene(Scene):
+    return Scene(videos=2).add_truth(BOX).add_truth(BOX, video=2).add_result(BOX).add_result(BOX, video=2)
+
+
+def test_ten_thousand_mutated_inputs_neither_crash_nor_hang():
+    done = subprocess.run(
+        [sys.executable, str(FUZZ), "10000", "0"], capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    counts = json.loads(done.stdout)
+    assert counts["accepted"] + counts["refused"] == 10_000
+    assert counts["accepted"] > 500  # mutations that do no harm; else the test would prove nothing
+
+
+TRUTH_FAULTS = [
+    (lambda t: t["annotations"][1].update(id=1), r"annotation 1: id 1 is given twice"),
+    (lambda t: t["annotations"][1].update(id="x"), r"annotation 1: id: expected an int"),
+    (lambda t: t["annotations"][1].update(id=True), r"annotation 1: id: expected an int"),
+    (lambda t: t["annotations"][1].pop("video_id"), r"annotation 1 \(id 2\): video_id is missing"),
+    (lambda t: t["annotations"][1].update(iscrowd=2), r"id 2\), video 2: iscrowd: expected 0 or 1"),
+    (lambda t: t["annotations"][1].update(areas=[1, "2"]), r"id 2\), video 2: areas: expected"),
+    (
+        lambda t: t["annotations"][1].update(segmentations=3),
+        r"id 2\), video 2: segmentations: expected a list",
+    ),
+    (lambda t: t["videos"].append(dict(t["videos"][0])), r"video 2: id 1 is given twice"),
+    (lambda t: t["videos"][1].update(height=40_000, width=40_000), r"video 1 \(id 2\): .*over the limit"),
+    (lambda t: t["videos"][1].update(height=0), r"video 1 \(id 2\): size"),
+    (lambda t: t["videos"][1].update(length=-1), r"video 1 \(id 2\): length"),
+    (lambda t: t["categories"].append(dict(t["categories"][0])), r"category 2: id 1 is given twice"),
+    (lambda t: t.pop("videos"), r"videos: expected a list"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), TRUTH_FAULTS)
+def test_truth_errors_name_file_and_annotation(scene, tmp_path, change, message):
+    change(scene.truth)
+    path = tmp_path / "gt.json"
+    path.write_text(json.dumps(scene.truth))
+    with pytest.raises(AnnotationError, match=r"gt\.json: .*" + message):
+        evaluate_tubes(path, scene.results)
+
+
+RESULT_FAULTS = [
+    ({"score": float("nan")}, r"score: expected a finite number, got nan"),
+    ({"score": None}, r"score: expected a finite number, got None"),
+    ({"score": True}, r"score: expected a finite number"),
+    ({"score": "0.5"}, r"score: expected a finite number"),
+    ({"score": 10**400}, r"score: expected a finite number"),
+    ({"category_id": 1.5}, r"category_id: expected an int"),
+    ({"segmentations": None}, r"segmentations: expected a list"),
+    ({"segmentations": [None, 7, None, None]}, r"frame 1: expected run lengths"),
+    ({"segmentations": [{"size": [100, 200], "counts": "é"}]}, r"frame 0: counts: not ASCII"),
+    (
+        {"segmentations": [{"size": [100, 200], "counts": [1e4, 1e4]}]},
+        r"frame 0: counts: expected a list of ints",
+    ),
+    ({"segmentations": [{"size": [100, 200], "counts": [3]}]}, r"frame 0: counts: runs sum to 3"),
+    ({"segmentations": [{"size": [31_623, 31_623], "counts": [10**9]}]}, r"frame 0: .*over the limit"),
+    ({"segmentations": [[[0, 0, 1e999, 0, 5, 5]]]}, r"frame 0: polygon 0: .*finite"),
+    ({"segmentations": [[[0, 0, 200, 100] * 40_000]]}, r"frame 0: polygons: outlines are longer"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), RESULT_FAULTS)
+@pytest.mark.parametrize("name", ["native", "plain"])
+def test_result_errors_name_entry_video_and_frame(scene, changes, message, name):
+    scene.results[1].update(changes)
+    with pytest.raises(AnnotationError, match=r"^results: result 1, video 2[:,] ?" + message):
+        evaluate_tubes(scene.truth, scene.results, engine_name=name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "not valid JSON"),
+        (b'[{"video_id": 1', r"line 1, column \d+.*truncated"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b'[{"score": NaN}]', "holds NaN"),
+        (b'[{"score": -Infinity}]', "holds -Infinity"),
+        (b"[" + b"9" * 6000 + b"]", "not valid JSON|expected an object"),
+        (b"\xff\xfe[", "not valid JSON"),
+        (b'{"a": 1}', "expected a list of results"),
+        (b"7", "expected a JSON object or list"),
+        (b'"text"', "expected a JSON object or list"),
+        (b"[3]", "result 0: expected an object"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_broken_files(scene, tmp_path, monkeypatch, text, message, streamed):
+    path = tmp_path / "results.json"
+    path.write_bytes(text)
+    if streamed:
+        stream_everything(monkeypatch)
+        message = "results.json"
+    with pytest.raises(AnnotationError, match=rf"results\.json.*({message})" if not streamed else message):
+        evaluate_tubes(scene.truth, path)
+
+
+def stream_everything(monkeypatch):
+    """Read every file in chunks of a few bytes."""
+    whole = json_stream.items
+    monkeypatch.setattr(json_stream._Chunks.__init__, "__defaults__", (7,))
+    monkeypatch.setattr(
+        "vis.evaluation.loading.items",
+        lambda path, lists=(), prepare=bytes: whole(path, lists, whole_bytes=-1, prepare=prepare),
+    )
+
+
+@pytest.mark.parametrize("late_head", [False, True])
+def test_streamed_files_give_the_same_tubes(scene, tmp_path, monkeypatch, late_head):
+    keys = ["annotations", "videos", "categories"] if late_head else ["videos", "categories", "annotations"]
+    truth, results = tmp_path / "gt.json", tmp_path / "pred.json"
+    scene.truth["info"] = {"text": 'é "quoted" [1, 2', "numbers": [1.5e-3, -7, True, None]}
+    truth.write_text(json.dumps({"info": scene.truth["info"]} | {k: scene.truth[k] for k in keys}, indent=1))
+    results.write_text(json.dumps(scene.results, ensure_ascii=False))
+    whole = evaluate_tubes(truth, results)
+    stream_everything(monkeypatch)
+    streamed = evaluate_tubes(truth, results)
+    assert streamed.stats == whole.stats == evaluate_tubes(scene.truth, scene.results).stats
+    assert [t.id for t in streamed.truth.tubes] == [t.id for t in whole.truth.tubes] == [1, 2]
+
+
+def test_zipped_results_and_server_zip(scene, tmp_path):
+    results, packed = tmp_path / "pred.json", tmp_path / "out.zip"
+    results.write_text(json.dumps(scene.results))
+    assert ytvis.write_server_zip(packed, results) == 2
+    with zipfile.ZipFile(packed) as archive:
+        assert archive.namelist() == ["results.json"]
+        assert archive.read("results.json") == results.read_bytes()
+    assert evaluate_tubes(scene.truth, packed).stats == evaluate_tubes(scene.truth, results).stats
+    results.write_text(json.dumps(scene.truth))
+    with pytest.raises(AnnotationError, match="not a results entry"):
+        ytvis.write_server_zip(packed, results)
+    packed.write_bytes(b"PK no zip")
+    with pytest.raises(AnnotationError, match=r"out\.zip"):
+        evaluate_tubes(scene.truth, packed)
+
+
+def test_lifted_lists_are_those_of_the_parser(tmp_path):
+    """Lists of run lengths are read past the JSON parser; odd spellings must come out the same."""
+    size = {"size": [10, 20]}
+    lists = [
+        "[200]", "[0,200]", "[ 50, 100 ,50 ]", "[50,\n100,50]", "[1,2,3,4,5,6,7,8,164]", "[10,10,10,10,10,10,140]",
+        "[0, 1, 199, 0, 0, 0, 0]",
+    ]  # fmt: skip
+    entries = [f'{{"size":[10,20],"counts":{text}}}' for text in lists]
+    entries += [f'{{"size":[10,20],"counts" : {text}}}' for text in lists]
+    truth = {"videos": [{"id": 1, "height": 10, "width": 20}], "categories": [], "annotations": []}
+    path = tmp_path / "pred.json"
+    path.write_text(f'[{{"video_id":1,"category_id":1,"score":1,"segmentations":[{",".join(entries)}]}}]')
+    parsed = [size | {"counts": json.loads(text)} for text in lists * 2]
+    in_memory = [{"video_id": 1, "category_id": 1, "score": 1, "segmentations": parsed}]
+    for name in ("native", "plain"):
+        compute = engine(name)
+        known = read_truth(truth, compute)
+        a, b = (read_results(source, known, compute)[0].masks for source in (path, in_memory))
+        np.testing.assert_array_equal(a.edges, b.edges)
+        np.testing.assert_array_equal(a.offsets, b.offsets)
+
+
+@pytest.mark.parametrize(
+    "text", ["[01,199,1,1,1,1,1]", "[1,2,3,4,5,6,,7]", "[1,2,3,4,5,6,7,]", "[-1,2,3,4,5,6,181]"]
+)
+def test_lists_that_are_no_json_stay_errors(tmp_path, text):
+    path = tmp_path / "pred.json"
+    path.write_text(
+        f'[{{"video_id":1,"category_id":1,"score":1,"segmentations":[{{"size":[10,20],"counts":{text}}}]}}]'
+    )
+    truth = {"videos": [{"id": 1, "height": 10, "width": 20}], "categories": [], "annotations": []}
+    with pytest.raises(AnnotationError, match=r"pred\.json"):
+        evaluate_tubes(truth, path)
+
+
+def test_a_string_that_looks_like_a_lifted_list_is_no_mask(tmp_path):
+    path = tmp_path / "pred.json"
+    for marker in ("#0", "\\u00230"):
+        masks = '{"size":[10,20],"counts":[100,50,10,10,10,10,10]},{"size":[10,20],"counts":"MARK"}'
+        masks = masks.replace("MARK", marker)
+        path.write_text(f'[{{"video_id":1,"category_id":1,"score":1,"segmentations":[{masks}]}}]')
+        truth = {"videos": [{"id": 1, "height": 10, "width": 20}], "categories": [], "annotations": []}
+        with pytest.raises(AnnotationError, match="frame 1: counts"):
+            evaluate_tubes(truth, path)
