@@ -41,6 +41,21 @@ def test_cut_off_with_the_index_in_front(make_clip, read_index):
         list(VideoReader(clip, strict=True))
 
 
+def test_damage_is_told_once_per_reader(make_clip):
+    source = VideoReader(
+        cut(make_clip(frames=100, movflags="faststart", options={"g": "10", "crf": "5"}), 0.6)
+    )
+    first, messages = read_with_warnings(source)
+    assert len(messages) == 1
+    assert read_with_warnings(source) == (first, [])
+
+
+def test_a_start_beyond_the_cut(make_clip):
+    clip = cut(make_clip(frames=100, movflags="faststart", options={"g": "10", "crf": "5"}), 0.6)
+    with pytest.raises(VideoError, match=r"of 100 frames decode.*cut off or damaged"):
+        list(VideoReader(clip, start_frame=95))
+
+
 def test_a_part_of_a_cut_off_file_is_fine(make_clip):
     clip = cut(make_clip(frames=100, movflags="faststart", options={"g": "10", "crf": "5"}), 0.6)
     # filterwarnings = error: a warning would fail here.

@@ -67,6 +67,16 @@ def test_an_image_that_does_not_decode(folder):
         list(open_source(folder, strict=True))
 
 
+def test_a_start_beyond_the_last_image(folder):
+    with pytest.raises(
+        UsageError, match=r"my clip: starts at frame 12, but has only frames 0 to 11; start earlier"
+    ):
+        open_source(folder, start_frame=12)
+    (folder / "3.png").write_text("no image")
+    with pytest.raises(VideoError, match="not one image between the start and the end asked for decodes"):
+        list(open_source(folder, start_frame=2, end_frame=3))
+
+
 def test_no_image_decodes(folder):
     for path in folder.glob("*.png"):
         if path.is_file():

@@ -55,6 +55,7 @@ class FolderReader:
         self.limits = limits
         self.ahead = ahead
         self._rate = fps or 1.0
+        self._told = False
         self.images = list_images(self.path)
         height, width = _first_size(self.images, limits)
         count = len(self.images)
@@ -68,6 +69,7 @@ class FolderReader:
         )
         decoded = count if self.span.end_frame is None else min(count, self.span.end_frame)
         limits.check_length(str(self.path), decoded, 0.0, height * width)
+        self.span.check_within(str(self.path), count, count / self._rate)
 
     @property
     def info(self) -> VideoInfo:
@@ -81,9 +83,15 @@ class FolderReader:
 
     def __iter__(self) -> Iterator[Frame]:
         broken: list[str] = []
+        given = 0
         frames = self._decode(broken)
-        yield from read_ahead(frames, self.ahead) if self.ahead > 0 else frames
-        if broken:
+        for frame in read_ahead(frames, self.ahead) if self.ahead > 0 else frames:
+            given += 1
+            yield frame
+        if not given:
+            raise VideoError(f"{self.path}: not one image between the start and the end asked for decodes")
+        if broken and not self._told:
+            self._told = True
             warnings.warn(
                 f"{self.path}: {len(broken)} of {len(self.images)} images do not decode ({broken[0]} first) and "
                 "were passed over; copy them again",

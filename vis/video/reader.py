@@ -58,8 +58,10 @@ class VideoReader:
         self.strict = strict
         self.limits = limits
         self.ahead = ahead
+        self._told: set[str] = set()
         self._info = _probe(self.path, limits)
         self._check_length()
+        self.span.check_within(str(self.path), self._info.num_frames, self._info.duration_seconds)
 
     @property
     def info(self) -> VideoInfo:
@@ -73,20 +75,31 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         if self._info.hdr:
-            warnings.warn(
+            self._tell(
                 f"{self.path}: high dynamic range (PQ or HLG) is shown without tone mapping, so colours look "
                 "flat; convert it to SDR first if detection suffers",
                 HdrVideoWarning,
-                stacklevel=2,
             )
-        tally = _Tally()
+        tally, given = _Tally(), 0
         frames = self._decode(tally)
-        yield from read_ahead(frames, self.ahead) if self.ahead > 0 else frames
+        for frame in read_ahead(frames, self.ahead) if self.ahead > 0 else frames:
+            given += 1
+            yield frame
         complaint = self._complaint(tally)
+        if not given:
+            raise VideoError(
+                complaint or f"{self.path}: not one frame lies between the start and the end asked for"
+            )
         if complaint and self.strict:
             raise VideoError(complaint)
         if complaint:
-            warnings.warn(complaint, TruncatedVideoWarning, stacklevel=2)
+            self._tell(complaint, TruncatedVideoWarning)
+
+    def _tell(self, text: str, kind: type[Warning]) -> None:
+        """Warn once per reader: whoever iterates twice has heard it."""
+        if text not in self._told:
+            self._told.add(text)
+            warnings.warn(text, kind, stacklevel=3)
 
     def __repr__(self) -> str:
         return f"VideoReader({str(self.path)!r}, {self._info.width}x{self._info.height}, {self.span})"

@@ -32,9 +32,9 @@ def open_source(
     The other options are those of :class:`VideoReader`. Raises :class:`VideoError` when the path holds
     no video, :class:`UsageError` when the options cannot be meant so.
     """
-    path = Path(path)
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)) and not path.exists():
-        raise VideoError(f"{path}: an address on the network; download the video first and give the file")
+    given, path = str(path), Path(path)
+    if re.match(r"[a-z][a-z0-9+.-]+:/", given) and not path.exists():
+        raise VideoError(f"{given}: an address on the network; download the video first and give the file")
     if path.is_dir():
         return FolderReader(
             path,

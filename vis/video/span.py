@@ -29,10 +29,16 @@ class Span:
             if end is not None and end <= (start or 0):
                 raise UsageError(f"end_{name}: expected more than the start ({start or 0}), got {end}")
 
-    @property
-    def open_ended(self) -> bool:
-        """Whether the source is read to its last frame."""
-        return self.end_frame is None and self.end_seconds is None
+    def check_within(self, name: str, num_frames: int | None, seconds: float | None) -> None:
+        """Raise :class:`UsageError` when the start lies beyond the end of a source, as far as it is known."""
+        if self.start_frame is not None and num_frames is not None and self.start_frame >= num_frames:
+            raise UsageError(
+                f"{name}: starts at frame {self.start_frame}, but has only frames 0 to {num_frames - 1}; start earlier"
+            )
+        if self.start_seconds is not None and seconds is not None and self.start_seconds >= seconds:
+            raise UsageError(
+                f"{name}: starts at {self.start_seconds:g} s, but lasts only {seconds:.2f} s; start earlier"
+            )
 
     def is_past(self, index: int, pts_seconds: float) -> bool:
         """Whether this frame and all later ones are not wanted."""
