@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Generator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,15 @@ from vis.errors import UsageError
 from vis.render import Renderer
 from vis.structures import Detections, Tube, VideoResult
 
-__all__ = ["Comparison", "boundary_iou", "compare", "flicker", "magnify", "table"]
+__all__ = ["Comparison", "boundary_iou", "compare", "flicker", "magnify", "side_by_side", "table"]
 
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 ZOOM_SIDE = 960
+_PLAIN = (
+    "this run used plain SAM, so there is no HQ-SAM mask to compare with; install the HQ head, or run again with "
+    "an HQ model"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,7 @@ def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
         decoder = engines.decoder_of(session)
         embedding = decoder.embedding(frame)
         if embedding.hq_features is None:
-            raise UsageError(
-                "this run used plain SAM, so there is no HQ-SAM mask to compare with; install the HQ head "
-                "or run again with an HQ model"
-            )
+            raise UsageError(_PLAIN)
         image = reader_of(session)[frame].image
     boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
     predictor = decoder.predictor
@@ -67,6 +70,50 @@ def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
         window = magnify(sam[row], hq[row], boxes[row])
         pictures = [_crop(picture, window) for picture in pictures]
     return Comparison(pictures[0], pictures[1], table(result, tubes, sam, hq))
+
+
+def side_by_side(engines: Engines, session: Session, result: VideoResult, path: Path) -> Generator[float]:
+    """One video, SAM's masks on the left and HQ-SAM's on the right; yields the share that is done.
+
+    Each frame is embedded once; the boxes are the result's. Raises :class:`UsageError` on plain SAM.
+    """
+    from vis.pipeline import replay
+    from vis.video import WEB_LIMITS, VideoWriter, open_source
+
+    assert session.video is not None
+    predictor = engines.decoder_of(session).predictor
+    source = open_source(session.video, end_frame=int(result.frames[-1]) + 1, limits=WEB_LIMITS)
+    height, width = result.video.size
+    total = len(result.frames)
+    with VideoWriter(path, (height, 2 * width), result.video.fps or 10.0, expected_frames=total) as writer:
+        for done, tracked in enumerate(replay(source, result), 1):
+            image, found = tracked.frame.image, tracked.detections
+            tubes = [tube for tube in result.tubes if tracked.frame.index in tube.frames]
+            pair = [image, image]
+            if tubes:
+                embedding = predictor.embed(image)
+                if embedding.hq_features is None:
+                    raise UsageError(_PLAIN)
+                pair = [
+                    _draw(image, tubes, found.boxes, predictor.decode(part, boxes=found.boxes).masks, result)
+                    for part in (replace(embedding, hq_features=None), embedding)
+                ]
+            named = [_name(picture, name) for picture, name in zip(pair, ("SAM", "HQ-SAM"), strict=True)]
+            writer.write(np.concatenate(named, axis=1), tracked.frame.pts_seconds)
+            yield done / total
+
+
+def _name(image: Image, name: str) -> Image:
+    import cv2
+
+    canvas = image.copy()
+    size = max(0.5, canvas.shape[0] / 720)
+    for color, line in (((0, 0, 0), 5), ((255, 255, 255), 2)):
+        cv2.putText(
+            canvas, name, (round(14 * size), round(34 * size)), cv2.FONT_HERSHEY_SIMPLEX, size, color,
+            max(1, round(line * size)), cv2.LINE_AA,
+        )  # fmt: skip
+    return canvas
 
 
 def magnify(a: Bool, b: Bool, box: NDArray[np.float32]) -> tuple[int, int, int, int]:

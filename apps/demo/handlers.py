@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from apps.demo import comparing, correcting, opening, pictures, running, taking_home
+from apps.demo import comparing, correcting, measuring, opening, pictures, running, taking_home
 from apps.demo.command import commands, words_of
 from apps.demo.engines import Engines
+from apps.demo.project import open_project
 from apps.demo.running import Update
 from apps.demo.session import Session, Sessions, reopen
 from apps.demo.words import clean_message
@@ -165,10 +166,19 @@ class Desk:
         except Exception as error:
             return None, f"<p>{html.escape(self._say(error))}</p>"
 
+    def measure(self, token: str, path: str | None) -> str:
+        """Tube AP and boundary AP against a truth file."""
+        if path is None:
+            return ""
+        try:
+            return measuring.measure(self.sessions.get(token), Path(path))
+        except Exception as error:
+            return f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error)))}</p>"
+
     def take_home(self, token: str, wanted: list[str]) -> Iterator[taking_home.Package]:
         """The chosen files."""
         try:
-            for package in taking_home.prepare(self.sessions.get(token), wanted, self.cache):
+            for package in taking_home.prepare(self.sessions.get(token), self.engines, wanted, self.cache):
                 yield taking_home.Package(
                     status_html(package.text, package.share), package.share, package.files, package.overlay
                 )
@@ -184,7 +194,7 @@ class Desk:
 
     def _take(self, session: Session, path: Path) -> None:
         if path.suffix.lower() == ".zip":
-            taking_home.open_project(session, self.engines, path)
+            open_project(session, self.engines, path)
         else:
             opening.open_clip(session, path, path.name)
 

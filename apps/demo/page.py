@@ -114,7 +114,18 @@ def _compare_tab() -> dict[str, Any]:
             "<p class='vt-muted'>The same boxes through SAM and through HQ-SAM, side by side.</p>",
             apply_default_css=False,
         )
-    return {"button": button, "zoom": zoom, "slider": slider, "numbers": numbers}
+        truth = gr.File(
+            label="Truth: YTVIS annotations or tubes.json, for tube AP and boundary AP",
+            file_types=[".json"],
+            height=120,
+            elem_id="vt-truth",
+        )
+        ap = gr.HTML("", apply_default_css=False, elem_id="vt-ap")
+    return {
+        **{"button": button, "zoom": zoom, "slider": slider, "numbers": numbers},
+        "truth": truth,
+        "ap": ap,
+    }
 
 
 def _home_tab() -> dict[str, Any]:
@@ -235,6 +246,9 @@ def _wire(
         api_name="compare",
         show_progress="minimal",
         **HEAVY,
+    )
+    compare["truth"].upload(
+        desk.measure, [token, compare["truth"]], [compare["ap"]], api_name="measure", **HEAVY
     )
     home["button"].click(
         prepare,

@@ -238,6 +238,39 @@ def test_compare_shows_both_and_counts(desk, visit):
     assert sam.shape[1] == 960
 
 
+def test_a_truth_file_is_measured_with_the_evaluator(desk, visit, tmp_path):
+    assert "neither YTVIS" in desk.measure(visit, str(_json(tmp_path, {"videos": 1})))
+    truth = last(desk.take_home(visit, ["tubes"])).files[0]
+    text = desk.measure(visit, str(truth))
+    assert text.count("<td>100.0</td>") == 8  # the result is its own truth
+    desk.seek(visit, {"to": 0, "tube": 1})
+    desk.act(visit, {"name": "delete", "scope": "tube"})
+    text = desk.measure(visit, str(truth))
+    # One of two truths found, above all thresholds: precision 1 up to recall 1/2, 51 of 101 points.
+    assert f"<td>{100 * 51 / 101:.1f}</td>" in text
+    assert "2 truth tubes, 1 found" in text
+    last(desk.run(visit, Form(end=1)))
+    assert "he truth is of 24 frames, the result of 12" in desk.measure(visit, str(truth))
+
+
+def _json(folder, value):
+    path = folder / "value.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_cancelling_the_files_leaves_none(desk, visit):
+    seen = []
+    for package in desk.take_home(visit, ["overlay", "tubes"]):
+        seen.append(package)
+        if len(seen) == 4:
+            desk.cancel(visit)
+    assert "Stopped" in seen[-1].text
+    assert seen[-1].files == ()
+    assert list(session_of(desk, visit).take_home.iterdir()) == []
+    assert "2 files ready" in last(desk.take_home(visit, ["overlay", "tubes"])).text
+
+
 def test_take_home_everything_and_open_the_project_again(desk, visit, tmp_path):
     from apps.demo.taking_home import CHOICES
 
@@ -514,7 +547,7 @@ def test_the_password_is_a_name_and_a_word():
 
 @pytest.mark.slow
 def test_the_real_quick_preset_on_the_sample_clip(tmp_path):
-    """No stand-in: saliency, association, SAM and a corrected mask, on five frames of the sample clip."""
+    """No stand-in: saliency, association, SAM and a corrected mask, on three frames of the sample clip."""
     from apps.demo.engines import Engines
     from vis import weights
 
@@ -528,8 +561,8 @@ def test_the_real_quick_preset_on_the_sample_clip(tmp_path):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        text = last(desk.run(token, Form(end=0.8, stride=5))).text
-        assert "1 object in 4 frames" in text
+        text = last(desk.run(token, Form(end=0.5, stride=6))).text
+        assert "1 object in 3 frames" in text
         update = desk.act(token, {"name": "click", "x": 180.0, "y": 420.0, "inside": True})
     assert "Correct 1 on frame 0" in update.view["message"]
     tube = result_of(desk, token).tubes[0]
