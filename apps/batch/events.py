@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import traceback
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from apps.batch.inputs import Item
 from vis.errors import DependencyError, UsageError, VisError, WeightsError
 
-__all__ = ["Event", "failure", "is_disk_full", "is_for_all"]
+if TYPE_CHECKING:
+    from apps.batch.work import Tell, Worker
+
+__all__ = ["Event", "attempt", "failure", "is_disk_full", "is_for_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,16 @@ class Event:
     """Which worker, for the status table."""
     data: dict[str, Any] = field(default_factory=dict)
     """``progress``: stage, frames, expected. ``done``: the report's line. ``failed``: error, message."""
+
+
+def attempt(worker: Worker, item: Item, tell: Tell) -> tuple[str, Any]:
+    """Do one video, whatever comes: ("done", line), ("failed", reason), or ("stop", error) for all."""
+    try:
+        return "done", worker.process(item, tell)
+    except Exception as error:
+        if is_for_all(error):
+            return "stop", error if isinstance(error, VisError) else str(error)
+        return "failed", failure(error)
 
 
 def failure(error: BaseException) -> dict[str, Any]:

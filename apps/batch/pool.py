@@ -14,13 +14,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.batch.events import Event, failure, is_for_all
+from apps.batch.events import Event, attempt
 from apps.batch.inputs import Item
 from vis.errors import OutputError, VisError
 
@@ -213,10 +213,12 @@ def _serve(settings: Settings, pipe: Connection) -> None:
             number, item = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(_attempt(worker, number, item, pipe))
+        kind, data = attempt(worker, item, _teller(number, pipe))
+        pipe.send((kind, number, data))
 
 
-def _attempt(worker: Any, number: int, item: Item, pipe: Connection) -> tuple[str, int, Any]:
+def _teller(number: int, pipe: Connection) -> Callable[[str, int, int | None], None]:
+    """Passes progress on, a few times per second at most."""
     told = 0.0
 
     def tell(stage: str, frames: int, expected: int | None) -> None:
@@ -225,12 +227,7 @@ def _attempt(worker: Any, number: int, item: Item, pipe: Connection) -> tuple[st
             told = time.monotonic()
             pipe.send(("progress", number, {"stage": stage, "frames": frames, "expected": expected}))
 
-    try:
-        return "done", number, worker.process(item, tell)
-    except Exception as error:
-        if is_for_all(error):
-            return "stop", number, error if isinstance(error, VisError) else str(error)
-        return "failed", number, failure(error)
+    return tell
 
 
 def _end_with_parent() -> None:
