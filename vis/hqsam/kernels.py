@@ -7,7 +7,6 @@ self-test finds them present and right. Everywhere else plain PyTorch does the s
 from __future__ import annotations
 
 import functools
-import time
 from typing import Any
 
 import torch
@@ -95,34 +94,30 @@ def fused(dtype: torch.dtype, device: str) -> bool:
 
 @functools.cache
 def fast_dtype(device: str) -> torch.dtype:
-    """bfloat16 where this machine multiplies it clearly faster than float32, and right; else float32.
+    """bfloat16 where this processor has instructions for it and computes it right; else float32.
 
-    A processor without the instructions emulates bfloat16, slower than float32, and nothing says so:
-    hence a few milliseconds of measurement instead of a list of processors. float16 is no choice: it
-    overflows in ViT-H.
+    A processor without the instructions emulates bfloat16, slower than float32, and nothing says so.
+    The choice must be the same in every run on a machine, or a resumed run would end in other bytes:
+    so it asks the processor and never a clock. float16 is no choice: it overflows in ViT-H.
     """
     if device == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device != "cpu":
+    if device != "cpu" or not _multiplies_bfloat16():
         return torch.float32
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(1024, 256, generator=generator), torch.randn(256, 512, generator=generator)
-    small_a, small_b = a.bfloat16(), b.bfloat16()
     want = a @ b
     try:
-        wrong = (small_a @ small_b).float().sub(want).abs().max() > 2e-2 * want.abs().max()
+        error = (a.bfloat16() @ b.bfloat16()).float().sub(want).abs().max()
     except RuntimeError:
         return torch.float32
-    if bool(wrong) or _best_time(small_a, small_b) * 1.3 > _best_time(a, b):
-        return torch.float32
-    return torch.bfloat16
+    return torch.bfloat16 if bool(error <= 2e-2 * want.abs().max()) else torch.float32
 
 
-def _best_time(a: Tensor, b: Tensor) -> float:
-    """Seconds of the fastest of several products, so that a busy machine does not mislead."""
-    times: list[Any] = []
-    for _ in range(12):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        times.append(time.perf_counter() - start)
-    return float(min(times))
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor has matrix or vector instructions for bfloat16 (AVX-512 BF16, AMX, Arm BF16)."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if capabilities:
+        return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
+    # PyTorch before 2.10 does not list them.
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
