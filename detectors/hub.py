@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,16 @@ __all__ = [
 ]
 
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
-# transformers drops these on loading: made anew from the configuration, or used in training only.
-_NOT_LEARNED = (
+# Keys that a checkpoint may lack or have to spare: made anew from the configuration, used in training
+# only, or (a last norm that newer versions add to Swin) never used by a backbone of feature maps.
+_DISPENSABLE = (
     "relative_position_index",
     "position_ids",
     "empty_weight",
     "num_batches_tracked",
     "attn_mask_probs",
+    "encoder.swin.layernorm.weight",
+    "encoder.swin.layernorm.bias",
 )
 
 
@@ -135,15 +138,12 @@ def quiet_library() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def check_keys(info: dict[str, Any], where: str, *, unused: Sequence[str] = ()) -> None:
-    """Raise :class:`CheckpointError` that lists keys which are missing, left over, or of another shape.
-
-    Keys that end in one of ``unused`` may be absent: the model has them but does not use them.
-    """
+def check_keys(info: dict[str, Any], where: str) -> None:
+    """Raise :class:`CheckpointError` that lists keys which are missing, left over, or of another shape."""
     problems = []
     for title in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = [key if isinstance(key, str) else str(key[0]) for key in info.get(title, ())]
-        keys = sorted(key for key in keys if not key.endswith((*_NOT_LEARNED, *unused)))
+        keys = sorted(key for key in keys if not key.endswith(_DISPENSABLE))
         if keys:
             shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
             problems.append(f"{len(keys)} {title.replace('_', ' ')} ({shown})")

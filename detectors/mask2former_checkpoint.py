@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.hub import check_keys, require
+from detectors.hub import check_keys, quiet_library, require
 from vis.errors import CheckpointError
 
 __all__ = ["load_conversion", "load_original", "rename_original", "sizes_of"]
@@ -134,8 +134,6 @@ _RULES = tuple(
 )
 # In the files, but not learned, or used in training only.
 _DROPPED = re.compile(r"relative_position_index$|^criterion\.|^pixel_(mean|std)$|num_batches_tracked$")
-# The library's Swin has a last norm that a backbone of feature maps never uses; the original has none.
-_UNUSED = ("encoder.swin.layernorm.weight", "encoder.swin.layernorm.bias", "num_batches_tracked")
 
 
 def load_original(path: Path, *, heads: int = 8) -> Any:
@@ -163,8 +161,6 @@ def load_conversion(folder: Path) -> Any:
 
 
 def _load(model_class: Any, config: Any, state: dict[str, Any], where: str) -> Any:
-    from detectors.hub import quiet_library
-
     with quiet_library():
         try:
             model, info = model_class.from_pretrained(
@@ -172,7 +168,7 @@ def _load(model_class: Any, config: Any, state: dict[str, Any], where: str) -> A
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise CheckpointError(f"{where} does not fit Mask2Former: {error}") from error
-    check_keys(info, where, unused=_UNUSED)
+    check_keys(info, where)
     return model.eval()
 
 
