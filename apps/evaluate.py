@@ -91,6 +91,13 @@ def _add_tubes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-agnostic", action="store_true", help="pool the classes (useCats=0)")
     parser.add_argument("--pad-short", action="store_true", help="strict: missing last frames are absent")
     parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=("mask", "boundary"),
+        default=("mask", "boundary"),
+        help="which AP to compute",
+    )
     _add_limits(parser)
     parser.add_argument("--report", type=Path, metavar="DIR", help="write report.json, CSV and report.html")
     parser.add_argument(
@@ -111,6 +118,7 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         class_agnostic=args.class_agnostic,
         pad_short=args.pad_short,
         ratio=args.ratio,
+        kinds=tuple(args.kinds),
         max_dets=tuple(args.max_dets),
         threads=args.threads,
     )

@@ -1,0 +1,165 @@
+"""How much faster is the evaluator than the published recipe, cold, from files to report?
+
+The recipe: decode, pad, erode, subtract and encode every mask (pycocotools, OpenCV), then compare
+pairs by merging run lengths; one thread, one core. It runs on the first ``--videos`` videos and is scaled
+by their share of the masks; ``--videos 0`` runs it whole. "With absent frames" adds what the published
+code does for frames without the object: it makes and encodes an empty float64 frame each.
+
+Ours: the command ``vistubes eval tubes`` as a new process on one thread: start, imports, JSON, both APs,
+table. CPU seconds, so that a busy machine does not disturb the ratio; best of ``--repeat``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import _official_recipe as recipe
+from benchmarks import _synthetic_ytvis as synthetic
+
+RUN = "import sys; from apps.evaluate import *; import argparse; p = argparse.ArgumentParser(); configure(p); " \
+      "sys.exit(run(p.parse_args(sys.argv[1:])))"  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the synthetic set: 50 videos x 30 frames x 720p"
+    )
+    parser.add_argument("--videos", type=int, default=6, help="videos that the recipe runs on, 0: all")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        answer = measure(Path(folder), args)
+    print(json.dumps(answer) if args.json else table(answer))
+    return 0
+
+
+def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    truth, results = synthetic.make_set(args.seed, 50, [(1280, 720)], (30, 30))
+    whole = write(folder / "whole", truth, results)
+    videos = args.videos or 50
+    part = write(folder / "part", *first_videos(truth, results, videos))
+    masks = [count_masks(*json_pair(paths)) for paths in (whole, part)]
+
+    ours: dict[str, Any] = {}
+    for name, more in (("both", []), ("mask", ["--kinds", "mask"])):
+        runs = [cold(whole, more) for _ in range(args.repeat + 1)]
+        # The first run of a machine compiles the kernels; it is told apart.
+        ours[name] = min(runs, key=lambda run: run["cpu_seconds"])
+        ours.setdefault("first_run_cpu_seconds", runs[0]["cpu_seconds"])
+
+    theirs = {}
+    share = masks[0]["present"] / masks[1]["present"]
+    share_absent = masks[0]["all"] / masks[1]["all"]
+    for name, boundary in (("mask", False), ("both", True)):
+        started = time.process_time()
+        stats = recipe.run(*part, boundary=boundary)
+        theirs[name] = (time.process_time() - started) * share
+    started = time.process_time()
+    for _ in range(20):
+        recipe.empty_band(720, 1280)
+    empty = (time.process_time() - started) / 20
+    theirs["both_with_absent_frames"] = theirs["both"] + empty * (masks[0]["all"] - masks[0]["present"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    same = cold(part, [])["answer"]
+    worst = max(abs(a - b) for kind in stats for a, b in zip(stats[kind], same[kind], strict=True))
+    return {
+        "masks": masks[0]["present"],
+        "absent_frames": masks[0]["all"] - masks[0]["present"],
+        "recipe_videos": videos,
+        "recipe_scaled": videos != 50,
+        "recipe_cpu_seconds": theirs,
+        "ours_cold_cpu_seconds": {name: ours[name]["cpu_seconds"] for name in ("both", "mask")},
+        "ours_cold_wall_seconds": {name: ours[name]["wall_seconds"] for name in ("both", "mask")},
+        "ours_first_run_cpu_seconds": ours["first_run_cpu_seconds"],
+        "ratio_both": theirs["both"] / ours["both"]["cpu_seconds"],
+        "ratio_both_with_absent_frames": theirs["both_with_absent_frames"] / ours["both"]["cpu_seconds"],
+        "ratio_mask": theirs["mask"] / ours["mask"]["cpu_seconds"],
+        "peak_mb": {"ours": ours["both"]["peak_mb"], "recipe": peak},
+        "largest_difference": worst,
+        "masks_share": share,
+        "frames_share": share_absent,
+        "published_evaluator": "464 s in one process on another machine for seed 0, absent frames included",
+    }
+
+
+def first_videos(truth: dict, results: list, count: int) -> tuple[dict, list]:
+    kept = {video["id"] for video in truth["videos"][:count]}
+    fewer = truth | {
+        "videos": truth["videos"][:count],
+        "annotations": [a for a in truth["annotations"] if a["video_id"] in kept],
+    }
+    return fewer, [entry for entry in results if entry["video_id"] in kept]
+
+
+def write(folder: Path, truth: dict, results: list) -> tuple[Path, Path]:
+    folder.mkdir()
+    paths = folder / "gt.json", folder / "pred.json"
+    for path, value in zip(paths, (truth, results), strict=True):
+        path.write_text(json.dumps(value, separators=(",", ":")))
+    return paths
+
+
+def json_pair(paths: tuple[Path, Path]) -> tuple[dict, list]:
+    return json.loads(paths[0].read_bytes()), json.loads(paths[1].read_bytes())
+
+
+def count_masks(truth: dict, results: list) -> dict[str, int]:
+    frames = [mask for entry in [*truth["annotations"], *results] for mask in entry["segmentations"]]
+    return {"all": len(frames), "present": sum(mask is not None for mask in frames)}
+
+
+def cold(paths: tuple[Path, Path], more: list[str]) -> dict[str, Any]:
+    """One run of the command in a new process: CPU and wall seconds, peak memory, its answer."""
+    words = ["tubes", "--truth", str(paths[0]), "--results", str(paths[1]), "--threads", "1", "--json", *more]
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    output = process.stdout.read() if process.stdout else b""
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"the evaluator ended with {process.returncode}")
+    return {
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "wall_seconds": wall,
+        "peak_mb": usage.ru_maxrss / 1024,
+        "answer": json.loads(output),
+    }
+
+
+def table(answer: dict[str, Any]) -> str:
+    recipe_seconds, ours = answer["recipe_cpu_seconds"], answer["ours_cold_cpu_seconds"]
+    scaled = f", scaled from {answer['recipe_videos']} videos" if answer["recipe_scaled"] else ""
+    return "\n".join(
+        [
+            f"{answer['masks']} masks, {answer['absent_frames']} absent frames; CPU seconds on one core{scaled}",
+            f"{'':<34}{'recipe':>9}{'ours, cold':>12}{'ratio':>8}",
+            f"{'mask + boundary':<34}{recipe_seconds['both']:>9.1f}{ours['both']:>12.2f}{answer['ratio_both']:>8.0f}",
+            f"{'mask + boundary, absent frames too':<34}{recipe_seconds['both_with_absent_frames']:>9.1f}"
+            f"{ours['both']:>12.2f}{answer['ratio_both_with_absent_frames']:>8.0f}",
+            f"{'mask':<34}{recipe_seconds['mask']:>9.1f}{ours['mask']:>12.2f}{answer['ratio_mask']:>8.1f}",
+            f"peak memory: ours {answer['peak_mb']['ours']:.0f} MB, recipe {answer['peak_mb']['recipe']:.0f} MB",
+            f"first run (compiles the kernels): {answer['ours_first_run_cpu_seconds']:.2f}",
+            f"largest difference of any statistic: {answer['largest_difference']:.1e}",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
