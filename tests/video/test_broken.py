@@ -230,6 +230,19 @@ def test_a_header_that_lies_about_size(make_clip):
         list(VideoReader(clip, limits=VideoLimits(pixels_per_frame=100_000)))
 
 
+def test_a_header_that_lies_hugely_makes_no_room(make_clip):
+    # A raw stream that grows in the middle: the decoder never makes room for the large pictures.
+    small = make_clip("a.h264", frames=5, size=(64, 64))
+    large = make_clip("b.h264", frames=5, size=(1024, 1024))
+    joined = small.with_name("joined.h264")
+    joined.write_bytes(small.read_bytes() + large.read_bytes())
+    source = VideoReader(joined, limits=VideoLimits(pixels_per_frame=64 * 64))
+    indices, messages = read_with_warnings(source)
+    assert indices == list(range(len(indices)))
+    assert 1 <= len(indices) <= 5
+    assert "packets are damaged" in messages[0]
+
+
 @pytest.mark.parametrize(
     ("limits", "message"),
     [

@@ -210,6 +210,11 @@ SEEKING = {
     "open groups by default": ("c.mp4", "libx265", {"x265-params": "keyint=12:log-level=error"}),
     "transport stream": ("c.ts", "libx264", {"g": "12", "crf": "10"}),
     "avi with reordered frames": ("c.avi", "mpeg4", {"g": "12", "bf": "2"}),
+    "frames that are never shown": (
+        "c.webm",
+        "libvpx",
+        {"auto-alt-ref": "1", "lag-in-frames": "16", "g": "12"},
+    ),
     "webm": ("c.webm", "libvpx-vp9", {"g": "12", "deadline": "realtime", "cpu-used": "8"}),
 }
 

@@ -82,6 +82,9 @@ def video_stream(path: Path, container: Any, limits: VideoLimits) -> Any:
         raise VideoError(f"{path}: its video codec is unknown to this FFmpeg; convert it to H.264 first")
     if context.width and context.height:
         limits.check_frame(str(path), context.height, context.width)
+    # A header can lie: the decoder itself refuses to make room for pictures far over the limit. Up to
+    # four times it they are decoded, so that the reader can say what is wrong.
+    context.options = {"max_pixels": str(min(4 * limits.pixels_per_frame, 2**31 - 1))}
     return stream
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from vis.errors import UsageError, VideoError
 from vis.structures import Frame, VideoInfo
-from vis.video.container import open_container
+from vis.video.container import open_container, video_stream
 from vis.video.folder import FolderReader
 from vis.video.frames_by_index import CountedFrames, DecordFrames, FramesByIndex, ImageFrames, SoughtFrames
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits
@@ -113,7 +113,7 @@ class RandomAccessReader:
 
     def _open(self, backend: str, limits: VideoLimits) -> FramesByIndex:
         container = self._stack.enter_context(open_container(self.path, limits))
-        if not has_timetable(container):
+        if not has_timetable(container, video_stream(self.path, container, limits)):
             self._stack.close()
             if backend == "decord":
                 raise VideoError(f"{self.path}: decord seeks inexactly in this container; use backend='pyav'")

@@ -252,7 +252,7 @@ class _Positions:
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
-        self._by_time = has_timetable(container) and stream.time_base is not None
+        self._by_time = has_timetable(container, stream)
         self._waiting: list[int] = []
         self._first: int | None = None
         self._last: int | None = None
@@ -288,7 +288,7 @@ class _Positions:
 
 def _skip_to(span: Span, container: Any, stream: Any, positions: _Positions, tally: _Tally) -> None:
     """Seek to the last key frame before the first wanted frame, where the file tells which one that is."""
-    if not has_timetable(container):
+    if not has_timetable(container, stream):
         return
     table = Timetable.read(container, stream)
     wanted = span.start_frame or 0

@@ -14,9 +14,13 @@ from typing import Any
 __all__ = ["Timetable", "has_timetable"]
 
 
-def has_timetable(container: Any) -> bool:
-    """Whether packets of this container say exactly which frame they hold, and when it is shown."""
-    return bool(set(container.format.name.split(",")) & {"mp4", "matroska"})
+def has_timetable(container: Any, stream: Any) -> bool:
+    """Whether packets say exactly which frame they hold, and when it is shown.
+
+    VP8 is left out: it stores frames that are never shown in packets of their own.
+    """
+    known = set(container.format.name.split(",")) & {"mp4", "matroska"}
+    return bool(known) and stream.time_base is not None and stream.codec_context.name != "vp8"
 
 
 @dataclass(frozen=True, slots=True)
