@@ -81,6 +81,12 @@ def _text() -> Maker:
     return TextDetector
 
 
+def _everything() -> Maker:
+    from detectors.everything import Everything
+
+    return Everything
+
+
 DETECTORS: dict[str, Callable[[], Maker]] = {
     "salient": _salient,
     "yolox": _yolox,
@@ -92,6 +98,7 @@ DETECTORS: dict[str, Callable[[], Maker]] = {
     "maskrcnn": _maskrcnn,
     "rfdetr-seg": _rfdetr_seg,
     "text": _text,
+    "everything": _everything,
 }
 """Name -> function that imports the detector's class and gives it."""
 
@@ -113,7 +120,8 @@ def create(name: str, *, device: str | None = None, score: float | None = None, 
     for common, value in (("device", device), ("score", score)):
         if value is not None and common in known:
             settings[common] = value
-    unknown = sorted(set(settings) - set(known))
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    unknown = [] if takes_any else sorted(set(settings) - set(known))
     missing = sorted(
         key
         for key, parameter in known.items()

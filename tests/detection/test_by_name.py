@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -47,6 +48,14 @@ def test_every_detector_keeps_the_contract(any_detector, picture):
         assert (objects.boxes[:, 2:] > objects.boxes[:, :2]).all()
         assert objects.masks is None or objects.masks.shape[1:] == (120, 160)
     any_detector.reset() if hasattr(any_detector, "reset") else None
+
+
+@pytest.mark.parametrize("name", detectors.DETECTORS)
+def test_every_name_leads_to_a_class_with_keyword_settings(name):
+    maker = detectors.DETECTORS[name]()
+    assert hasattr(maker, "detect")
+    kinds = {parameter.kind.name for parameter in inspect.signature(maker).parameters.values()}
+    assert kinds <= {"KEYWORD_ONLY", "VAR_KEYWORD"}
 
 
 def test_names_and_settings_that_do_not_exist_are_explained():
