@@ -20,6 +20,7 @@ __all__ = [
     "checkpoint_folder",
     "class_names_of",
     "load_model",
+    "quiet_library",
     "require",
     "torch_device",
     "weights_sha256",

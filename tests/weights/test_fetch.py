@@ -185,6 +185,12 @@ def test_a_cache_that_cannot_be_made_names_the_way_out(weight_of, tmp_path, monk
         weights.fetch(weight_of(DEAD))
 
 
+def test_a_cache_that_cannot_be_written_names_the_way_out(weight_of, cache):
+    (cache / "weights" / "toy.bin.lock").mkdir(parents=True)
+    with pytest.raises(WeightsError, match=r"cannot write to the cache folder .*Set VISTUBES_CACHE"):
+        weights.fetch(weight_of(DEAD))
+
+
 def test_two_processes_at_once_fetch_once(file_server, weight_of, payload, cache):
     file_server.files["/a"] = payload
     file_server.wait_seconds = 0.5  # longer than the second process needs to arrive

@@ -7,13 +7,14 @@ keeps two processes from fetching the same thing twice.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -58,8 +59,7 @@ def fetch(weight: Weight, *, offline: bool | None = None, progress: Progress | N
             f"Unset VISTUBES_OFFLINE and run `vistubes models fetch {weight.name}`, or fetch it on another "
             f"machine and run `vistubes models fetch {weight.name} --from FILE`."
         )
-    _make_folder(target.parent)
-    with FileLock(target.with_name(target.name + ".lock")):
+    with _locked(target):
         if not cached(weight):  # another process may have finished while this one waited
             _fetch_from_sources(weight, target, progress)
     return target
@@ -68,8 +68,7 @@ def fetch(weight: Weight, *, offline: bool | None = None, progress: Progress | N
 def add(weight: Weight, file: Path) -> Path:
     """Take a file that the user got elsewhere into the cache, if it is the right one."""
     target = file_path(weight)
-    _make_folder(target.parent)
-    with FileLock(target.with_name(target.name + ".lock")):
+    with _locked(target):
         part = target.with_name(target.name + ".part")
         try:
             shutil.copyfile(file, part)
@@ -81,13 +80,22 @@ def add(weight: Weight, file: Path) -> Path:
     return target
 
 
-def _make_folder(folder: Path) -> None:
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Make the cache folder, and let one process at a time write ``target``."""
+    lock = FileLock(target.with_name(target.name + ".lock"))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except OSError as error:
         raise WeightsError(
-            f"cannot make the cache folder {folder}: {error}. Set VISTUBES_CACHE to a folder you may write to."
+            f"cannot write to the cache folder {target.parent}: {error}. Set VISTUBES_CACHE to a folder that you "
+            "may write to."
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fetch_from_sources(weight: Weight, target: Path, progress: Progress | None) -> None:
