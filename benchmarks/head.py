@@ -77,7 +77,7 @@ def coco(paths: Sequence[Path], last: int) -> list[MaskedImage]:
 
 
 def detector() -> Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]:
-    """The best box that the quick preset's detector finds in one image by itself."""
+    """The main object's box as the quick preset's detector finds it in one image by itself."""
     from detectors.salient import Salient
 
     salient = Salient()
@@ -85,7 +85,7 @@ def detector() -> Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]:
     def best(image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         salient.reset()
         found = salient.detect([image])[0]
-        return found.boxes[int(found.scores.argmax())] if len(found) else None
+        return found.boxes[0] if len(found) else None
 
     return best
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -19,20 +21,16 @@ def test_initial_head_has_the_official_names_and_shapes(small_model, sam_state):
 
 
 def test_initial_head_draws_sams_own_mask(small_model, sam_state, drawn, view_of):
-    # Without fusion and noise the branch is SAM's mask divided by a positive number per pixel.
-    head = initial_head(sam_state, fusion_gain=0.0)
-    block = "mask_decoder.embedding_maskfeature"
-    for index in (0, 3):
-        weight = torch.zeros_like(head[f"{block}.{index}.weight"])
-        weight[:, :, 1, 1] = head[f"{block}.{index}.weight"][:, :, 1, 1].round()
-        head[f"{block}.{index}.weight"] = weight
-    small_model.load_state_dict({**small_model.state_dict(), **head})
+    small_model.load_state_dict({**small_model.state_dict(), **initial_head(sam_state, fusion_gain=0.0)})
     frozen = FrozenSam(small_model)
     sample = sample_of_view(frozen, view_of(*drawn(1)), np.random.default_rng(0), mix={"box": 1.0})
-    hq = hq_logits(small_model.mask_decoder, stack([sample]))[0]
-    sam = sample.sam_logits
-    clear = sam.abs() > 0.01 * sam.abs().max()
-    assert torch.equal((hq > 0)[clear], (sam > 0)[clear])
+    # A trained SAM's upscaled features have a root mean square of about 0.1; random weights do not.
+    upscaled = sample.upscaled * (0.1 / sample.upscaled.square().mean().sqrt())
+    kernel = small_model.mask_decoder.hf_mlp(sample.hf_token[None])[0]
+    sam = torch.einsum("c,chw->hw", kernel, upscaled)
+    hq = hq_logits(small_model.mask_decoder, stack([replace(sample, upscaled=upscaled)]))[0]
+    assert torch.corrcoef(torch.stack([hq.flatten(), sam.flatten()]))[0, 1] > 0.9
+    assert 0.7 < hq.std() / sam.std() < 1.3
 
 
 def test_fingerprint_sees_frozen_bytes_only(small_model):

@@ -34,9 +34,6 @@ __all__ = [
 ]
 
 
-_PASS = 0.03  # about a third of the root mean square of SAM's upscaled features over their channels
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedImage:
     """The encoder's view of one image."""
@@ -137,25 +134,28 @@ def initial_head(state: State, *, seed: int = 0, fusion_gain: float = 0.003) -> 
             gain = fusion_gain if ".3." in name else 1.0
             # Kaiming's bound: a transposed convolution with stride = kernel has a fan-in of its width.
             head[key] = (torch.rand(shape, generator=generator) * 2 - 1) * gain * (3.0 / shape[0]) ** 0.5
-    _pass_through(head, generator)
+    _pass_through(head)
     return head
 
 
-def _pass_through(head: dict[str, Tensor], generator: torch.Generator) -> None:
-    """Make ``embedding_maskfeature`` return its input x, up to its size per pixel.
+def _pass_through(head: dict[str, Tensor]) -> None:
+    """Make ``embedding_maskfeature`` return its input x, very nearly.
 
-    The first convolution gives (x, -x), whose mean over channels is zero, so that layer normalisation
-    only divides by the root mean square; and GELU(z) - GELU(-z) = z. A little noise everywhere else lets
-    the weights part.
+    The first convolution gives v = x + s and -v, where s is +-0.3 by channel and x has a root mean square
+    of about 0.1. Their mean over channels is zero and their root mean square near 0.316 everywhere, which
+    layer normalisation takes off and its weight puts back; GELU(v) - GELU(-v) = v, and the last bias takes
+    s off again.
     """
     block = "mask_decoder.embedding_maskfeature"
-    first = (torch.rand(64, 32, 3, 3, generator=generator) * 2 - 1) * 0.001
-    last = (torch.rand(32, 64, 3, 3, generator=generator) * 2 - 1) * 0.001
     eye = torch.eye(32)
-    first[:, :, 1, 1] += torch.cat([eye, -eye])
-    last[:, :, 1, 1] += torch.cat([eye, -eye], dim=1)
-    head[f"{block}.0.weight"], head[f"{block}.3.weight"] = first, last
-    head[f"{block}.1.weight"] = torch.full((64,), _PASS)
+    signs = torch.full((32,), 0.3)
+    signs[::2] *= -1
+    first, last = torch.zeros(64, 32, 3, 3), torch.zeros(32, 64, 3, 3)
+    first[:, :, 1, 1] = torch.cat([eye, -eye])
+    last[:, :, 1, 1] = torch.cat([eye, -eye], dim=1)
+    head[f"{block}.0.weight"], head[f"{block}.0.bias"] = first, torch.cat([signs, -signs])
+    head[f"{block}.1.weight"] = torch.full((64,), 0.316)
+    head[f"{block}.3.weight"], head[f"{block}.3.bias"] = last, -signs
 
 
 def with_head(state: State, head: State, *, device: str = "cpu") -> SamModel:
