@@ -35,6 +35,8 @@ _GROWTH, _GROWTH_PER_SECOND, _ANY_GROWTH = 0.25, 0.2, 0.7
 """By how much (log of the side) an object grows over a gap, and two objects differ."""
 _OTHER_LABEL = -0.5
 """Evidence of two labels that differ."""
+_BORDER = -3.0
+"""Evidence of an end at the picture's border where looks are unknown: it went out, or came in new."""
 _WINDOW = 8
 """Frames whose looks are averaged at an end, or on either side of a possible cut."""
 
@@ -45,8 +47,8 @@ class End:
 
     first_second: float
     last_second: float
-    centres: Float64
-    """(2, 2) pixels."""
+    boxes: Float64
+    """(2, 4) pixels."""
     speeds: Float64
     """(2, 2) pixels per second."""
     sides: Float64
@@ -72,7 +74,7 @@ class End:
         return cls(
             first_second=float(seconds[0]),
             last_second=float(seconds[-1]),
-            centres=centres[[0, -1]],
+            boxes=boxes[[0, -1]],
             speeds=np.stack([_speed(seconds[begin], centres[begin]), _speed(seconds[end], centres[end])]),
             sides=np.sqrt([np.median(areas[begin]), np.median(areas[end])]),
             label=piece.label,
@@ -149,7 +151,8 @@ def gains(
     ends: Sequence[End], tails: Index, heads: Index, scale: LookScale | None, size: tuple[int, int]
 ) -> Float64:
     """Evidence in nats (P,) that piece ``heads[p]`` goes on where ``tails[p]`` ended."""
-    centres, speeds = np.stack([end.centres for end in ends]), np.stack([end.speeds for end in ends])
+    boxes, speeds = np.stack([end.boxes for end in ends]), np.stack([end.speeds for end in ends])
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
     sides = np.stack([end.sides for end in ends])
     labels = np.array([end.label for end in ends])
     gap = (
@@ -175,11 +178,23 @@ def gains(
         + np.log1p((growth / _ANY_GROWTH) ** 2)
     )
     evidence += _OTHER_LABEL * (labels[tails] != labels[heads])
-    if scale is not None:
+    if scale is None:
+        leaves = _at_border(boxes, size)
+        evidence += _BORDER * (leaves[tails, 1].astype(float) + leaves[heads, 0])
+    else:
         looks = np.stack([np.asarray(end.looks) for end in ends])
         evidence += scale.nats((looks[tails, 1] * looks[heads, 0]).sum(axis=1))
     evidence += _shapes(ends, tails, heads, gap, evidence)
     return evidence
+
+
+def _at_border(boxes: Float64, size: tuple[int, int]) -> Bool:
+    """Whether boxes (..., 4) touch the picture's border, but for a hundredth of its side."""
+    height, width = size
+    near = np.array([width, height]) / 100
+    beyond = (boxes[..., :2] < near) | (boxes[..., 2:] > np.array([width, height]) - near)
+    touches: Bool = beyond[..., 0] | beyond[..., 1]
+    return touches
 
 
 def _shapes(ends: Sequence[End], tails: Index, heads: Index, gap: Float64, evidence: Float64) -> Float64:

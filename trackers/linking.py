@@ -4,10 +4,10 @@ An online tracker decides with what it has seen so far; here the whole video is 
 takes a ``VideoResult`` and gives a new one, so any saved result can be improved without detecting
 again. ``link`` does all of it in order:
 
-1. ``stitch``: tubes are first cut where they may be wrong (gaps, sudden changes of appearance),
-   then every end is matched with the beginning it fits best. A chain of pieces is a choice of one
-   successor at most for each piece, so the best set of chains is a linear assignment of tails to
-   heads: the global optimum, not a greedy pass.
+1. ``stitch``: where appearance is known, tubes are first cut where they may be wrong (at gaps and
+   at sudden changes); then every end is matched with the beginning it fits best. A chain of pieces
+   is a choice of one successor at most for each piece, so the best set of chains is a linear
+   assignment of tails to heads: the global optimum, not a greedy pass.
 2. ``fill``: short gaps get boxes in between, and the nearer mask moved along.
 3. ``drop_short`` and ``keep_best``: as the benchmarks want it, the top k by score.
 """
@@ -74,7 +74,7 @@ def stitch(
     looks: Looks | None = None,
     *,
     max_gap_seconds: float = 4.0,
-    prior: float = 2.0,
+    prior: float | None = None,
     trust: float = 0.5,
 ) -> VideoResult:
     """Cut tubes where they may be wrong and chain the pieces anew, at the greatest total evidence.
@@ -84,7 +84,8 @@ def stitch(
         looks: tube id -> (L, D) appearance per frame, or None.
         max_gap_seconds: longest gap inside a chain.
         prior: evidence, in nats, for any link before looking: that what vanished comes back. Lower
-            values link less.
+            values link less. None: 2 with looks, which tell those that come back from newcomers,
+            and -2 without.
         trust: evidence for a link that the online tracker had made.
 
     Returns:
@@ -106,14 +107,17 @@ def stitch(
         of_tube = looks[tube.id] if looks else None
         times = np.array([seconds[index] for index in tube.frames.tolist()])
         position = np.array([places[index] for index in tube.frames.tolist()])
-        cuts = np.diff(position) > 1
+        cuts = np.zeros(len(tube) - 1, bool)
         if of_tube is not None and scale is not None:
-            cuts |= scale.breaks(of_tube)
+            # Without looks there is nothing to judge the tracker's own decisions by.
+            cuts = (np.diff(position) > 1) | scale.breaks(of_tube)
         for rows in np.split(np.arange(len(tube)), np.flatnonzero(cuts) + 1):
             piece = _rows(tube, rows)
             pieces.append(piece)
             ends.append(End.of(piece, times[rows], None if of_tube is None else of_tube[rows]))
             origins.append(tube.id)
+    if prior is None:
+        prior = -2.0 if looks is None else 2.0
     chains = _chains(ends, origins, result, scale, max_gap_seconds, prior, trust)
     return _with_tubes(result, _join_all([[pieces[i] for i in chain] for chain in chains]))
 
