@@ -65,7 +65,7 @@ class CountedFrames:
             warnings.simplefilter("ignore")  # streaming warns of damage; here the frame asked for counts
             self._times = VideoReader(path, limits=limits).times()
         self._coming: Iterator[Frame] = iter(())
-        self._at = len(self._times)
+        self._at = len(self._times)  # beyond all: the first frame asked for starts anew
 
     def __len__(self) -> int:
         return len(self._times)
@@ -84,6 +84,7 @@ class CountedFrames:
                 if frame.index == index:
                     self._at = index
                     return frame.image
+        self._at = len(self._times)
         raise VideoError(f"{self._path}: frame {index} does not decode; the file is damaged or cut off")
 
 
