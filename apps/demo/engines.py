@@ -60,7 +60,8 @@ class Engines:
         from vis.edits import FrameDecoder
 
         if session.decoder is None:
-            predictor = self.predictor_of(session.model or "hq-tiny")
+            assert session.model is not None
+            predictor = self.predictor_of(session.model)
             session.decoder = FrameDecoder(predictor, lambda index: reader_of(session)[index].image)
         return session.decoder
 
@@ -90,7 +91,7 @@ def reader_of(session: Session) -> Any:
     from vis.video import WEB_LIMITS
     from vis.video.random_access import RandomAccessReader
 
-    with session.lock:
+    with session.reader_lock:
         if session.reader is None:
             assert session.video is not None
             # The same backend as `vistubes edit`: masks of the page and of a replay must be equal.

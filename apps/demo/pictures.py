@@ -19,6 +19,8 @@ __all__ = ["data_url", "empty_view", "live_view", "row_of", "shelve", "timeline"
 
 Image = NDArray[np.uint8]
 WIDEST = 1280
+SHELF_FRAMES = 1000
+SHELF_PIXELS = 1920 * 1080
 LOW_SCORE = 0.5
 JUMP_IOU = 0.35
 JUMP_GROWTH = 1.8
@@ -109,10 +111,15 @@ def frame_at(session: Session, result: VideoResult) -> Frame:
     return frame
 
 
-def shelve(session: Session, frame: Frame) -> None:
-    """Keep a processed frame as JPEG: going back to it costs milliseconds instead of a seek."""
-    session.shelf.mkdir(exist_ok=True)
-    (session.shelf / f"{frame.index}.jpg").write_bytes(jpeg(frame.image, quality=92))
+def shelve(session: Session, frame: Frame, place: int) -> None:
+    """Keep a processed frame as JPEG: going back to it costs milliseconds instead of a seek.
+
+    ``place`` is its position in the run. Large frames, and those after the first thousand, are not kept:
+    a visitor's folder stays under some hundred megabytes.
+    """
+    if place < SHELF_FRAMES and frame.size[0] * frame.size[1] <= SHELF_PIXELS:
+        session.shelf.mkdir(exist_ok=True)
+        (session.shelf / f"{frame.index}.jpg").write_bytes(jpeg(frame.image, quality=92))
 
 
 def jpeg(image: Image, *, quality: int = 85) -> bytes:

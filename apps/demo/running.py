@@ -15,6 +15,7 @@ from apps.demo.engines import Engines
 from apps.demo.pictures import live_view, shelve, timeline, view
 from apps.demo.session import Session
 from apps.demo.words import duration
+from apps.presets import PRESETS
 from vis.edits import History
 from vis.errors import UsageError, VideoError, VisWarning
 from vis.pipeline import TubeCollector
@@ -90,7 +91,7 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
         try:
             for item in stream:
                 collector.add(item)
-                shelve(session, item.frame)
+                shelve(session, item.frame, done)
                 done, last, now = done + 1, item.frame.index, time.perf_counter()
                 if now - shown >= SHOW_SECONDS:
                     shown = now
@@ -111,10 +112,11 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
         )
     seconds = time.perf_counter() - begin
     engines.note_speed(plan, done, seconds)
-    stopped = session.cancel.is_set() or (total is not None and done < total and done >= max_frames)
+    stopped = session.cancel.is_set() or (done >= max_frames and done != total)
     result = collector.result(min_frames=plan.min_frames, made_with=job.made_with())
     with session.lock:
-        session.history, session.model = History(result), plan.model
+        # Corrections need a network even where the run kept the detector's own masks.
+        session.history, session.model = History(result), plan.model or PRESETS["quick"].model
         session.position, session.row_cache = 0, {}
         session.selected = result.tubes[0].id if result.tubes else None
         session.options["words"] = [*_without_end(words), "--end", str(last + 1)] if stopped else words

@@ -45,6 +45,8 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = threading.RLock()
+        self.reader_lock = threading.Lock()
+        """Held while the clip is opened; taken after ``lock``, never before it."""
         self.cancel = threading.Event()
         self.running = False
         self.seen = time.time()

@@ -250,7 +250,7 @@ def tab(chromium, served) -> Iterator[Any]:
         "request",
         lambda r: None if r.url.startswith((served.url, "data:", "blob:")) else complaints.append(r.url),
     )
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)  # long for a busy machine; nothing waits for it
     page.goto(served.url)
     ready(page)
     yield page

@@ -154,6 +154,31 @@ def test_cancel_keeps_what_was_found(tab, served, shots):
         served.engines.before_frame = lambda index: None
 
 
+def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served, arrived):
+    served.engines.before_frame = lambda index: time.sleep(0.25)
+    other = chromium.new_context()
+    try:
+        tab.click("#vt-sample")
+        wait_for(tab, "#vt-card", "320 × 180")
+        tab.click("#vt-run")
+        wait_for(tab, STATUS, "of 24 frames")
+        second = other.new_page()
+        second.goto(served.url)
+        arrived(second)
+        second.click("#vt-sample")
+        wait_for(second, "#vt-card", "320 × 180")
+        second.click("#vt-run")
+        wait_for(second, "#vt-status", "queue")
+        tab.click("#vt-cancel")
+        wait_for(tab, STATUS, "Stopped after")
+        wait_for(second, STATUS, "of 24 frames")
+        second.click("#vt-cancel")
+        wait_for(second, STATUS, "Stopped after")
+    finally:
+        served.engines.before_frame = lambda index: None
+        other.close()
+
+
 def test_reloading_the_page_brings_the_work_back(tab):
     open_and_run(tab)
     tab.get_by_role("button", name="Split here").is_enabled()
@@ -192,7 +217,7 @@ def test_a_file_that_is_no_video_says_what_to_do(tab, tmp_path, shots):
 def test_dark_laptop_and_narrow(chromium, served, shots, arrived):
     context = chromium.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
     tab = context.new_page()
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(60_000)
     tab.goto(served.url + "/?__theme=dark")
     arrived(tab)
     open_and_run(tab)

@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import time
+import warnings
 import zipfile
 
 import numpy as np
@@ -547,7 +548,7 @@ def test_the_password_is_a_name_and_a_word():
 
 @pytest.mark.slow
 def test_the_real_quick_preset_on_the_sample_clip(tmp_path):
-    """No stand-in: saliency, association, SAM and a corrected mask, on three frames of the sample clip."""
+    """No stand-in: saliency, association, SAM, a corrected mask and its replay, on three frames of the sample clip."""
     from apps.demo.engines import Engines
     from vis import weights
 
@@ -557,8 +558,6 @@ def test_the_real_quick_preset_on_the_sample_clip(tmp_path):
     token, _, _ = desk.start(None)
     _, card = desk.sample(token, Form())
     assert "1280 × 720" in card
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         text = last(desk.run(token, Form(end=0.5, stride=6))).text
@@ -568,3 +567,13 @@ def test_the_real_quick_preset_on_the_sample_clip(tmp_path):
     tube = result_of(desk, token).tubes[0]
     share = rle.area(tube.masks[0]) / (1280 * 720)
     assert 0.01 < share < 0.5
+
+    live, edits_file = last(desk.take_home(token, ["tubes", "edits"])).files
+    parser = argparse.ArgumentParser()
+    edit_verb.configure(parser)
+    base, out = session_of(desk, token).folder / "base.json", tmp_path / "edited.json"
+    args = parser.parse_args([str(base), str(edits_file), "sample", "--out", str(out), "--device", "cpu"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert edit_verb.run(args) == 0
+    assert out.read_bytes() == live.read_bytes()
