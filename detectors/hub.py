@@ -20,6 +20,7 @@ __all__ = [
     "checkpoint_folder",
     "class_names_of",
     "load_model",
+    "load_processor",
     "quiet_library",
     "require",
     "torch_device",
@@ -122,6 +123,18 @@ def load_model(model_class: Any, folder: Path, **options: Any) -> Any:
         raise CheckpointError(f"{folder} does not hold a {model_class.__name__}: {error}") from error
     check_keys(info, str(folder))
     return model.eval()
+
+
+def load_processor(processor_class: Any, folder: Path) -> Any:
+    """``processor_class.from_pretrained(folder)``: image, video or text preprocessing of a checkpoint."""
+    try:
+        return processor_class.from_pretrained(folder, local_files_only=True)
+    except ImportError as error:  # some need torchvision, and say so only now
+        raise DependencyError(
+            f"this detector's preprocessing needs one more package: run `pip install -U 'vis-tubes[models]'` ({error})"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} lacks the configuration of its preprocessing: {error}") from error
 
 
 @contextlib.contextmanager

@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import checkpoint_folder, class_names_of, load_model, require, torch_device, weights_sha256
+from detectors.hub import (
+    checkpoint_folder,
+    class_names_of,
+    load_model,
+    load_processor,
+    require,
+    torch_device,
+    weights_sha256,
+)
 from detectors.mask2former_decoder import decode, mask_logits, pixel_features
 from detectors.query_masks import best_classes, detections_from, mask_quality, resize_binary, resize_logits
 from vis.errors import UsageError
@@ -48,7 +56,7 @@ class Mask2Former:
         )
         folder = checkpoint_folder(weights)
         model = load_model(library.Mask2FormerForUniversalSegmentation, folder)
-        processor = library.Mask2FormerImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        processor = load_processor(library.Mask2FormerImageProcessorPil, folder)
         self._set_up(model, processor, score, max_detections, smooth_masks, device)
         self.weights_sha256 = weights_sha256(folder)
 

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import checkpoint_folder, class_names_of, load_model, require, torch_device, weights_sha256
+from detectors.hub import (
+    checkpoint_folder,
+    class_names_of,
+    load_model,
+    load_processor,
+    require,
+    torch_device,
+    weights_sha256,
+)
 from detectors.query_masks import resize_logits
 from vis import boxes as box_maths
 from vis.errors import UsageError
@@ -41,7 +49,7 @@ class RfDetrSeg:
         folder = checkpoint_folder(weights)
         self._device = torch_device(device)
         self._model = load_model(library.RfDetrForInstanceSegmentation, folder).to(self._device)
-        self._processor = library.RfDetrImageProcessor.from_pretrained(folder, local_files_only=True)
+        self._processor = load_processor(library.RfDetrImageProcessor, folder)
         self._score, self._max_detections = score, max_detections
         self.weights_sha256 = weights_sha256(folder)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import checkpoint_folder, load_model, require, torch_device, weights_sha256
+from detectors.hub import checkpoint_folder, load_model, load_processor, require, torch_device, weights_sha256
 from detectors.rfdetr import corners
 from vis import boxes as box_maths
 from vis.errors import UsageError
@@ -50,8 +50,8 @@ class TextDetector:
         folder = checkpoint_folder(weights)
         self._device = torch_device(device)
         self._model = load_model(library.GroundingDinoForObjectDetection, folder).to(self._device)
-        self._images = library.GroundingDinoImageProcessorPil.from_pretrained(folder, local_files_only=True)
-        tokenizer = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._images = load_processor(library.GroundingDinoImageProcessorPil, folder)
+        tokenizer = load_processor(library.AutoTokenizer, folder)
         self._tokens = tokenizer(" . ".join(self._phrases) + " .", return_tensors="pt")
         self._phrase_of_token = phrase_of_token(
             self._tokens["input_ids"][0].tolist(),

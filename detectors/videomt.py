@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import checkpoint_folder, class_names_of, load_model, require, torch_device, weights_sha256
+from detectors.hub import (
+    checkpoint_folder,
+    class_names_of,
+    load_model,
+    load_processor,
+    require,
+    torch_device,
+    weights_sha256,
+)
 from detectors.query_masks import best_classes, detections_from, mask_quality, resize_logits
 from vis.errors import UsageError
 from vis.structures import Detections
@@ -40,7 +48,7 @@ class Videomt:
         folder = checkpoint_folder(weights)
         self._device = torch_device(device)
         self._model = load_model(library.VideomtForUniversalSegmentation, folder).to(self._device)
-        self._processor = library.VideomtVideoProcessor.from_pretrained(folder, local_files_only=True)
+        self._processor = load_processor(library.VideomtVideoProcessor, folder)
         self.weights_sha256 = weights_sha256(folder)
         self._score = score
         self.reset()

@@ -12,7 +12,7 @@ import pytest
 
 import detectors
 from detectors import hub
-from vis.errors import DependencyError, WeightsError
+from vis.errors import CheckpointError, DependencyError, WeightsError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -140,6 +140,12 @@ def test_pickled_weights_are_fetched_only_where_there_are_no_others(stand_in, tm
 def test_a_missing_model_names_the_command(stand_in):
     with pytest.raises(WeightsError, match=r"run `hf download toy/other`"):
         detectors.create("mask2former", weights="toy/other")
+
+
+def test_a_model_without_its_preprocessing_is_refused(stand_in):
+    del stand_in.files["preprocessor_config.json"]
+    with pytest.raises(CheckpointError, match="lacks the configuration of its preprocessing"):
+        detectors.create("mask2former", weights="toy/model", device="cpu")
 
 
 def test_offline_without_the_model_names_the_command(stand_in, monkeypatch):
