@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +107,7 @@ def run_items(args: argparse.Namespace, items: Sequence[Item], passed: Sequence[
 
     settings = _settings(args, len(items))
     started = time.monotonic()
-    _end_on_sigterm()
-    with lock.hold(args.out):
+    with _sigterm_unwinds(), lock.hold(args.out):
         lock.clear_leftovers(args.out)
         failures = summary.Failures(args.out, items)
         lines: dict[int, dict[str, Any]] = {}
@@ -210,15 +209,22 @@ def _memory_share(jobs: int) -> float | None:
         return None
 
 
-def _end_on_sigterm() -> None:
-    """SIGTERM ends as Ctrl-C does, by unwinding, with its own exit code."""
+@contextlib.contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, by unwinding, with its own exit code."""
 
     def leave(*_: object) -> None:
         raise SystemExit(143)
 
-    # Outside of the main thread whoever called decides.
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGTERM, leave)
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # outside of the main thread whoever called decides
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _seconds(text: str) -> float:

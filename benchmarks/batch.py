@@ -1,0 +1,152 @@
+"""Batch: killed at random moments, the same bytes; two workers beside two single runs; memory per worker.
+
+    python -m benchmarks.batch --work /tmp/batch --frames 30 --kills 20 --detector motion --model none
+    python -m benchmarks.batch --work /tmp/batch --frames 12 --kills 0 --throughput
+
+Twelve clips are cut from the shared data folder ($VISTUBES_SHARED_DATA), with a corrupt, an empty, a
+non-video and a bomb file among them. Seconds are of a machine that may be busy: the throughput is the ratio
+of both ways measured one after the other, alternating, best of --rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from vis.video import VideoWriter, open_source
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = ("tubes.json", "results.json", "contact_sheet.png", "failures.jsonl")
+
+
+def cut_clips(target: Path, frames: int) -> None:
+    """Ten DAVIS clips and two videos, their first frames; and four files that are no good."""
+    beside = ROOT.parent / "shared" / "data"
+    data = Path(os.environ.get("VISTUBES_SHARED_DATA", beside))
+    sources = sorted((data / "davis16" / "JPEGImages" / "480p").iterdir())
+    sources += [data / "videos" / "vtest.avi", data / "videos" / "bedroom.mp4"]
+    for source in sources:
+        reader = open_source(source, end_frame=frames)
+        target.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(target / f"{source.stem}.mp4", reader.info.size, 24) as writer:
+            for frame in reader:
+                writer.write(frame.image)
+    whole = (target / "dog.mp4").read_bytes()
+    (target / "x-corrupt.mp4").write_bytes(whole[: len(whole) // 2])
+    (target / "x-empty.mp4").touch()
+    (target / "x-text.mp4").write_text("not a video\n" * 100)
+    # The picture size of the header, in the track and in the sample description, becomes 32768 x 32768.
+    bomb = bytearray(whole)
+    at = bomb.index(b"avc1", bomb.index(b"stsd")) + 4 + 24
+    bomb[at : at + 4] = b"\x80\x00\x80\x00"
+    (target / "x-bomb.mp4").write_bytes(bomb)
+
+
+def batch(clips: Path, out: Path, options: list[str], *, kill_after: float | None = None) -> int | None:
+    """Exit code of the command, or None when it was killed with its workers left to find out."""
+    words = [sys.executable, "-m", "apps.cli", "batch", str(clips), "--out", str(out), "--quiet", *options]
+    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        return process.wait(kill_after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return None
+
+
+def outputs(out: Path, *, overlay: bool = False) -> dict[str, str]:
+    """sha256 of each final file."""
+    names = {"overlay.mp4"} if overlay else set(NAMES)
+    files = [p for p in sorted(out.rglob("*")) if p.name in names and ".batch" not in p.parts]
+    return {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def measure_kills(clips: Path, work: Path, options: list[str], kills: int, seed: int) -> None:
+    whole, killed = work / "whole", work / "killed"
+    started = time.monotonic()
+    code = batch(clips, whole, options)
+    usual = time.monotonic() - started
+    print(f"uninterrupted: exit code {code}, {usual:.0f} s", flush=True)
+    dice, count, finished = random.Random(seed), 0, None
+    # Starting takes seconds by itself; a kill before any work is done would prove little.
+    while (
+        count < kills
+        and (finished := batch(clips, killed, options, kill_after=dice.uniform(0.1, 0.5) * usual)) is None
+    ):
+        count += 1
+        done = len(list(killed.rglob("run.json")))
+        chunks = len(list((killed / ".batch" / "chunks").glob("*/*/*.json")))
+        print(f"  kill {count}: {done} videos done, {chunks} chunks waiting", flush=True)
+    finished = batch(clips, killed, options) if finished is None else finished
+    print(f"killed {count} times, then exit code {finished}")
+    print("final files equal:", outputs(whole) == outputs(killed), len(outputs(whole)))
+    want, got = outputs(whole, overlay=True), outputs(killed, overlay=True)
+    print(f"overlays equal: {sum(want[name] == got.get(name) for name in want)} of {len(want)}")
+    report = json.loads((killed / "batch.json").read_text())
+    print(json.dumps(report["totals"], indent=2))
+    print("failures:", [line["name"] for line in report["videos"] if line["status"] == "failed"])
+
+
+def measure_throughput(clips: Path, work: Path, options: list[str], rounds: int) -> None:
+    """Two single runs side by side, each over half of the clips one by one, against --jobs 2."""
+    files = [p for p in sorted(clips.glob("*.mp4")) if not p.name.startswith("x-")]
+    single: list[float] = []
+    both: list[float] = []
+    for number in range(rounds):
+        out = work / f"single{number}"
+        started = time.monotonic()
+        halves = [subprocess.Popen(one_by_one(files[k::2], out, options), cwd=ROOT) for k in (0, 1)]
+        for half in halves:
+            half.wait()
+        single.append(time.monotonic() - started)
+        started = time.monotonic()
+        together = work / f"jobs{number}"
+        folder = work / "good"
+        if not folder.exists():
+            folder.mkdir()
+            for path in files:
+                shutil.copy(path, folder)
+        batch(folder, together, [*options, "--jobs", "2"])
+        both.append(time.monotonic() - started)
+        print(f"round {number}: two single runs {single[-1]:.1f} s, --jobs 2 {both[-1]:.1f} s", flush=True)
+    totals = json.loads((together / "batch.json").read_text())["totals"]
+    print(f"throughput of --jobs 2: {min(single) / min(both):.2f} x two single runs")
+    print(f"peak memory per worker: {totals['peak_memory_bytes_per_worker'] / 2**20:.0f} MiB")
+
+
+def one_by_one(files: list[Path], out: Path, options: list[str]) -> list[str]:
+    """One process that does its videos one after the other through a batch of one worker."""
+    words = [sys.executable, "-m", "apps.cli", "batch", *map(str, files), "--quiet", "--jobs", "1"]
+    return [*words, "--out", str(out / files[0].stem), *options]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for clips and outputs; made anew")
+    parser.add_argument("--frames", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--throughput", action="store_true")
+    args, options = parser.parse_known_args()
+    shutil.rmtree(args.work, ignore_errors=True)
+    cut_clips(args.work / "clips", args.frames)
+    if args.kills:
+        measure_kills(args.work / "clips", args.work, ["--jobs", "2", *options], args.kills, args.seed)
+    if args.throughput:
+        measure_throughput(args.work / "clips", args.work, options, args.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""A YouTube-VIS set through the batch: frames and JSON in, one results file for evaluator and server out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from PIL import Image
+
+from apps import batch
+from apps.batch.dataset import ImageList, items_of_set, write_set_results
+from vis.errors import InputError, VideoError
+from vis.formats import tubes, ytvis_set
+
+
+@pytest.fixture
+def small_set(tmp_path: Path, write_clip: Any) -> Path:
+    """Two clips as a set lies on the disk: JPEGImages and a JSON that lists every other frame."""
+    root = tmp_path / "set"
+    videos = []
+    for number, name in enumerate(("aaa", "bbb"), start=4):
+        clip = write_clip(tmp_path / f"{name}.mp4", frames=40, seed=number)
+        (root / "JPEGImages" / name).mkdir(parents=True)
+        with av.open(str(clip)) as container:
+            for index, frame in enumerate(container.decode(video=0)):
+                frame.to_image().save(root / "JPEGImages" / name / f"{index:05d}.jpg", quality=95)
+        listed = [f"{name}/{index:05d}.jpg" for index in range(0, 40, 2)]
+        videos.append({"id": number, "height": 72, "width": 96, "length": 20, "file_names": listed})
+    categories = [{"id": 3, "name": "cat"}, {"id": 8, "name": "moving"}]
+    (root / "valid.json").write_text(json.dumps({"videos": videos, "categories": categories}))
+    return root / "valid.json"
+
+
+def test_a_set_becomes_results_that_its_evaluator_reads(small_set: Path, parse: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    args = parse(str(small_set), "--out", str(out), "--no-overlay", "--jobs", "1")
+    assert batch.run(args) == 0
+    told = json.loads((out / "batch.json").read_text())["set"]
+    assert told["missing_videos"] == []
+    assert not told["category_agnostic"]
+    back = ytvis_set.read_results(out / "results.json", small_set)
+    assert [result.video.name for result in back] == ["aaa", "bbb"]
+    for result in back:
+        saved = tubes.read(out / result.video.name / "tubes.json")
+        # Places in the set's list, not the numbers in the file names.
+        assert saved.frames.tolist() == list(range(20))
+        assert [t.masks for t in result.tubes] == [t.masks for t in saved.tubes]
+        assert {result.class_names[t.label] for t in result.tubes} == {"moving"}
+    with zipfile.ZipFile(out / "results.zip") as archive:
+        assert json.loads(archive.read("results.json")) == json.loads((out / "results.json").read_text())
+
+
+def test_unknown_classes_are_counted_and_one_class_detectors_said(
+    small_set: Path, parse: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    data = json.loads(small_set.read_text())
+    data["categories"] = [{"id": 3, "name": "cat"}, {"id": 8, "name": "dog"}]
+    small_set.write_text(json.dumps(data))
+    batch.run(parse(str(small_set), "--out", str(out), "--no-overlay", "--jobs", "1"))
+    items = items_of_set(small_set)
+    told = write_set_results(out, small_set, items)
+    assert told["category_agnostic"]
+    assert {entry["category_id"] for entry in json.loads((out / "results.json").read_text())} == {3}
+    shutil.rmtree(out / "bbb")
+    assert write_set_results(out, small_set, items)["missing_videos"] == ["bbb"]
+
+
+def test_missing_frames_are_named(small_set: Path, tmp_path: Path) -> None:
+    items = items_of_set(small_set)
+    Path(items[0].images[3]).unlink()
+    source = ImageList.open("aaa", items[0].images)
+    with pytest.raises(VideoError, match=r"aaa/00006.jpg: this frame is listed"):
+        list(source)
+    Image.new("RGB", (90, 72)).save(items[0].images[3])
+    with pytest.raises(VideoError, match="another size"):
+        list(source)
+
+
+def test_where_the_frames_were_sought_is_said(small_set: Path, tmp_path: Path) -> None:
+    moved = small_set.parent / "elsewhere"
+    (small_set.parent / "JPEGImages").rename(moved)
+    with pytest.raises(InputError, match=r"JPEGImages/aaa/00000.jpg.*--frames"):
+        items_of_set(small_set)
+    assert len(items_of_set(small_set, moved)) == 2
+
+
+def test_file_names_stay_in_the_image_folder(small_set: Path) -> None:
+    data = json.loads(small_set.read_text())
+    data["videos"][1]["file_names"][0] = "../../secret.jpg"
+    small_set.write_text(json.dumps(data))
+    with pytest.raises(InputError, match="leave the image folder"):
+        items_of_set(small_set)
