@@ -131,7 +131,8 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
 def _speed(done: int, total: int | None, seconds: float) -> str:
     speed = done / max(seconds, 1e-9)
     left = "" if total is None else f" · {duration((total - done) / speed)} left"
-    return f"{speed:.1f} frames a second{left}"
+    pace = f"{speed:.1f} frames a second" if speed >= 0.95 else f"{1 / speed:.1f} s a frame"
+    return pace + left
 
 
 def _ending(tubes: int, frames: int, seconds: float, stopped: bool) -> str:
