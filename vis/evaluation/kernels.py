@@ -24,18 +24,62 @@ _u8, _i32, _i64, _f64 = (types.CPointer(t) for t in (types.uint8, types.int32, t
 _int = types.int64
 
 
-def unpack(text: Any, ends: Any, masks: int, lengths: Any, run_ends: Any) -> int:
-    """Run lengths of compressed texts that follow one another; text t stops at ``ends[t]``.
+@njit
+def _box(edges: Any, first: int, n: int, height: int, boxes: Any, t: int) -> None:
+    """Bounding box of the mask whose edges lie from ``first`` to ``n``."""
+    x0 = y0 = x1 = y1 = np.int64(0)
+    if n > first:
+        x0 = np.int64(edges[first]) // height
+        x1 = (np.int64(edges[n - 1]) - 1) // height + 1
+        y0 = np.int64(height)
+        base = x0 * height
+        for i in range(first, n, 2):
+            top = np.int64(edges[i]) - base
+            if top >= height:
+                base += height
+                top -= height
+                if top >= height:
+                    base += top // height * height
+                    top = edges[i] - base
+            bottom = np.int64(edges[i + 1]) - base
+            if bottom > height:  # goes on into the next column
+                top, bottom = np.int64(0), np.int64(height)
+            y0 = min(y0, top)
+            y1 = max(y1, bottom)
+    boxes[4 * t] = x0
+    boxes[4 * t + 1] = y0
+    boxes[4 * t + 2] = x1
+    boxes[4 * t + 3] = y1
 
-    ``lengths`` must hold as many values as ``text``. Returns -1, or the index of the first text
-    that is not whole groups of valid characters.
+
+def decode(
+    text: Any,
+    ends: Any,
+    masks: int,
+    height: int,
+    pixels: int,
+    edges: Any,
+    offsets: Any,
+    areas: Any,
+    boxes: Any,
+) -> int:
+    """Edges, areas and boxes of compressed texts in a row; text t stops at ``ends[t]``.
+
+    ``edges`` holds as many values as ``text``, and one more. Returns -1, or the index of the first text
+    that is not whole groups of valid characters, or whose runs are negative or do not sum to ``pixels``.
     """
     n = 0
     at = 0
+    offsets[0] = 0
     for t in range(masks):
         first = n
+        present = at < ends[t]
+        position = total = np.int64(0)
+        # The run before the last, and the last one.
+        older = last = np.int64(0)
+        index = 0
         while at < ends[t]:
-            value = np.int64(0)
+            run = np.int64(0)
             shift = 0
             while True:
                 if at == ends[t] or shift == 35:
@@ -44,17 +88,32 @@ def unpack(text: Any, ends: Any, masks: int, lengths: Any, run_ends: Any) -> int
                 at += 1
                 if bits < 0 or bits > 63:
                     return t
-                value |= (bits & 31) << shift
+                run |= (bits & 31) << shift
                 shift += 5
                 if bits < 32:
                     if bits & 16:
-                        value -= np.int64(1) << shift
+                        run -= np.int64(1) << shift
                     break
-            if n - first > 2:
-                value += lengths[n - 2]
-            lengths[n] = value
-            n += 1
-        run_ends[t] = n
+            if index > 2:
+                run += older
+            older, last = last, run
+            if run < 0 or run > pixels:
+                return t
+            if index & 1 and run > 0:
+                if n > first and edges[n - 1] == position:
+                    edges[n - 1] = position + run
+                else:
+                    edges[n] = position
+                    edges[n + 1] = position + run
+                    n += 2
+                total += run
+            position += run
+            index += 1
+        if present and position != pixels:
+            return t
+        offsets[t + 1] = n
+        areas[t] = total
+        _box(edges, first, n, height, boxes, t)
     return -1
 
 
@@ -69,19 +128,15 @@ def measure(
     areas: Any,
     boxes: Any,
 ) -> int:
-    """Edges, areas and boxes of masks from their run lengths; ``edges`` as long as ``lengths``.
-
-    Returns -1, or the index of the first mask whose runs are negative or do not sum to ``pixels``.
-    """
+    """The same from run lengths; mask t stops at ``run_ends[t]``."""
     n = 0
     at = 0
     offsets[0] = 0
     for t in range(masks):
         first = n
         present = at < run_ends[t]
-        position = np.int64(0)
+        position = total = np.int64(0)
         one = False
-        total = np.int64(0)
         while at < run_ends[t]:
             run = lengths[at]
             at += 1
@@ -101,26 +156,7 @@ def measure(
             return t
         offsets[t + 1] = n
         areas[t] = total
-        x0 = y0 = x1 = y1 = np.int64(0)
-        if n > first:
-            x0 = np.int64(edges[first]) // height
-            x1 = (np.int64(edges[n - 1]) - 1) // height + 1
-            y0 = np.int64(height)
-            base = x0 * height
-            for i in range(first, n, 2):
-                top = np.int64(edges[i]) - base
-                if top >= height:
-                    base += top // height * height
-                    top = edges[i] - base
-                bottom = np.int64(edges[i + 1]) - base
-                if bottom > height:  # goes on into the next column
-                    top, bottom = np.int64(0), np.int64(height)
-                y0 = min(y0, top)
-                y1 = max(y1, bottom)
-        boxes[4 * t] = x0
-        boxes[4 * t + 1] = y0
-        boxes[4 * t + 2] = x1
-        boxes[4 * t + 3] = y1
+        _box(edges, first, n, height, boxes, t)
     return -1
 
 
@@ -333,94 +369,133 @@ def match(
     return 0
 
 
-def lift(text: Any, size: int, out: Any, lengths: Any, ends: Any, mark: int) -> int:
-    """Copy JSON text, with each ``"counts":[1,2,3]`` replaced by ``"counts":"<mark><number>"``.
+@njit
+def _put(out: Any, n: int, mark: int, number: int) -> int:
+    """Write ``"<mark><number>"`` at n; returns the new end."""
+    out[n] = 34
+    out[n + 1] = mark
+    n += 2
+    power = np.int64(1)
+    while power * 10 <= number:
+        power *= 10
+    rest = np.int64(number)
+    while power > 0:
+        digit = rest // power
+        out[n] = 48 + digit
+        n += 1
+        rest -= digit * power
+        power //= 10
+    out[n] = 34
+    return n + 1
 
-    Only lists of plain ints of at most 12 digits are taken; whatever else stays for the JSON parser to
-    judge. ``lengths`` holds size / 2 + 1 values, ``ends`` size / 12 + 1, ``out`` the size; a marker is
-    never longer than what it replaces. ``ends[0]`` gets the number of lists, ``ends[k + 1]`` the end of
-    list k. Returns the bytes written.
+
+@njit
+def _after_counts(text: Any, at: int) -> bool:
+    """Whether the JSON text before ``at`` ends with ``"counts":`` and spaces."""
+    at -= 1
+    while at > 8 and text[at] == 32:
+        at -= 1
+    if at < 8 or text[at] != 58:  # :
+        return False
+    at -= 1
+    while at > 8 and text[at] == 32:
+        at -= 1
+    return (
+        at >= 7
+        and text[at] == 34
+        and text[at - 1] == 115
+        and text[at - 2] == 116
+        and text[at - 3] == 110
+        and text[at - 4] == 117
+        and text[at - 5] == 111
+        and text[at - 6] == 99
+        and text[at - 7] == 34
+    )
+
+
+def lift(
+    text: Any, size: int, out: Any, lengths: Any, list_ends: Any, chars: Any, text_ends: Any, marks: Any
+) -> int:
+    """Copy JSON text, with run lengths moved out: ``"counts":[1,2]`` becomes ``"counts":"#0"``.
+
+    Lists of plain ints of at most 12 digits go to ``lengths``, numbered after ``marks[0]``; compressed
+    text goes to ``chars``, unescaped, numbered after ``marks[1]``. Whatever else stays for the JSON
+    parser to judge. ``list_ends[0]`` and ``text_ends[0]`` get how many, followed by where each ends.
+    ``out`` holds 2 size + 64 bytes, ``lengths`` size / 2 + 1, the ends size / 11 + 2, ``chars`` size.
+    Returns the bytes written, or -1 when a string of the text begins like a marker or with an escape
+    ``\\u00..`` that may hide one.
     """
     n = 0
     values = 0
     lists = 0
+    letters = 0
+    texts = 0
     i = 0
     while i < size:
-        out[n] = text[i]
+        c = text[i]
+        out[n] = c
         n += 1
         i += 1
-        if text[i - 1] != 91 or i < 11:  # [
-            continue
-        at = i - 2
-        while at > 8 and text[at] == 32:
-            at -= 1
-        if text[at] != 58:  # :
-            continue
-        at -= 1
-        if not (
-            at >= 7
-            and text[at] == 34
-            and text[at - 1] == 115
-            and text[at - 2] == 116
-            and text[at - 3] == 110
-            and text[at - 4] == 117
-            and text[at - 5] == 111
-            and text[at - 6] == 99
-            and text[at - 7] == 34
-        ):  # "counts"
-            continue
-        # A list of digits, commas and spaces up to its bracket; at least as long as a marker.
-        found = values
-        j = i
-        whole = False
-        while j < size:
-            while j < size and text[j] == 32:
+        quoted = c == 34 and i + 3 < size
+        if quoted and (text[i] == marks[0] or text[i] == marks[1]):
+            return -1
+        if quoted and text[i] == 92 and text[i + 1] == 117 and text[i + 2] == 48 and text[i + 3] == 48:
+            return -1
+        if c == 91 and _after_counts(text, i - 1):  # [
+            found = values
+            j = i
+            whole = False
+            while j < size:
+                while j < size and text[j] == 32:
+                    j += 1
+                digits = 0
+                value = np.int64(0)
+                while j < size and digits < 13 and 48 <= text[j] <= 57:
+                    value = value * 10 + (text[j] - 48)
+                    digits += 1
+                    j += 1
+                if digits == 0 or digits > 12 or (digits > 1 and text[j - digits] == 48):
+                    break
+                lengths[found] = value
+                found += 1
+                while j < size and text[j] == 32:
+                    j += 1
+                if j < size and text[j] == 44:
+                    j += 1
+                else:
+                    whole = j < size and text[j] == 93
+                    break
+            if whole:
+                values = found
+                n = _put(out, n - 1, marks[0], lists)
+                lists += 1
+                list_ends[lists] = values
+                i = j + 1
+        elif c == 34 and _after_counts(text, i - 1):  # "
+            found = letters
+            j = i
+            while j < size and 48 <= text[j] <= 111:
+                if text[j] == 92:  # a backslash is written as two
+                    if j + 1 == size or text[j + 1] != 92:
+                        break
+                    j += 1
+                chars[found] = text[j]
+                found += 1
                 j += 1
-            digits = 0
-            value = np.int64(0)
-            while j < size and digits < 13 and 48 <= text[j] <= 57:
-                value = value * 10 + (text[j] - 48)
-                digits += 1
-                j += 1
-            if digits == 0 or digits > 12 or (digits > 1 and text[j - digits] == 48):
-                break
-            lengths[found] = value
-            found += 1
-            while j < size and text[j] == 32:
-                j += 1
-            if j < size and text[j] == 44:
-                j += 1
-            else:
-                whole = j < size and text[j] == 93
-                break
-        if not whole or j - i < 12:
-            continue
-        values = found
-        lists += 1
-        ends[lists] = values
-        out[n - 1] = 34
-        out[n] = mark
-        n += 1
-        power = np.int64(1)
-        while power * 10 <= lists - 1:
-            power *= 10
-        rest = np.int64(lists - 1)
-        while power > 0:
-            digit = rest // power
-            out[n] = 48 + digit
-            n += 1
-            rest -= digit * power
-            power //= 10
-        out[n] = 34
-        n += 1
-        i = j + 1
-    ends[0] = lists
+            if j < size and text[j] == 34 and found > letters:
+                letters = found
+                n = _put(out, n - 1, marks[1], texts)
+                texts += 1
+                text_ends[texts] = letters
+                i = j + 1
+    list_ends[0] = lists
+    text_ends[0] = texts
     return n
 
 
 KERNELS = {
-    "lift": (lift, (_u8, _int, _u8, _i64, _i64, _int)),
-    "unpack": (unpack, (_u8, _i64, _int, _i64, _i64)),
+    "lift": (lift, (_u8, _int, _u8, _i64, _i64, _u8, _i64, _u8)),
+    "decode": (decode, (_u8, _i64, _int, _int, _int, _i32, _i64, _i64, _i32)),
     "measure": (measure, (_i64, _i64, _int, _int, _int, _i32, _i64, _i64, _i32)),
     "overlap": (overlap, (_i32, _i64, _i32, _i32, _i64, _i32, _int)),
     "erode": (

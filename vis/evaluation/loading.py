@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vis import masks as rle
 from vis.errors import AnnotationError, EvaluationWarning
-from vis.evaluation.runs import MARK, BadMaskError, Engine, Lifted, TubeMasks
+from vis.evaluation.runs import LIST_MARK, TEXT_MARK, BadMaskError, Engine, Lifted, TubeMasks
 from vis.formats.json_stream import items, members
 
 __all__ = ["Category", "ResultTube", "Truth", "TruthTube", "Video", "read_results", "read_truth"]
@@ -320,13 +320,9 @@ class _MaskReader:
         self.lifted: Lifted | None = None
 
     def lift(self, text: bytes) -> bytes:
-        """Take the lists of run lengths out of the file's text, unless a string looks like a marker."""
-        if b'"counts":[' not in text and b'"counts": [' not in text:
-            return text
-        if f'"{MARK}'.encode() in text or b'"\\u0023' in text or text[:1] not in b"[{":
-            return text
+        """Take the run lengths out of a file's text where that is possible."""
         self.lifted = self.compute.lift(text)
-        return self.lifted.text
+        return text if self.lifted is None else self.lifted.text
 
     def read(self, value: Any, size: tuple[int, int], where: str) -> TubeMasks:
         """The masks of one tube, all of ``size``; null is an absent frame.
@@ -336,7 +332,7 @@ class _MaskReader:
         """
         if not isinstance(value, list):
             raise AnnotationError(f"{where}: segmentations: expected a list, got {type(value).__name__}")
-        for bulk in (self._bulk_text, self._bulk_lists):
+        for bulk in (self._bulk_lifted, self._bulk_text, self._bulk_lists):
             try:
                 return bulk(value, size)
             except (TypeError, LookupError, ValueError, OverflowError, AttributeError, BadMaskError):
@@ -348,13 +344,36 @@ class _MaskReader:
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
         return self.compute.from_text(b"".join(texts), ends, size)
 
+    def _bulk_lifted(self, value: list[Any], size: tuple[int, int]) -> TubeMasks:
+        """Masks whose compressed texts were lifted, one after the other."""
+        if self.lifted is None:
+            raise ValueError
+        wanted = list(size)
+        numbers, first, number = [], -1, -1
+        for mask in value:
+            if mask is not None:
+                counts = mask["counts"]
+                if mask["size"] != wanted or counts[0] != TEXT_MARK:
+                    raise ValueError
+                number, before = int(counts[1:]), number
+                if first < 0:
+                    first = number
+                elif number != before + 1:
+                    raise ValueError
+            numbers.append(number)
+        # An absent frame ends where the one before it ended; before the first there is nothing.
+        ends = self.lifted.text_ends[np.maximum(np.array(numbers, np.int64), first - 1) + 1]
+        start = self.lifted.text_ends[max(first, 0)]
+        chars = self.lifted.chars[start : ends[-1] if len(ends) else start]
+        return self.compute.from_text(chars, ends - start, size)
+
     def _bulk_text(self, value: list[Any], size: tuple[int, int]) -> TubeMasks:
         wanted = list(size)
         texts, ends, end = [], [], 0
         for mask in value:
             if mask is not None:
                 counts = mask["counts"]
-                if mask["size"] != wanted or counts[:1] in ("", MARK):
+                if mask["size"] != wanted or counts[:1] in ("", LIST_MARK, TEXT_MARK):
                     raise ValueError
                 texts.append(counts)
                 end += len(counts)
@@ -381,16 +400,22 @@ class _MaskReader:
         if type(counts) is list:
             # array() takes ints only, and nothing that does not fit 64 bits.
             return np.frombuffer(array.array("q", counts), np.int64)
-        if type(counts) is str and counts[:1] == MARK and self.lifted is not None:
+        if type(counts) is str and counts[:1] == LIST_MARK and self.lifted is not None:
             k = int(counts[1:])
-            return self.lifted.lengths[self.lifted.ends[k] : self.lifted.ends[k + 1]]
+            return self.lifted.lengths[self.lifted.list_ends[k] : self.lifted.list_ends[k + 1]]
         raise ValueError
 
     def _whole(self, mask: Any) -> Any:
-        """``mask`` with its lifted list put back."""
+        """``mask`` with its lifted run lengths put back."""
         counts = mask.get("counts") if isinstance(mask, dict) else None
-        if isinstance(counts, str) and counts[:1] == MARK and self.lifted is not None:
+        if not isinstance(counts, str) or self.lifted is None:
+            return mask
+        if counts[:1] == LIST_MARK:
             return {**mask, "counts": self._list(counts).tolist()}
+        if counts[:1] == TEXT_MARK:
+            k = int(counts[1:])
+            text = self.lifted.chars[self.lifted.text_ends[k] : self.lifted.text_ends[k + 1]]
+            return {**mask, "counts": text.tobytes()}
         return mask
 
 

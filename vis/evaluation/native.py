@@ -9,9 +9,8 @@ compiles anew; without numba :mod:`vis.evaluation.plain` takes over.
 from __future__ import annotations
 
 import ctypes
-import functools
 import hashlib
-import importlib.metadata
+import importlib.util
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,25 +20,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import OutputError
-from vis.evaluation.runs import MARK, BadMaskError, Lifted, TubeMasks
+from vis.evaluation.runs import LIST_MARK, TEXT_MARK, BadMaskError, Lifted, Text, TubeMasks
 from vis.files import whole_file
 
 __all__ = ["erode", "from_runs", "from_text", "functions", "lift", "match", "overlap"]
 
 # Arguments per kernel, without the two that numba's calling convention puts in front.
-_ARGUMENTS = {"lift": 6, "unpack": 5, "measure": 9, "overlap": 7, "erode": 18, "match": 11}
+_ARGUMENTS = {"lift": 8, "decode": 9, "measure": 9, "overlap": 7, "erode": 18, "match": 11}
+_loaded: dict[str, Callable[..., int]] = {}
 _keep_alive: list[Any] = []
 _lock = threading.Lock()
 
 
 def functions() -> dict[str, Callable[..., int]]:
     """The kernels by name, compiled or loaded on the first call of the process."""
-    with _lock:
-        return _functions()
+    if not _loaded:
+        with _lock:
+            if not _loaded:
+                _loaded.update(_load())
+    return _loaded
 
 
-@functools.cache
-def _functions() -> dict[str, Callable[..., int]]:
+def _load() -> dict[str, Callable[..., int]]:
     import llvmlite.binding as llvm  # type: ignore[import-untyped]
 
     llvm.initialize_native_target()
@@ -60,13 +62,14 @@ def _functions() -> dict[str, Callable[..., int]]:
 
 
 def _cache_path(llvm: Any) -> Path:
+    import llvmlite
     import platformdirs
 
     parts = [
         Path(__file__).with_name("kernels.py").read_bytes(),
         Path(__file__).read_bytes(),
-        importlib.metadata.version("numba").encode(),
-        importlib.metadata.version("llvmlite").encode(),
+        _numba_version(),
+        llvmlite.__version__.encode(),
         np.__version__.encode(),
         llvm.get_process_triple().encode(),
         llvm.get_host_cpu_name().encode(),
@@ -74,6 +77,14 @@ def _cache_path(llvm: Any) -> Path:
     ]
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
     return Path(platformdirs.user_cache_dir("vis-tubes")) / "kernels" / f"{key}.o"
+
+
+def _numba_version() -> bytes:
+    """What numba's own version file says; importing numba, or asking the package's metadata, is slow."""
+    spec = importlib.util.find_spec("numba")
+    if spec is None or spec.origin is None:
+        raise ImportError("numba is not installed")
+    return Path(spec.origin).with_name("_version.py").read_bytes()
 
 
 def _read(path: Path) -> bytes | None:
@@ -138,35 +149,47 @@ def _callable(address: int, name: str) -> Callable[..., int]:
 # ---------------------------------------------------------------- the Engine
 
 
-def lift(text: bytes) -> Lifted:
+def lift(text: bytes) -> Lifted | None:
     """See :class:`vis.evaluation.runs.Engine`."""
-    chars = np.frombuffer(text, np.uint8)
-    out = np.empty(len(chars) + 1, np.uint8)
-    lengths, ends = np.empty(len(chars) // 2 + 1, np.int64), np.empty(len(chars) // 12 + 2, np.int64)
-    used = functions()["lift"](chars, len(chars), out, lengths, ends, ord(MARK))
-    lists, ends[0] = int(ends[0]), 0
-    return Lifted(out[:used].tobytes(), lengths[: ends[lists]].copy(), ends[: lists + 1].copy())
+    size = len(text)
+    out, chars = np.empty(2 * size + 64, np.uint8), np.empty(size, np.uint8)
+    lengths = np.empty(size // 2 + 1, np.int64)
+    list_ends, text_ends = (np.empty(size // 11 + 2, np.int64) for _ in range(2))
+    marks = np.frombuffer(f"{LIST_MARK}{TEXT_MARK}".encode(), np.uint8)
+    source = np.frombuffer(text, np.uint8)
+    used = functions()["lift"](source, size, out, lengths, list_ends, chars, text_ends, marks)
+    if used < 0:
+        return None
+    lists, texts = int(list_ends[0]), int(text_ends[0])
+    list_ends[0] = text_ends[0] = 0
+    return Lifted(
+        out[:used].tobytes(),
+        lengths[: list_ends[lists]].copy(),
+        list_ends[: lists + 1].copy(),
+        chars[: text_ends[texts]].copy(),
+        text_ends[: texts + 1].copy(),
+    )
 
 
-def from_text(text: bytes, ends: NDArray[np.int64], size: tuple[int, int]) -> TubeMasks:
+def from_text(text: Text, ends: NDArray[np.int64], size: tuple[int, int]) -> TubeMasks:
     """See :class:`vis.evaluation.runs.Engine`."""
-    lengths = np.empty(len(text) + 1, np.int64)
-    run_ends = np.empty(len(ends), np.int64)
-    chars = np.frombuffer(text or b"0", np.uint8)
-    bad = functions()["unpack"](chars, ends, len(ends), lengths, run_ends)
-    if bad >= 0:
-        raise BadMaskError(bad)
-    return from_runs(lengths, run_ends, size)
+    chars = np.frombuffer(text if len(text) else b"0", np.uint8)
+    return _tube("decode", chars, ends, len(text), size)
 
 
 def from_runs(lengths: NDArray[np.int64], ends: NDArray[np.int64], size: tuple[int, int]) -> TubeMasks:
     """See :class:`vis.evaluation.runs.Engine`."""
+    return _tube("measure", lengths, ends, len(lengths), size)
+
+
+def _tube(
+    kernel: str, values: NDArray[Any], ends: NDArray[np.int64], runs: int, size: tuple[int, int]
+) -> TubeMasks:
     masks = len(ends)
-    edges = np.empty(int(ends[-1]) + 1 if masks else 1, np.int32)
+    edges = np.empty(runs + 1, np.int32)
     offsets, areas = np.zeros(masks + 1, np.int64), np.empty(masks, np.int64)
     boxes = np.empty((masks, 4), np.int32)
-    height, pixels = size[0], size[0] * size[1]
-    bad = functions()["measure"](lengths, ends, masks, height, pixels, edges, offsets, areas, boxes)
+    bad = functions()[kernel](values, ends, masks, size[0], size[0] * size[1], edges, offsets, areas, boxes)
     if bad >= 0:
         raise BadMaskError(bad)
     return TubeMasks(size, edges[: offsets[-1]].copy(), offsets, areas, boxes)

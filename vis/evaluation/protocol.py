@@ -72,25 +72,30 @@ class Matches:
 
 
 def match_group(
-    group: Group, ious: Float64, compute: Engine, *, areas: AreaRanges, thresholds: Float64
-) -> Matches:
-    """Match by IoU, float64 (D, G), and judge every detection."""
+    group: Group, ious: Sequence[Float64], compute: Engine, *, areas: AreaRanges, thresholds: Float64
+) -> list[Matches]:
+    """Match by each of several kinds of IoU, float64 (D, G), and judge every detection."""
     low, high = np.array(areas, np.float64).T[:, :, None]
     ignored = group.ignore | (group.truth_areas < low) | (group.truth_areas > high)
     order = np.argsort(ignored, axis=1, kind="stable")
-    ordered = np.take_along_axis(ignored, order, axis=1)
+    rows = np.arange(len(areas))[:, None]
+    ordered = ignored[rows, order]
+    outside = ((group.detection_areas < low) | (group.detection_areas > high))[:, None, :]
+    positives = np.count_nonzero(~ignored, axis=1)
     shape = len(areas), len(thresholds), len(group.scores)
-    truth = np.full(shape, -1, np.int64)
-    if ious.size:
-        truth = compute.match(ious, order, ordered, group.crowd, thresholds)
-    found = truth >= 0
-    matched, excused = found, np.zeros(shape, bool)
-    if ignored.shape[1]:
-        matched = found & ~group.uncounted[truth]
-        excused = found & np.take_along_axis(ignored, truth.reshape(len(areas), -1), axis=1).reshape(shape)
-    outside = (group.detection_areas < low) | (group.detection_areas > high)
-    excused = excused | (~matched & outside[:, None, :])
-    return Matches(group, truth, matched & ~excused, ~matched & ~excused, np.count_nonzero(~ignored, axis=1))
+    out = []
+    for one in ious:
+        if one.size:
+            truth = compute.match(one, order, ordered, group.crowd, thresholds)
+            found = truth >= 0
+            matched = found & ~group.uncounted[truth]
+            excused = (found & ignored[rows[:, :, None], truth]) | (~matched & outside)
+            hit, miss = matched & ~excused, ~(matched | excused)
+        else:
+            truth = np.full(shape, -1, np.int64)
+            hit, miss = np.zeros(shape, bool), np.broadcast_to(~outside, shape)
+        out.append(Matches(group, truth, hit, miss, positives))
+    return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vis.errors import FallbackWarning
 
-__all__ = ["MARK", "BadMaskError", "Engine", "Lifted", "TubeMasks", "engine"]
+__all__ = ["LIST_MARK", "TEXT_MARK", "BadMaskError", "Engine", "Lifted", "Text", "TubeMasks", "engine"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,20 +47,25 @@ class TubeMasks:
         return TubeMasks(self.size, self.edges, offsets, areas, np.pad(self.boxes, ((0, more), (0, 0))))
 
 
-MARK = "#"
-"""Begins the text that stands for a lifted list; no run lengths hold it."""
+LIST_MARK, TEXT_MARK = "#", "$"
+"""Begin the strings that stand for lifted run lengths; compressed text never holds them."""
+Text = bytes | NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lifted:
-    """JSON text whose lists of run lengths were taken out, and those lists."""
+    """JSON text whose run lengths were taken out, and those run lengths."""
 
     text: bytes
-    """The rest; list k became the string ``"#k"``."""
+    """The rest; list k became the string ``"#k"``, compressed text k became ``"$k"``."""
     lengths: NDArray[np.int64]
     """All lists in a row."""
-    ends: NDArray[np.int64]
-    """int64 (K + 1,): list k is ``lengths[ends[k]:ends[k + 1]]``."""
+    list_ends: NDArray[np.int64]
+    """int64 (K + 1,): list k is ``lengths[list_ends[k]:list_ends[k + 1]]``."""
+    chars: NDArray[np.uint8]
+    """All compressed texts in a row."""
+    text_ends: NDArray[np.int64]
+    """int64 (K + 1,): text k is ``chars[text_ends[k]:text_ends[k + 1]]``."""
 
 
 class BadMaskError(Exception):
@@ -74,10 +79,13 @@ class BadMaskError(Exception):
 class Engine(Protocol):
     """What both ways of computing offer, as a module."""
 
-    def lift(self, text: bytes) -> Lifted:
-        """Take lists of run lengths out of JSON text, before a parser makes objects of every number."""
+    def lift(self, text: bytes) -> Lifted | None:
+        """Take run lengths out of JSON text, before a parser makes objects of every number.
 
-    def from_text(self, text: bytes, ends: NDArray[np.int64], size: tuple[int, int]) -> TubeMasks:
+        None when that is not possible: a string of the text looks like what would stand for them.
+        """
+
+    def from_text(self, text: Text, ends: NDArray[np.int64], size: tuple[int, int]) -> TubeMasks:
         """Masks from compressed texts in a row, text t up to ``ends[t]``; or :class:`BadMaskError`."""
 
     def from_runs(

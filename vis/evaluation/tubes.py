@@ -11,7 +11,6 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -327,6 +326,8 @@ def _judge_all(
     threads = min(os.cpu_count() or 1, 8) if threads is None else threads
     verdicts: list[dict[str, Matches]] = []
     if threads > 1 and len(groups) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(threads) as pool:
             stream = pool.map(judge, groups)
             for verdict in stream:
@@ -391,12 +392,14 @@ class _Judge:
                 band = overlaps.boundary(detections[d], self._masks(truths[g], refined=self.key != "raw"))
                 boundary[d, g] = min(mask[d, g], band)
             by_kind["boundary"] = boundary
-        return {
-            kind: match_group(
-                group, by_kind[kind], self.compute, areas=self.areas, thresholds=self.thresholds
-            )
-            for kind in self.kinds
-        }
+        matches = match_group(
+            group,
+            [by_kind[k] for k in self.kinds],
+            self.compute,
+            areas=self.areas,
+            thresholds=self.thresholds,
+        )
+        return dict(zip(self.kinds, matches, strict=True))
 
     def _masks(self, tube: TruthTube, *, refined: bool) -> TubeMasks:
         return tube.refined if refined and tube.refined is not None else tube.masks

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -31,24 +30,29 @@ ELEMENT_CHARS = 2**29
 def open_json(path: str | Path, member: str = "results.json") -> Iterator[tuple[IO[bytes], int]]:
     """The bytes and the size of a JSON file, or of ``member`` in a ``.zip`` (at its top, or alone in it)."""
     path = Path(path)
-    try:
-        if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.endswith(".json")]
-                name = member if member in names else names[0] if len(names) == 1 else None
-                if name is None:
-                    raise AnnotationError(
-                        f"{path}: expected {member} at the top of the zip, found {names[:5]}"
-                    )
-                with archive.open(name) as file:
-                    yield file, archive.getinfo(name).file_size
-        else:
+    if path.suffix.lower() != ".zip":
+        try:
             with path.open("rb") as file:
                 yield file, path.stat().st_size
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return
+    import zipfile  # slow to import, and rarely needed
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".json")]
+            name = member if member in names else names[0] if len(names) == 1 else None
+            if name is None:
+                raise AnnotationError(f"{path}: expected {member} at the top of the zip, found {names[:5]}")
+            with archive.open(name) as file:
+                yield file, archive.getinfo(name).file_size
     except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise AnnotationError(
-            f"{path}: cannot be read ({error}); give a JSON file or a zip of one"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> AnnotationError:
+    return AnnotationError(f"{path}: cannot be read ({error}); give a JSON file or a zip of one")
 
 
 def items(
