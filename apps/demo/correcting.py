@@ -29,7 +29,7 @@ def seek(session: Session, data: Mapping[str, Any]) -> Update:
     if session.running or session.video is None:
         return Update()
     with session.lock:
-        before = session.position
+        before = session.position, session.selected
         if "tube" in data:
             session.selected = _whole(data["tube"])
         if "to" in data:
@@ -39,7 +39,7 @@ def seek(session: Session, data: Mapping[str, Any]) -> Update:
         elif "go" in data:
             session.position = _place(session, str(data["go"]))
         session.position = min(max(0, session.position), _last(session))
-        if session.position != before:
+        if (session.position, session.selected) != before:
             session.clicks = None
         return Update(view(session), timeline(session))
 
@@ -224,7 +224,7 @@ def _frame(session: Session) -> int:
 
 
 def _free_id(history: History) -> int:
-    # Beyond every id of this history, undone steps included: an id never means two objects.
+    # Beyond every id that this history has used: an id never means two objects.
     used = [tube.id for tube in (*history.base.tubes, *history.result.tubes)]
     used += [getattr(edit, name, 0) for edit in history.edits for name in ("tube", "new")]
     return max(used, default=0) + 1
