@@ -145,8 +145,8 @@ class _Crew:
         with contextlib.suppress(Exception):  # it may be gone with its node
             self.ray.kill(actor.handle)
 
-    def replace(self, actor: _Actor) -> None:
-        """Kill an actor and drop it from the list; a new one is made when there is work and room."""
+    def drop(self, actor: _Actor) -> None:
+        """Kill an actor and drop it; a new one is made when there is work and room."""
         self.kill(actor)
         self.actors.remove(actor)
 
@@ -170,6 +170,9 @@ def _drive(ray: Any, crew: _Crew, items: Sequence[Item], jobs: int | None, limit
                 )
                 actor.answer = actor.handle.process.remote(items[actor.item])
                 yield Event("start", actor.item, actor.name)
+        # An idle actor keeps its cores; one that waits for cores, its node being lost, may need them.
+        for actor in [actor for actor in crew.actors if actor.item is None]:
+            crew.drop(actor)
         busy = [actor for actor in crew.actors if actor.item is not None]
         ready, _ = ray.wait([actor.answer for actor in busy], num_returns=1, timeout=LOOK_SECONDS)
         for actor in busy:
@@ -188,7 +191,7 @@ def _drive(ray: Any, crew: _Crew, items: Sequence[Item], jobs: int | None, limit
                 raise data if isinstance(data, VisError) else OutputError(str(data))
             actor.item = None
             if kind == "lost":
-                crew.replace(actor)
+                crew.drop(actor)
                 attempts[item] += 1
                 if data["error"] == "WorkerLost" and attempts[item] < limits.attempts:
                     waiting.appendleft(item)

@@ -10,7 +10,7 @@ from typing import Any
 from apps.batch.inputs import Item
 from vis.errors import InputError, VideoError
 from vis.files import write_json
-from vis.formats import tubes, ytvis_set
+from vis.formats import tubes, ytvis, ytvis_set
 from vis.structures import Frame, VideoInfo
 from vis.video.limits import DEFAULT_LIMITS
 
@@ -126,7 +126,7 @@ def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[
                 unknown[name] = unknown.get(name, 0) + 1
         entries += ytvis_set.results_of(result, item.video_id, table)
     write_json(out / "results.json", entries)
-    ytvis_set.write_server_zip(out / "results.zip", entries)
+    ytvis.write_server_zip(out / "results.zip", out / "results.json")
     return {
         "results": str(out / "results.json"),
         "entries": len(entries),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from apps.batch.inputs import Item
-from vis.errors import DependencyError, UsageError, VisError, WeightsError
+from vis.errors import DependencyError, VisError, WeightsError
 
 if TYPE_CHECKING:
     from apps.batch.work import Tell, Worker
@@ -51,7 +51,7 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 def is_for_all(error: BaseException) -> bool:
     """Whether the error would meet every other video too, so that the batch must stop."""
-    return isinstance(error, WeightsError | DependencyError | UsageError) or is_disk_full(error)
+    return isinstance(error, WeightsError | DependencyError) or is_disk_full(error)
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -33,7 +33,7 @@ from apps.batch.inputs import Item, is_address
 from apps.progress import TimedDetector, TimedRefiner, TimedTracker
 from apps.run_folder import new_run_folder
 from vis import masks, pipeline
-from vis.errors import VideoError, VisError, VisWarning
+from vis.errors import OutputError, VideoError, VisError, VisWarning
 from vis.files import read_json
 from vis.formats import tubes
 from vis.interfaces import FrameSource
@@ -107,6 +107,10 @@ class Worker:
         started: float,
     ) -> dict[str, Any]:
         """Compute and draw what the keys say is missing, and write the run folder."""
+        if not old and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(
+                f"{folder}: exists and is not of a batch; move it away, or choose another --out"
+            )
         source = self._open(item)
         chunks = ChunkFolder(self.out / ".batch" / "chunks" / _digest(item.name), keys["result"])
         if old.get("result") == keys["result"]:

@@ -12,6 +12,7 @@ import pytest
 
 from apps.batch import work
 from apps.batch.inputs import Item
+from vis.errors import OutputError
 
 
 class Killed(BaseException):
@@ -258,3 +259,14 @@ def test_videos_behind_an_address_are_fetched(
     assert make_worker().process(far, tell)["status"] == "kept"
     near_tubes, far_tubes = ((tmp_path / "out" / name / "tubes.json").read_text() for name in ("clip", "far"))
     assert near_tubes == far_tubes
+
+
+def test_what_no_batch_has_made_is_never_replaced(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path
+) -> None:
+    mine = tmp_path / "out" / "clip" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(OutputError, match="not of a batch"):
+        make_worker().process(item, tell)
+    assert mine.read_text() == "mine"

@@ -214,10 +214,6 @@ def test_broken_ytvis_sets_are_named(change: Any, message: str, tmp_path: Path) 
         ytvis_set.read_truth(path)
 
 
-def test_the_server_zip_holds_one_file_in_no_folder(busy: VideoResult, tmp_path: Path) -> None:
+def test_results_take_the_sets_own_category_ids(busy: VideoResult) -> None:
     entries = ytvis_set.results_of(busy, 7, {"dog": 12})
     assert [(e["video_id"], e["category_id"]) for e in entries] == [(7, 12)]
-    ytvis_set.write_server_zip(tmp_path / "s.zip", entries)
-    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
-        assert archive.namelist() == ["results.json"]
-        assert json.loads(archive.read("results.json")) == entries

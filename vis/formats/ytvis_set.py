@@ -1,4 +1,4 @@
-"""Whole YouTube-VIS sets: truth and results of many videos as :class:`VideoResult`, and the server's zip.
+"""Whole YouTube-VIS sets: truth and results of many videos as :class:`VideoResult`.
 
 Truth names its videos, frames and categories; a results file names none of them, so it is read beside
 its truth. One entry per frame of ``file_names``; a tube's frames are places in that list. OVIS, LV-VIS,
@@ -7,9 +7,6 @@ UVO and HQ-YTVIS share the layout. Evaluating is :mod:`vis.evaluation`'s, which 
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,11 +16,10 @@ import numpy as np
 
 from vis import masks
 from vis.errors import AnnotationError
-from vis.files import read_json, whole_file, write_json
+from vis.files import read_json, write_json
 from vis.formats import ytvis
 from vis.formats.gather import Gathered, video_result
 from vis.formats.losses import not_held
-from vis.formats.zips import put
 from vis.structures import VideoInfo, VideoResult
 
 __all__ = [
@@ -33,7 +29,6 @@ __all__ = [
     "read_videos",
     "results_of",
     "write_results",
-    "write_server_zip",
     "write_truth",
 ]
 
@@ -166,14 +161,6 @@ def results_of(result: VideoResult, video_id: int, categories: Mapping[str, int]
     Tubes of classes that the set does not know are left out: its evaluator has no place for them.
     """
     return [entry for _, entry in _entries(result, video_id, categories)]
-
-
-def write_server_zip(path: str | Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Write what the YTVIS and HQ-YTVIS servers take: ``results.json`` in a zip, in no folder."""
-    text = io.StringIO()
-    json.dump(list(entries), text, allow_nan=False, separators=(",", ":"))
-    with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        put(archive, "results.json", text.getvalue().encode())
 
 
 def _entries(
