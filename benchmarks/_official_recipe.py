@@ -223,3 +223,9 @@ def run(
     if boundary:
         stats["boundary"] = statistics(truths, found, categories, boundary=True, pooled=pooled)
     return stats
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(json.dumps(run(Path(sys.argv[1]), Path(sys.argv[2]), boundary=sys.argv[3] == "both")))
