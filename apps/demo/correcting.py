@@ -16,6 +16,7 @@ from apps.demo.engines import Engines
 from apps.demo.pictures import timeline, view
 from apps.demo.running import Update, claim
 from apps.demo.session import Session
+from apps.demo.words import sentence
 from vis import edits
 from vis.edits import Edit, Follow, History
 from vis.errors import UsageError
@@ -95,7 +96,7 @@ def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
             decode = engines.decoder_of(session) if edits.needs_decode([edit]) else _no_decode
             history.do(edit, decode=decode)
             _after(session, edit)
-            text = edits.describe(edit).capitalize() + "."
+            text = sentence(edits.describe(edit))
         ids = [tube.id for tube in history.result.tubes]
         if session.selected not in ids:
             session.selected = ids[0] if ids else None

@@ -9,7 +9,7 @@ import unicodedata
 from vis.errors import VisError
 from vis.structures import VideoInfo
 
-__all__ = ["card", "clean_message", "display_name", "duration", "slug"]
+__all__ = ["card", "clean_message", "display_name", "duration", "sentence", "slug"]
 
 # A path begins with a slash (or a drive); "frames/s" does not.
 _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"]+)+[\\/]?")
@@ -37,6 +37,11 @@ def slug(name: str) -> str:
     stem = name.rsplit(".", 1)[0]
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-").lower()[:40] or "clip"
+
+
+def sentence(text: str) -> str:
+    """A first letter large, a full stop at the end; names inside keep their letters."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def duration(seconds: float) -> str:

@@ -140,7 +140,7 @@ def test_every_edit_through_the_page_and_back(desk, visit):
         {"name": "delete", "scope": "frame"},
         {"name": "split"},
         {"name": "swap", "other": 2},
-        {"name": "relabel", "label": "<script>"},
+        {"name": "relabel", "label": "<Script>"},
         {"name": "merge", "other": 2},
         {"name": "delete", "scope": "onwards"},
         {"name": "delete", "scope": "tube"},
@@ -152,6 +152,8 @@ def test_every_edit_through_the_page_and_back(desk, visit):
         before = len(session_of(desk, visit).history.edits)
         update = desk.act(visit, data)
         assert len(session_of(desk, visit).history.edits) == before + 1, update.view["message"]
+        if data["name"] == "relabel":
+            assert update.view["message"] == "Call 1 <Script>."
     count = len(session_of(desk, visit).history.edits)
     assert session_of(desk, visit).history.edits[1].point_labels == (1, 0)  # clicks add up
     end = edits.fingerprint(result_of(desk, visit))
