@@ -65,6 +65,11 @@ class Plan:
             min_frames=given(args.min_frames, preset.min_frames),
         )
 
+    def tracker_settings(self) -> dict[str, Any]:
+        """The preset's settings for its own tracker; another tracker keeps its defaults."""
+        preset = PRESETS[self.preset]
+        return dict(preset.tracker_settings) if self.tracker == preset.tracker else {}
+
     def detector_settings(self) -> dict[str, Any]:
         """What was given for the detector, as its keyword arguments."""
         settings = {"weights": self.detector_weights, "text": self.text}
@@ -85,8 +90,11 @@ class Job:
         self.plan = plan
         self.watch = Stopwatch()
         with self.watch("load"):
-            self.detector: Detector = detectors.create(plan.detector, **plan.detector_settings())
-            self.tracker: Tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")()
+            self.detector: Detector = detectors.create(
+                plan.detector, device=device, score=plan.min_score, **plan.detector_settings()
+            )
+            make_tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")
+            self.tracker: Tracker = make_tracker(**plan.tracker_settings())
             self.refiner = build_refiner(plan.model, plan.policy, plan.mode, device=device, zoom=plan.zoom)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 

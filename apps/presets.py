@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["PRESETS", "Preset"]
 
@@ -15,6 +17,8 @@ class Preset:
     """Name in detectors.DETECTORS."""
     tracker: str
     """Name in trackers.TRACKERS."""
+    tracker_settings: Mapping[str, Any]
+    """Keyword arguments of that tracker."""
     model: str
     """Name in vis.weights.MODELS, for the refiner."""
     policy: str
@@ -31,6 +35,8 @@ PRESETS = {
     "quick": Preset(
         detector="salient",
         tracker="iou",
+        # One salient object at a time: a box that jumps is far likelier the same object than another.
+        tracker_settings={"min_overlap": 0.1},
         model="hq-tiny",
         policy="box",
         min_score=0.3,

@@ -32,21 +32,31 @@ def new_run_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     until the new one is whole. Only a folder that looks like ours is ever replaced.
     """
     check_replaceable(out, overwrite=overwrite)
-    part: Path | None = None
-    try:
+    with _told(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
         part.chmod(0o755)
+    try:
         yield part
-        _swap_in(part, out)
+        with _told(out):
+            _swap_in(part, out)
+    except OutputError as error:
+        # The user knows the run by its own name, not by the temporary one.
+        raise OutputError(str(error).replace(str(part), str(out))) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """What the system says of making or swapping the folder, as an error of ours."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"{out}: the run folder cannot be written ({error.strerror or error}); "
             "free some space or choose another folder with --out"
         ) from error
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def check_replaceable(out: Path, *, overwrite: bool) -> None:

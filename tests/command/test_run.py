@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -187,20 +188,18 @@ def test_an_existing_run_is_never_replaced_silently(
 def test_a_run_that_fails_leaves_the_old_one(
     vistubes: Call, square_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vis.render import Renderer
-
     out = tmp_path / "run"
     words = ("run", square_clip, *MOTION, "--out", out)
     assert vistubes(*words).code == 0
     before = {p.name: p.read_bytes() for p in out.iterdir()}
 
     def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Renderer, "draw", full)
+    monkeypatch.setattr("vis.files.os.fsync", full)
     failed = vistubes(*words, "--overwrite")
     assert failed.code == 1
-    assert "No space left" in failed.err or "disk is full" in failed.err
+    assert f"{out / 'results.json'}: the disk is full" in failed.err
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
