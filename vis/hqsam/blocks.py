@@ -21,7 +21,7 @@ class LayerNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape. Free of copies when ``x`` is channels_last."""
         rows = x.permute(0, 2, 3, 1)
-        return F.layer_norm(rows, rows.shape[-1:], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        return F.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
 class MLP(nn.Module):

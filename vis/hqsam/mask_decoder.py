@@ -89,7 +89,7 @@ class MaskDecoder(nn.Module):
         own = [self.iou_token.weight, self.mask_tokens.weight]
         if self.has_hq:
             own.append(self.hf_token.weight)
-        return torch.cat([torch.cat(own).expand(len(sparse), -1, -1), sparse], dim=1)
+        return torch.cat([torch.cat(own).expand(sparse.shape[0], -1, -1), sparse], dim=1)
 
     def transform(
         self, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor
@@ -102,7 +102,7 @@ class MaskDecoder(nn.Module):
     def upscale(self, tokens: Tensor, image: Tensor) -> Pieces:
         """What :meth:`transform` returned to pieces; may be called for some of the N objects at a time."""
         g = math.isqrt(image.shape[1])
-        upscaled = self.output_upscaling(image.transpose(1, 2).view(len(image), -1, g, g))
+        upscaled = self.output_upscaling(image.transpose(1, 2).view(image.shape[0], -1, g, g))
         hf = tokens[:, 1 + _MASK_TOKENS] if self.has_hq else None
         return Pieces(tokens[:, 0], tokens[:, 1 : 1 + _MASK_TOKENS], hf, upscaled)
 
@@ -136,4 +136,4 @@ def _rows(x: Tensor) -> Tensor:
 
 def _dot(kernels: Tensor, features: Tensor) -> Tensor:
     """(N, M, C) . (N, C, H, W) to (N, M, H, W)."""
-    return (kernels @ features.flatten(2)).view(len(kernels), -1, *features.shape[2:])
+    return (kernels @ features.flatten(2)).view(kernels.shape[0], -1, *features.shape[2:])

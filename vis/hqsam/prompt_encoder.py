@@ -93,6 +93,17 @@ class PromptEncoder(nn.Module):
             dense = self.mask_downscaling(masks)
         return sparse, dense
 
+    def encode_labelled(self, points: Tensor, labels: Tensor) -> Tensor:
+        """Points (N, K, 2) with labels (N, K) that also know box corners (2, 3) to tokens (N, K, 256).
+
+        Without branches on the values, for graphs that are traced.
+        """
+        label = labels[..., None]
+        tokens = self._encode(points)
+        for i in range(4):
+            tokens = tokens + (label == i) * self._kind(i)
+        return torch.where(label == -1, self.not_a_point_embed.weight, tokens)
+
     def _kind(self, i: int) -> Tensor:
         weight: Tensor = self.point_embeddings[i].weight  # type: ignore[assignment]
         return weight

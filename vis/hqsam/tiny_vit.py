@@ -137,7 +137,7 @@ class Block(nn.Module):
         if (height, width) == (w, w):
             whole: Tensor = self.attn(rows.reshape(batch, w * w, channels))
             return whole.view(rows.shape)
-        down, across = -(-height // w), -(-width // w)
+        down, across = (height + w - 1) // w, (width + w - 1) // w
         rows = F.pad(rows, (0, 0, 0, across * w - width, 0, down * w - height))
         cells = rows.view(batch, down, w, across, w, channels).transpose(2, 3)
         out: Tensor = self.attn(cells.reshape(batch * down * across, w * w, channels))

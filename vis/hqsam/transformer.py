@@ -29,10 +29,11 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q (N or 1, n, 256), k and v (N or 1, m, 256) to (N, n, 256)."""
-        batch = max(len(q), len(k))
-        query = _split(self.q_proj(q)).expand(batch, -1, -1, -1)
-        key = _split(self.k_proj(k)).expand(batch, -1, -1, -1)
-        value = _split(self.v_proj(v)).expand(batch, -1, -1, -1)
+        query, key, value = _split(self.q_proj(q)), _split(self.k_proj(k)), _split(self.v_proj(v))
+        if query.shape[0] < key.shape[0]:
+            query = query.expand(key.shape[0], -1, -1, -1)
+        elif key.shape[0] < query.shape[0]:
+            key, value = (x.expand(query.shape[0], -1, -1, -1) for x in (key, value))
         out = F.scaled_dot_product_attention(query, key, value)
         y: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
         return y
@@ -40,7 +41,7 @@ class Attention(nn.Module):
 
 def _split(x: Tensor) -> Tensor:
     """(N, n, c) to (N, heads, n, c / heads)."""
-    return x.view(len(x), x.shape[1], _HEADS, -1).transpose(1, 2)
+    return x.view(x.shape[0], x.shape[1], _HEADS, -1).transpose(1, 2)
 
 
 class Layer(nn.Module):

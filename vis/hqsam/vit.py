@@ -87,7 +87,7 @@ class Block(nn.Module):
         """Attention in windows. Padding comes *after* the LayerNorm as zeros, and takes part."""
         batch, height, width, channels = x.shape
         w = self.window
-        down, across = -(-height // w), -(-width // w)
+        down, across = (height + w - 1) // w, (width + w - 1) // w
         x = F.pad(x, (0, 0, 0, across * w - width, 0, down * w - height))
         cells = x.view(batch, down, w, across, w, channels).transpose(2, 3)
         out: Tensor = self.attn(cells.reshape(batch * down * across, w, w, channels))

@@ -1,0 +1,135 @@
+"""The fast engines compute the same functions: in float32 to rounding, in bfloat16 to mask IoU 0.99."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vis import weights
+from vis.hqsam import SIZES, Predictor, SamModel, engine, kernels, load_model
+from vis.hqsam.engine import ExactEngine, FastEngine
+
+BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199]], np.float32)
+PROMPTS: dict[str, dict[str, Any]] = {
+    "boxes": {"boxes": BOXES},
+    "points": {"points": BOXES.reshape(3, 2, 2), "point_labels": np.array([[1, 0], [1, 1], [0, -1]])},
+    "masks": {"boxes": BOXES, "masks": np.random.default_rng(0).standard_normal((3, 64, 64))},
+}
+
+
+def relative(have: Any, want: Any) -> float:
+    have, want = torch.as_tensor(have).float(), torch.as_tensor(want)
+    return float((have - want).abs().max() / want.abs().max())
+
+
+@pytest.fixture
+def float32_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "fast_dtype", lambda device: torch.float32)
+
+
+@pytest.mark.usefixtures("float32_only")
+@pytest.mark.parametrize("operators", ["fused", "plain"])
+@pytest.mark.parametrize("hq", [True, False])
+def test_plain_vit_in_float32(
+    hq: bool,
+    operators: str,
+    make_model: Callable[..., SamModel],
+    sizes: Any,
+    photo: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if operators == "plain":
+        monkeypatch.setattr(kernels, "fused", lambda dtype, device: False)
+    exact = Predictor(make_model(sizes("vit_b"), hq=hq))
+    fast = Predictor(make_model(sizes("vit_b"), hq=hq, mode="fast"))
+    assert isinstance(exact._engine, ExactEngine)
+    assert isinstance(fast._engine, FastEngine)
+    want, have = exact.embed(photo), fast.embed(photo)
+    assert relative(have.features, want.features) < 1e-4
+    if hq:
+        assert want.hq_features is not None
+        assert relative(have.hq_features, want.hq_features) < 1e-4
+    for kind, given in PROMPTS.items():
+        for multimask in (False, True):
+            one, other = (
+                exact.decode(want, **given, multimask=multimask),
+                fast.decode(have, **given, multimask=multimask),
+            )
+            assert relative(other.low_res_logits, one.low_res_logits) < 1e-4, kind
+            assert relative(other.scores, one.scores) < 1e-4, kind
+            assert (one.masks != other.masks).mean() < 1e-5, kind
+
+
+@pytest.mark.usefixtures("float32_only")
+def test_tiny_vit_in_float32(make_model: Callable[..., SamModel]) -> None:
+    model = make_model(SIZES["vit_tiny"], mode="fast")
+    frame = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features, early = FastEngine(model).encoder(frame)
+        want, want_early = model.image_encoder(frame)
+    assert relative(features.permute(0, 3, 1, 2), want) < 1e-4
+    assert relative(early.permute(0, 3, 1, 2), want_early) < 1e-4
+
+
+@pytest.fixture
+def forget_choices() -> Iterator[None]:
+    kernels.fast_dtype.cache_clear()
+    kernels.fused.cache_clear()
+    yield
+    kernels.fast_dtype.cache_clear()
+    kernels.fused.cache_clear()
+
+
+@pytest.mark.usefixtures("forget_choices")
+def test_bfloat16_wants_the_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernels.fast_dtype("mps") == torch.float32
+    monkeypatch.setattr(kernels, "_multiplies_bfloat16", lambda: False)
+    assert kernels.fast_dtype("cpu") == torch.float32
+    kernels.fast_dtype.cache_clear()
+    monkeypatch.setattr(kernels, "_multiplies_bfloat16", lambda: True)
+    assert kernels.fast_dtype("cpu") == torch.bfloat16
+
+
+@pytest.mark.usefixtures("forget_choices")
+def test_bfloat16_wants_right_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_multiplies_bfloat16", lambda: True)
+    plain = torch.Tensor.bfloat16
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: plain(self * 1.1))  # hardware that errs
+    assert kernels.fast_dtype("cpu") == torch.float32
+
+
+@pytest.mark.usefixtures("forget_choices")
+def test_fused_operators_that_err_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not kernels.fused(torch.float32, "cuda")
+    real = torch.nn.functional.gelu
+    monkeypatch.setattr(torch.nn.functional, "gelu", lambda x: real(x) + 0.1)  # disagreement, whoever errs
+    assert not kernels.fused(torch.float32, "cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_fast_masks_on_real_frames(shared_data: Path) -> None:
+    """MobileSAM's weights, real frames, boxes around the true objects: IoU with exact masks at least 0.99."""
+    from PIL import Image
+
+    entry = weights.WEIGHTS["mobile-sam"]
+    if not weights.cached(entry):
+        pytest.skip("mobile-sam is not in the cache; run `vistubes models fetch mobile-sam`")
+    path = weights.file_path(entry)
+    exact = Predictor(load_model(path, device="cpu", mode="exact"))
+    fast = Predictor(load_model(path, device="cpu", mode="fast"))
+    for clip in ("dog", "camel", "bmx-trees"):
+        image = np.array(Image.open(shared_data / "davis16" / "JPEGImages" / "480p" / clip / "00020.jpg"))
+        truth = (
+            np.array(Image.open(shared_data / "davis16" / "Annotations" / "480p" / clip / "00020.png")) > 0
+        )
+        ys, xs = np.nonzero(truth)
+        box = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], np.float32)
+        want = exact.decode(exact.embed(image), boxes=box).masks
+        have = fast.decode(fast.embed(image), boxes=box).masks
+        assert (want & have).sum() / (want | have).sum() >= 0.99, clip
