@@ -10,6 +10,7 @@ Knows no file and no network. Dense masks are bool ``(H, W)``; sizes are ``(heig
 
 from __future__ import annotations
 
+import array
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -421,21 +422,27 @@ def _from_polygons(polygons: Iterable[Any], size: tuple[int, int], where: str) -
     from pycocotools import mask as rle_api
 
     height, width = size
+    low, high = (-width, -height), (2 * width, 2 * height)
     points: list[list[float]] = []
     outline = 0.0
     for polygon in polygons:
         try:
-            flat = np.array(polygon, np.float64)
+            flat = np.frombuffer(array.array("d", polygon))
         except (TypeError, ValueError, OverflowError):
-            flat = np.array(None, np.float64)
-        if flat.ndim != 1 or len(flat) < 6 or len(flat) % 2 or not np.isfinite(flat).all():
+            flat = np.zeros(0)
+        if len(flat) < 6 or len(flat) % 2 or not np.isfinite(flat).all():
             raise AnnotationError(
                 f"{where}: polygon {len(points)}: expected at least 3 points as finite numbers "
                 f"[x, y, x, y, ...], got {_shown(polygon)}"
             )
         # Far-away points, or very many, make the rasteriser allocate and run without bound.
-        xy = np.clip(flat.reshape(-1, 2), (-width, -height), (2 * width, 2 * height))
-        outline += float(np.abs(np.diff(xy, axis=0, append=xy[:1])).max(axis=1).sum())
+        xy = flat.reshape(-1, 2)
+        if (xy < low).any() or (xy > high).any():
+            xy = np.clip(xy, low, high)
+        length = 3.0 * max(size) * len(xy)  # at most; measured only where that could be too much
+        if outline + length > MAX_OUTLINE:
+            length = float(np.abs(np.diff(xy, axis=0, append=xy[:1])).max(axis=1).sum())
+        outline += length
         if outline > MAX_OUTLINE:
             raise AnnotationError(f"{where}: polygons: outlines are longer than {MAX_OUTLINE:,} pixels")
         points.append(xy.reshape(-1).tolist())
