@@ -100,7 +100,7 @@ class LookScale:
         """Where a tube (L, D) becomes another object: (L - 1,), True between the rows."""
         n = len(looks)
         found = np.zeros(max(n - 1, 0), bool)
-        if n < _WINDOW:
+        if n < _WINDOW or self.slope == 0:
             return found
         # Means of up to _WINDOW rows before and after each gap, by differences of running sums.
         total = np.concatenate([np.zeros((1, looks.shape[1])), np.cumsum(looks, axis=0)])
@@ -123,15 +123,14 @@ def look_scale(tubes: Sequence[Tube], looks: Looks) -> LookScale:
     discriminant). Without enough tubes to learn from, a cosine of 0.8 is neutral and 0.9 is 2 nats.
     """
     same, other = [], []
-    tubes = [tube for tube in tubes if len(tube) >= 4]
+    # The longest tell most, and pairs grow with the square of their number.
+    tubes = sorted((tube for tube in tubes if len(tube) >= 4), key=lambda tube: -len(tube))[:200]
     centre = [unit_rows(np.asarray(looks[tube.id]).mean(axis=0, keepdims=True))[0] for tube in tubes]
     for i, tube in enumerate(tubes):
         rows = np.asarray(looks[tube.id])
-        near = (
-            slice(max(len(rows) // 2 - _WINDOW, 0), len(rows) // 2),
-            slice(len(rows) // 2, len(rows) // 2 + _WINDOW),
-        )
-        halves = unit_rows(np.stack([rows[near[0]].mean(axis=0), rows[near[1]].mean(axis=0)]))
+        middle = len(rows) // 2
+        before, after = rows[max(middle - _WINDOW, 0) : middle], rows[middle : middle + _WINDOW]
+        halves = unit_rows(np.stack([before.mean(axis=0), after.mean(axis=0)]))
         same.append(float(halves[0] @ halves[1]))
         for j in range(i):
             together = np.intersect1d(tube.frames, tubes[j].frames, assume_unique=True)

@@ -102,10 +102,11 @@ class QueryTracker(BaseTracker[QueryTracks]):
     def _associate(self, detections: Detections, now: float) -> Int64:
         looked_at = detections.scores >= self.min_score
         self._fates[~looked_at] = Fate.WEAK
-        looks, masks = self._looks(detections), remember_masks(detections, self.step)
+        looks, masks = self._looks(detections), MaskCrops.nothing(len(detections))
         tracks = self._tracks
         allowed = np.broadcast_to(looked_at, (len(tracks.ids), len(detections)))
         if self.gate_overlap is not None:
+            masks = remember_masks(detections, self.step)
             allowed = allowed & self._gate(self.gate_overlap, detections, masks, now)
         if self.same_label:
             allowed = allowed & (tracks.labels[:, None] == detections.labels)
