@@ -158,13 +158,13 @@ class Desk:
         except Exception as error:
             yield self._failed(token, error)
 
-    def compare(self, token: str, zoom: bool) -> tuple[Any, str]:
-        """(SAM's picture, HQ-SAM's picture) or None, and numbers or what is missing."""
+    def compare(self, token: str, zoom: bool) -> tuple[dict[str, str], str]:
+        """Both pictures, or none, and numbers or what is missing."""
         try:
             found = comparing.compare(self.sessions.get(token), self.engines, zoom=zoom)
-            return (found.sam, found.hq), found.text
+            return {"sam": pictures.data_url(found.sam), "hq": pictures.data_url(found.hq)}, found.text
         except Exception as error:
-            return None, f"<p>{html.escape(self._say(error))}</p>"
+            return {}, f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error)))}</p>"
 
     def measure(self, token: str, path: str | None) -> str:
         """Tube AP and boundary AP against a truth file."""

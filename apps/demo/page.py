@@ -101,19 +101,10 @@ def _left(desk: Desk) -> dict[str, Any]:
 def _compare_tab() -> dict[str, Any]:
     with gr.Tab("Compare SAM and HQ-SAM"):
         with gr.Row():
-            button = gr.Button("Compare on this frame", size="sm", elem_id="vt-compare")
+            button = gr.Button("Compare on this frame", size="sm", elem_id="vt-compare-button")
             zoom = gr.Checkbox(True, label="Magnify where the selected object differs most", container=False)
-        slider = gr.ImageSlider(
-            label="SAM (left), HQ-SAM (right)",
-            format="jpeg",
-            interactive=False,
-            height=420,
-            elem_id="vt-slider",
-        )
-        numbers = gr.HTML(
-            "<p class='vt-muted'>The same boxes through SAM and through HQ-SAM, side by side.</p>",
-            apply_default_css=False,
-        )
+        slider = _custom("compare", {})
+        numbers = gr.HTML("", apply_default_css=False, elem_id="vt-numbers")
         truth = gr.File(
             label="Truth: YTVIS annotations or tubes.json, for tube AP and boundary AP",
             file_types=[".json"],

@@ -104,10 +104,14 @@ def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
     assert rows.count() == before - 2
     shots(tab, "4-corrected")
 
-    tab.click("#vt-compare")
+    tab.click("#vt-compare-button")
     tab.wait_for_selector(".vt-table tbody tr")
     assert "red thing 1" in tab.inner_text(".vt-table")
-    tab.wait_for_timeout(400)
+    tab.wait_for_function("() => document.querySelector('.vt-hq').naturalWidth === 960")
+    both = [tab.locator(name).bounding_box() for name in (".vt-sam", ".vt-hq")]
+    assert both[0] == both[1]
+    tab.get_by_label("Where SAM ends").fill("80")
+    assert "80%" in tab.locator(".vt-hq").evaluate("(i) => i.style.clipPath")
     shots(tab, "5-compare")
 
     tab.get_by_role("tab", name="Take home").click()

@@ -233,13 +233,30 @@ def test_the_edit_verb_says_what_is_missing(desk, visit, tmp_path, capsys):
 
 
 def test_compare_shows_both_and_counts(desk, visit):
-    (sam, hq), text = desk.compare(visit, False)
-    assert sam.shape == hq.shape == (180, 320, 3)
-    assert (sam != hq).any()
+    whole, text = desk.compare(visit, False)
+    assert whole["sam"].startswith("data:image/jpeg;base64,")
+    assert whole["sam"] != whole["hq"]
     assert text.count("<tr>") == 3
-    (sam, hq), _ = desk.compare(visit, True)
-    assert sam.shape == hq.shape
-    assert sam.shape[1] == 960
+    zoomed, _ = desk.compare(visit, True)
+    assert zoomed["sam"] != whole["sam"]
+    token, _, _ = desk.start(None)
+    pictures, text = desk.compare(token, True)
+    assert pictures == {}
+    assert "press Run first" in text
+
+
+def test_the_magnified_window_lies_on_the_difference_and_inside_of_the_frame():
+    from apps.demo.comparing import boundary_iou, magnify
+
+    a = np.zeros((180, 320), np.bool_)
+    a[40:140, 100:300] = True
+    b = a.copy()
+    b[130:150, 280:318] = True
+    x0, y0, x1, y1 = magnify(a, b, np.array([100, 40, 300, 140], np.float32))
+    assert x0 <= 300 < x1 <= 320
+    assert y0 <= 142 < y1 <= 180
+    assert boundary_iou(a, a) == 1
+    assert 0 < boundary_iou(a, b) < 1
 
 
 def test_a_truth_file_is_measured_with_the_evaluator(desk, visit, tmp_path):
