@@ -40,6 +40,8 @@ class Plan:
     classes: tuple[str, ...]
     min_score: float
     min_frames: int
+    top: int | None
+    """At most so many tubes; None: all."""
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Plan:
@@ -63,6 +65,7 @@ class Plan:
             classes=tuple(name.strip() for name in (args.classes or "").split(",") if name.strip()),
             min_score=given(args.score, preset.min_score),
             min_frames=given(args.min_frames, preset.min_frames),
+            top=given(args.top, preset.top),
         )
 
     def tracker_settings(self) -> dict[str, Any]:
@@ -71,9 +74,11 @@ class Plan:
         return dict(preset.tracker_settings) if self.tracker == preset.tracker else {}
 
     def detector_settings(self) -> dict[str, Any]:
-        """What was given for the detector, as its keyword arguments."""
-        settings = {"weights": self.detector_weights, "text": self.text}
-        return {name: value for name, value in settings.items() if value is not None}
+        """The preset's settings for its own detector, and what was given over them."""
+        preset = PRESETS[self.preset]
+        settings = dict(preset.detector_settings) if self.detector == preset.detector else {}
+        given = {"weights": self.detector_weights, "text": self.text}
+        return settings | {name: value for name, value in given.items() if value is not None}
 
 
 class Job:
@@ -112,15 +117,17 @@ class Job:
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The whole video as a result."""
+        from trackers.linking import keep_best
         from vis import pipeline
 
-        return pipeline.collect(
+        result = pipeline.collect(
             self.stream(source, quiet=quiet),
             source.info,
             self.class_names,
             min_frames=self.plan.min_frames,
             made_with=self.made_with(),
         )
+        return result if self.plan.top is None else keep_best(result, self.plan.top)
 
     def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
         """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": ("apps.run", "find, track and refine the objects of one video"),
     "track": ("apps.track", "find and track only; saves an association to be refined later"),
     "refine": ("apps.refine", "refine the masks of a saved result with another model or policy"),
+    "link": ("apps.link", "stitch the tubes of a saved result across gaps, fill, drop and cap them"),
     "batch": ("apps.batch", "run over folders of videos: resumes after a kill, isolates failures"),
     "eval": ("apps.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
     "edit": ("apps.edit", "replay a list of corrections on a saved result"),

@@ -41,6 +41,7 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--classes", metavar="A,B", help="keep these class names only")
     group.add_argument("--score", type=unit, metavar="S", help="least detection score, 0 to 1")
     group.add_argument("--min-frames", type=positive, metavar="N", help="drop tubes of fewer frames")
+    group.add_argument("--top", type=positive, metavar="K", help="keep the K tubes of the highest score only")
 
 
 def add_refiner(parser: argparse.ArgumentParser) -> None:

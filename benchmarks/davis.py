@@ -55,6 +55,7 @@ def main() -> None:
         classes=(),
         min_score=args.score,
         min_frames=PRESETS["quick"].min_frames,
+        top=None,
     )
     job = Job(plan)
     clips = {clip: measure(job, args.data, clip, args.stride) for clip in args.clips.split(",")}

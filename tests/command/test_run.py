@@ -96,6 +96,28 @@ def test_track_then_refine_keeps_the_association(vistubes: Call, square_clip: Pa
     assert "mobile_sam.pt" in after.made_with["weights_sha256"]
 
 
+def test_linking_joins_a_tube_that_was_broken(vistubes: Call, square_clip: Path, tmp_path: Path) -> None:
+    found, linked = tmp_path / "found", tmp_path / "linked"
+    assert vistubes("track", square_clip, "--detector", "motion", "--start", 14, "--out", found).code == 0
+    whole = max(tubes.read(found / "tubes.json").tubes, key=len)
+    # The same object under two names, with four frames lost between them.
+    value = json.loads((found / "tubes.json").read_text())
+    (tube,) = (t for t in value["tubes"] if t["id"] == whole.id)
+
+    def part(name: int, rows: slice) -> dict[str, Any]:
+        lists = {key: tube[key][rows] for key in ("frames", "boxes", "scores", "masks")}
+        return {**tube, **lists, "id": name}
+
+    value["tubes"] = [part(1, slice(0, 8)), part(2, slice(12, None))]
+    (tmp_path / "broken.json").write_text(json.dumps(value))
+    words = ("link", tmp_path / "broken.json", square_clip, "--fill", 1, "--out", linked, "--json")
+    done = vistubes(*words)
+    assert done.code == 0, done.err
+    assert done.json["tubes"] == 1
+    (one,) = tubes.read(linked / "tubes.json").tubes
+    assert one.frames.tolist() == whole.frames.tolist()
+
+
 def test_refining_with_another_video_is_refused(vistubes: Call, square_clip: Path, tmp_path: Path) -> None:
     if not weights.cached(weights.WEIGHTS["mobile-sam"]):
         pytest.skip("MobileSAM is not in the cache: vistubes models fetch mobile-sam")

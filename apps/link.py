@@ -1,0 +1,77 @@
+"""``vistubes link``: a saved result's tubes stitched across gaps, filled, and capped; nothing is detected again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from apps.options import positive
+from apps.run_folder import check_replaceable, new_run_folder
+
+__all__ = ["configure", "run"]
+
+EPILOG = """\
+With the video, tubes are also told apart by their colours, which is what stitches across longer gaps.
+The folder holds tubes.json, results.json and run.json; 'vistubes refine' takes it and makes fine masks.
+
+examples:
+  vistubes link runs/found clip.mp4 --out runs/linked
+  vistubes link runs/found --max-gap 1 --top 10 --out runs/ten
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``link``."""
+    parser.epilog = EPILOG
+    parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
+    parser.add_argument("source", nargs="?", help="the video that the result was made from: for colours")
+    parser.add_argument(
+        "--max-gap", type=float, default=4.0, metavar="S", help="longest gap to stitch, seconds (4)"
+    )
+    parser.add_argument(
+        "--fill", type=float, default=0.3, metavar="S", help="fill gaps up to this, seconds (0.3)"
+    )
+    parser.add_argument("--min-frames", type=positive, default=3, metavar="N", help="drop shorter tubes (3)")
+    parser.add_argument(
+        "--top", type=positive, metavar="K", help="keep the K tubes of the highest score only"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the new result")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the same folder")
+    parser.add_argument("--json", action="store_true", help="print run.json to stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, link, write."""
+    from apps import report
+    from trackers.linking import link
+    from vis.formats import tubes
+
+    file = args.result / "tubes.json" if args.result.is_dir() else args.result
+    saved = tubes.read(file)
+    check_replaceable(args.out, overwrite=args.overwrite)
+    looks = None
+    if args.source is not None:
+        from trackers.appearance import colour_looks
+        from vis.video import open_source
+
+        looks = colour_looks(open_source(args.source), saved)
+    linked = link(
+        saved,
+        looks,
+        max_gap_seconds=args.max_gap,
+        fill_seconds=args.fill,
+        min_frames=args.min_frames,
+        top=args.top,
+    )
+    record = {**linked.made_with, "tubes": len(linked.tubes)}
+    with new_run_folder(args.out, overwrite=args.overwrite) as folder:
+        report.write_results(folder, linked)
+        report.write_record(folder, record)
+    print(
+        f"{len(saved.tubes)} tubes before, {len(linked.tubes)} after; written to {args.out}/", file=sys.stderr
+    )
+    if args.json:
+        print(json.dumps({**record, "out": str(args.out)}))
+    return 0
