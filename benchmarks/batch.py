@@ -3,8 +3,8 @@
     python -m benchmarks.batch --work /tmp/batch --frames 30 --kills 20 --detector motion --model none
     python -m benchmarks.batch --work /tmp/batch --frames 12 --kills 0 --throughput
 
-Twelve clips are cut from the shared data folder ($VISTUBES_SHARED_DATA), with a corrupt, an empty, a
-non-video and a bomb file among them. Seconds are of a machine that may be busy: the throughput is the ratio
+Twelve clips are cut from the shared data folder ($VISTUBES_SHARED_DATA), with a corrupt, a halved,
+an empty, a non-video and a bomb file among them. Seconds are of a machine that may be busy: the throughput is the ratio
 of both ways measured one after the other, alternating, best of --rounds.
 """
 
@@ -17,10 +17,14 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import av
+import numpy as np
 
 from vis.video import VideoWriter, open_source
 
@@ -29,7 +33,7 @@ NAMES = ("tubes.json", "results.json", "contact_sheet.png", "failures.jsonl")
 
 
 def cut_clips(target: Path, frames: int) -> None:
-    """Ten DAVIS clips and two videos, their first frames; and four files that are no good."""
+    """Ten DAVIS clips and two videos, their first frames; and five files that are damaged or no videos."""
     beside = ROOT.parent / "shared" / "data"
     data = Path(os.environ.get("VISTUBES_SHARED_DATA", beside))
     sources = sorted((data / "davis16" / "JPEGImages" / "480p").iterdir())
@@ -41,14 +45,31 @@ def cut_clips(target: Path, frames: int) -> None:
             for frame in reader:
                 writer.write(frame.image)
     whole = (target / "dog.mp4").read_bytes()
-    (target / "x-corrupt.mp4").write_bytes(whole[: len(whole) // 2])
+    # The index goes first in these files: without it nothing decodes, with half of the pictures half does.
+    (target / "x-corrupt.mp4").write_bytes(whole[: whole.index(b"moov") + 40])
+    (target / "x-halved.mp4").write_bytes(whole[: len(whole) // 2])
     (target / "x-empty.mp4").touch()
     (target / "x-text.mp4").write_text("not a video\n" * 100)
-    # The picture size of the header, in the track and in the sample description, becomes 32768 x 32768.
-    bomb = bytearray(whole)
-    at = bomb.index(b"avc1", bomb.index(b"stsd")) + 4 + 24
-    bomb[at : at + 4] = b"\x80\x00\x80\x00"
-    (target / "x-bomb.mp4").write_bytes(bomb)
+    write_bomb(target / "x-bomb.avi")
+
+
+def write_bomb(path: Path) -> None:
+    """A few kilobytes whose headers promise pictures of 16384 x 8192."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        for packet in [
+            *stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))),
+            *stream.encode(),
+        ]:
+            container.mux(packet)
+    data = bytearray(path.read_bytes())
+    # The bitmap header of the stream (strf) and the picture's own (SOF0), where height comes first.
+    at = data.index(b"strf") + 8 + 4
+    data[at : at + 8] = struct.pack("<ii", 16_384, 8_192)
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", 8_192, 16_384)
+    path.write_bytes(data)
 
 
 def batch(clips: Path, out: Path, options: list[str], *, kill_after: float | None = None) -> int | None:
@@ -75,13 +96,17 @@ def measure_kills(clips: Path, work: Path, options: list[str], kills: int, seed:
     started = time.monotonic()
     code = batch(clips, whole, options)
     usual = time.monotonic() - started
-    print(f"uninterrupted: exit code {code}, {usual:.0f} s", flush=True)
+    started = time.monotonic()
+    batch(clips, whole, options)
+    idle = time.monotonic() - started  # with nothing left to do: what starting and ending cost
+    print(f"uninterrupted: exit code {code}, {usual:.0f} s, of which {idle:.0f} s are not work", flush=True)
     dice, count, finished = random.Random(seed), 0, None
-    # Starting takes seconds by itself; a kill before any work is done would prove little.
-    while (
-        count < kills
-        and (finished := batch(clips, killed, options, kill_after=dice.uniform(0.1, 0.5) * usual)) is None
-    ):
+    # Moments spread so that the work lasts for about as many sessions as there are kills.
+    until = idle + 1.5 * (usual - idle) / max(1, kills)
+    while count < kills:
+        finished = batch(clips, killed, options, kill_after=dice.uniform(0.6 * idle, until))
+        if finished is not None:
+            break
         count += 1
         done = len(list(killed.rglob("run.json")))
         chunks = len(list((killed / ".batch" / "chunks").glob("*/*/*.json")))

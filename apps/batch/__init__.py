@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apps.batch.inputs import Item
     from apps.batch.work import Settings
 
-__all__ = ["configure", "run", "run_items"]
+__all__ = ["add_work", "configure", "run", "run_items"]
 
 EPILOG = """\
 Every video gets a run folder under --out, at the place that it has under its input folder. A video that
@@ -52,8 +52,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, glob, list, set or address")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run folders")
-    add_association(parser)
-    add_refiner(parser)
     group = parser.add_argument_group("frames")
     group.add_argument("--start", metavar="T", help="first frame (120) or time (4.5s) of each video")
     group.add_argument("--end", metavar="T", help="end before this frame (240) or time (9s)")
@@ -63,6 +61,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--frames", type=Path, metavar="DIR", help="images of a set (default: JPEGImages beside it)"
     )
+    add_work(parser)
+    parser.add_argument("--json", action="store_true", help="print batch.json to stdout")
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """What is done with each video, and by whom; shared with ``vistubes eval hq-ytvis``."""
+    add_association(parser)
+    add_refiner(parser)
     group = parser.add_argument_group("work")
     group.add_argument(
         "--jobs", type=positive, metavar="N", help="worker processes (default: 1 per 4 cores, 1 per GPU)"
@@ -85,7 +91,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--address", default="auto", help="of the Ray cluster (default: auto)")
     group = parser.add_argument_group("results")
     group.add_argument("--no-overlay", action="store_true", help="write no overlay.mp4")
-    group.add_argument("--json", action="store_true", help="print batch.json to stdout")
     group.add_argument("--quiet", action="store_true", help="no status, no totals")
 
 
@@ -128,6 +133,7 @@ def run_items(args: argparse.Namespace, items: Sequence[Item], passed: Sequence[
         finally:
             events.close()
             status.close()
+        lock.clear_leftovers(args.out)  # of workers and nodes that were lost on the way
         failures.close()
         ordered = [lines[item] for item in sorted(lines)]
         told: dict[str, Any] = {

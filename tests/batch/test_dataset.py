@@ -96,3 +96,60 @@ def test_file_names_stay_in_the_image_folder(small_set: Path) -> None:
     small_set.write_text(json.dumps(data))
     with pytest.raises(InputError, match="leave the image folder"):
         items_of_set(small_set)
+
+
+@pytest.mark.shared_data
+def test_hq_ytvis_from_frames_and_json_to_ap(shared_data: Path, tmp_path: Path, capsys: Any) -> None:
+    """The layout of HQ-YTVIS made from two real clips."""
+    import argparse
+    from dataclasses import replace
+
+    import numpy as np
+
+    from apps.batch import hq_ytvis
+    from vis import masks
+    from vis.formats import davis
+
+    root = tmp_path / "data"
+    results = []
+    for name in ("dog", "libby"):
+        clip = davis.read(shared_data / "davis16" / "Annotations" / "480p" / name)
+        keep = clip.frames[:24]
+        (root / "train_all_frames" / "JPEGImages" / name).mkdir(parents=True)
+        for index in keep.tolist():
+            source = shared_data / "davis16" / "JPEGImages" / "480p" / name / f"{index:05d}.jpg"
+            (root / "train_all_frames" / "JPEGImages" / name / source.name).symlink_to(source)
+        (tube,) = clip.tubes
+        cut = replace(
+            tube, frames=keep, boxes=tube.boxes[:24], scores=tube.scores[:24], masks=tube.masks[:24]
+        )
+        assert all(masks.area(mask) for mask in cut.masks)
+        info = replace(clip.video, name=name)
+        results.append(replace(clip, video=info, tubes=(cut,), frames=keep, pts_seconds=np.arange(24.0)))
+    ytvis_set.write_truth(root / "ytvis_hq-test.json", results)
+
+    parser = argparse.ArgumentParser()
+    hq_ytvis.add(parser)
+    words = ["--root", str(root), "--out", str(tmp_path / "out"), "--detector", "motion", "--model", "none"]
+    args = parser.parse_args([*words, "--score", "0", "--no-overlay", "--quiet", "--jobs", "1"])
+    answer, text = hq_ytvis.evaluate(args)
+    assert answer["class_agnostic"]
+    assert answer["batch"]["done"] == 2
+    assert "AP" in text
+    assert "YouTube-VIS 2019's training set" in text
+    again, _ = hq_ytvis.evaluate(args)
+    assert again["batch"]["kept"] == 2
+    assert {k: v for k, v in again.items() if k not in ("batch", "seconds")} == {
+        k: v for k, v in answer.items() if k not in ("batch", "seconds")
+    }
+
+
+def test_absent_hq_ytvis_says_where_it_comes_from(tmp_path: Path) -> None:
+    import argparse
+
+    from apps.batch import hq_ytvis
+
+    parser = argparse.ArgumentParser()
+    hq_ytvis.add(parser)
+    with pytest.raises(InputError, match=r"VMT project.*docs/batch.md"):
+        hq_ytvis.evaluate(parser.parse_args(["--root", str(tmp_path)]))
