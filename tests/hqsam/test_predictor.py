@@ -81,6 +81,22 @@ def test_another_networks_embedding(toy_predictor: Predictor, embedding: ImageEm
         toy_predictor.decode(foreign, boxes=BOXES)
 
 
+def test_hq_embeddings_and_plain_models(
+    toy_predictor: Predictor, embedding: ImageEmbedding, make_model: Any, sizes: Any
+) -> None:
+    plain = Predictor(make_model(sizes("vit_b"), hq=False))
+    with pytest.raises(
+        PromptError, match="made by an HQ-SAM, the model is a plain SAM; embed the frame again"
+    ):
+        plain.decode(embedding, boxes=BOXES)
+    stripped = ImageEmbedding(embedding.frame_size, embedding.features, None, embedding.model)
+    with pytest.raises(PromptError, match="made by a plain SAM, the model is an HQ-SAM"):
+        toy_predictor.decode(stripped, boxes=BOXES)
+    with pytest.raises(PromptError, match="hq_token_only: this model is a plain SAM"):
+        plain.decode(stripped, boxes=BOXES, hq_token_only=True)
+    assert plain.decode(stripped, boxes=BOXES).masks.shape == (3, 200, 300)
+
+
 @pytest.mark.parametrize("multimask", [False, True])
 @pytest.mark.parametrize("nothing", [[], np.zeros((0, 4), np.float32)])
 def test_no_boxes_are_no_masks(

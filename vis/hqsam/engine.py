@@ -116,7 +116,9 @@ class FastEngine:
 
 
 def _rows(scores: Tensor, which: slice, least: float) -> list[int]:
-    """Rows whose best score among ``which`` is above ``least``."""
+    """Rows whose best score among ``which`` is above ``least``; all of them for minus infinity."""
+    if least == float("-inf"):
+        return list(range(len(scores)))
     kept: list[int] = (scores[:, which].amax(1) > least).nonzero()[:, 0].tolist()
     return kept
 

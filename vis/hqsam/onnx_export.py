@@ -13,14 +13,13 @@ them to the single mask's, and upsample.
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from vis.errors import DependencyError
+from vis.errors import DependencyError, UsageError
 from vis.files import whole_file
 from vis.hqsam.model import SamModel
 
@@ -36,11 +35,11 @@ class EncoderGraph(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, frame: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         """See the module docstring."""
         features, early = self.model.image_encoder(frame)
         if not self.model.has_hq:
-            return features.contiguous()
+            return (features.contiguous(),)
         return features.contiguous(), self.model.mask_decoder.hq_features(features, early)
 
 
@@ -78,7 +77,9 @@ class DecoderGraph(nn.Module):
 
 
 def export_encoder(model: SamModel, path: str | Path) -> None:
-    """Write the encoder to ``path``."""
+    """Write the encoder to ``path``; vit_h does not fit, an ONNX file ends at 2 GB."""
+    if sum(p.numel() for p in model.image_encoder.parameters()) > 2**29:
+        raise UsageError(f"{model.size.name} is larger than the 2 GB that one ONNX file holds; export vit_l")
     side = model.size.image_size
     names = ["features", "hq_features"] if model.has_hq else ["features"]
     _export(EncoderGraph(model), (torch.zeros(1, 3, side, side),), ["frame"], names, {}, Path(path))
@@ -117,15 +118,14 @@ def _export(
     free: dict[str, dict[int, str]],
     path: Path,
 ) -> None:
-    buffer = io.BytesIO()
     # The tracing exporter: the newer one needs onnxscript, and what is traced here has no branches.
-    with warnings.catch_warnings(), torch.no_grad():
+    with whole_file(path) as temporary, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
                 graph.cpu().eval(),
                 given,
-                buffer,
+                str(temporary),
                 input_names=inputs,
                 output_names=outputs,
                 dynamic_axes=free,
@@ -134,5 +134,3 @@ def _export(
             )
         except ModuleNotFoundError as error:
             raise DependencyError(f"ONNX export needs a package: pip install {error.name}") from error
-    with whole_file(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())

@@ -66,7 +66,10 @@ def network_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 class Predictor:
-    """Runs a model on frames. Holds no state but the model."""
+    """Runs a model on frames. Holds no state but the model.
+
+    The fast modes copy the weights when the predictor is made: make a new one after changing them.
+    """
 
     def __init__(self, model: SamModel) -> None:
         self.model = model.eval()
@@ -125,8 +128,9 @@ class Predictor:
             PromptError: prompts that cannot make a mask; the message names the row.
         """
         model = self.model
-        if embedding.model != model.size.name:
-            raise PromptError(f"the embedding was made by {embedding.model}, the model is {model.size.name}")
+        self._check_embedding(embedding)
+        if hq_token_only and not model.has_hq:
+            raise PromptError("hq_token_only: this model is a plain SAM without HQ mask; choose an HQ-SAM")
         if multimask and hq_token_only:
             raise PromptError(
                 "multimask gives SAM's three masks, hq_token_only the HQ mask alone; choose one"
@@ -166,11 +170,15 @@ class Predictor:
         ``which`` of SAM's four masks (0 the single one, 1-3 the three); objects none of whose scores
         among them exceeds ``least`` are left out before they are drawn.
         """
+        features, hq_features = embedding.features, embedding.hq_features
+        features = features.to(self.model.device)
+        hq_features = None if hq_features is None else hq_features.to(self.model.device)
         for at in range(0, prompts.count, chunk):
             scaled = self._to_network(prompts, slice(at, at + chunk), embedding.frame_size)
             sparse, dense = self.model.prompt_encoder(*scaled)
-            args = (embedding.features, embedding.hq_features, sparse, dense, which, least)
-            for row, sam, hq, scores in self._engine.decode(*args):
+            for row, sam, hq, scores in self._engine.decode(
+                features, hq_features, sparse, dense, which, least
+            ):
                 yield at + row, sam, hq, scores
 
     def upsampler(self, embedding: ImageEmbedding) -> Upsampler:
@@ -178,6 +186,15 @@ class Predictor:
         side = self.model.size.image_size
         kept = network_size(embedding.frame_size, side)
         return upsampler(embedding.frame_size, kept, side // 4, side, self.model.device)
+
+    def _check_embedding(self, embedding: ImageEmbedding) -> None:
+        name = self.model.size.name
+        if embedding.model != name:
+            raise PromptError(f"the embedding was made by {embedding.model}, the model is {name}")
+        if (embedding.hq_features is not None) != self.model.has_hq:
+            kinds = ("an HQ-SAM", "a plain SAM")
+            made, have = kinds if embedding.hq_features is not None else kinds[::-1]
+            raise PromptError(f"the embedding was made by {made}, the model is {have}; embed the frame again")
 
     def _prepare(self, image: NDArray[np.uint8]) -> Tensor:
         from PIL import Image
