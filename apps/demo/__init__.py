@@ -70,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
-    from vis.errors import InputError
+    from vis.errors import InputError, UsageError
 
     if args.open is not None and not args.open.is_file():
         raise InputError(f"--open {args.open}: no such file; give a video")
@@ -87,14 +87,22 @@ def run(args: argparse.Namespace) -> int:
             "vistubes: warning: whoever reaches this address can use the page; set VISTUBES_AUTH",
             file=sys.stderr,
         )
-    page.launch(
-        server_name=args.host,
-        server_port=args.port,
-        auth=auth,
-        inbrowser=args.browser,
-        quiet=False,
-        **options,
-    )
+    try:
+        page.launch(
+            server_name=args.host,
+            server_port=args.port,
+            auth=auth,
+            inbrowser=args.browser,
+            quiet=True,
+            prevent_thread_lock=True,
+            **options,
+        )
+    except OSError as error:
+        raise UsageError(
+            f"--host {args.host} --port {args.port}: cannot be listened on; it may be taken, choose another --port"
+        ) from error
+    print(f"The page is at http://{args.host}:{args.port} (Ctrl-C ends it)", file=sys.stderr)
+    page.block_thread()
     return 0
 
 
@@ -132,7 +140,8 @@ def make_page(
         max_frames=max_frames,
     )
     if warm:
-        threading.Thread(target=_warm, args=(desk,), daemon=True, name="warm").start()
+        # No daemon: the interpreter must not end in the middle of loading a network.
+        threading.Thread(target=_warm, args=(desk,), name="warm").start()
     return build(desk, secret=_secret(folder)), launch_options(folder)
 
 
