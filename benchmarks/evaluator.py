@@ -75,8 +75,10 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         runs = []
         for _ in range(args.repeat):
             runs.append(cold(whole, ["--kinds", "mask"] if name == "mask" else []))
-        done = spawn(["-m", "benchmarks._official_recipe", *map(str, part), name])
-        theirs[name] = start + (done["cpu_seconds"] - start) * share
+        # Masks alone take a second: the whole set, and no scaling.
+        paths, factor = (whole, 1.0) if name == "mask" else (part, share)
+        done = spawn(["-m", "benchmarks._official_recipe", *map(str, paths), name])
+        theirs[name] = start + (done["cpu_seconds"] - start) * factor
         peaks.append(done["peak_mb"])
         ours[name] = min(runs, key=lambda run: run["cpu_seconds"])
     stats = json.loads(done["output"])
@@ -99,7 +101,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "ratio_both": theirs["both"] / ours["both"]["cpu_seconds"],
         "ratio_both_with_absent_frames": theirs["both_with_absent_frames"] / ours["both"]["cpu_seconds"],
         "ratio_mask": theirs["mask"] / ours["mask"]["cpu_seconds"],
-        "peak_mb": {"ours": ours["both"]["peak_mb"], "recipe_on_its_videos": max(peaks)},
+        "peak_mb": {"ours": ours["both"]["peak_mb"], "recipe_at_least": max(peaks)},
         "largest_difference": worst,
         "published_evaluator": "464 s in one process on another machine for seed 0, absent frames included",
     }
@@ -172,7 +174,7 @@ def table(answer: dict[str, Any]) -> str:
             f"{ours['both']:>12.2f}{answer['ratio_both_with_absent_frames']:>8.0f}",
             f"{'mask':<34}{recipe_seconds['mask']:>9.1f}{ours['mask']:>12.2f}{answer['ratio_mask']:>8.1f}",
             f"peak memory: ours {answer['peak_mb']['ours']:.0f} MB, "
-            f"recipe {answer['peak_mb']['recipe_on_its_videos']:.0f} MB on its videos",
+            f"recipe at least {answer['peak_mb']['recipe_at_least']:.0f} MB (masks alone)",
             f"first run (compiles the kernels): {answer['ours_first_run_cpu_seconds']:.2f}",
             f"largest difference of any statistic: {answer['largest_difference']:.1e}",
         ]

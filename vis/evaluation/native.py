@@ -162,12 +162,13 @@ def lift(text: bytes) -> Lifted | None:
         return None
     lists, texts = int(list_ends[0]), int(text_ends[0])
     list_ends[0] = text_ends[0] = 0
+    # Views: what was never written of the long buffers takes no memory.
     return Lifted(
         out[:used].tobytes(),
-        lengths[: list_ends[lists]].copy(),
-        list_ends[: lists + 1].copy(),
-        chars[: text_ends[texts]].copy(),
-        text_ends[: texts + 1].copy(),
+        lengths[: list_ends[lists]],
+        list_ends[: lists + 1],
+        chars[: text_ends[texts]],
+        text_ends[: texts + 1],
     )
 
 
