@@ -69,7 +69,7 @@ def main() -> int:
 
     stream = scene(args.objects, args.frames)
     queries = with_embeddings(stream, args.objects)
-    masked = with_masks(stream[: max(1, args.frames // 10)])
+    masked = with_masks(stream[: max(1, args.frames // 50)])
     jobs: dict[str, tuple[str, list[Detections]]] = {
         name: (name, stream) for name in ("iou", "sort", "bytetrack", "ocsort", "botsort")
     }
