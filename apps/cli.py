@@ -30,6 +30,7 @@ COMMANDS = {
     "convert": ("apps.convert", "read and write tubes in other formats"),
     "demo": ("apps.demo", "open the page in the browser: upload, correct, compare, take home"),
     "train": ("apps.train", "train the HQ head on a frozen SAM"),
+    "export": ("apps.export", "write a refiner as ONNX files"),
     "models": ("apps.models", "list, fetch and verify weights"),
     "doctor": ("apps.doctor", "say what works on this machine"),
 }
