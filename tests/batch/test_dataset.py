@@ -114,18 +114,18 @@ def test_hq_ytvis_from_frames_and_json_to_ap(shared_data: Path, tmp_path: Path, 
     results = []
     for name in ("dog", "libby"):
         clip = davis.read(shared_data / "davis16" / "Annotations" / "480p" / name)
-        keep = clip.frames[:24]
+        keep = clip.frames[:14]
         (root / "train_all_frames" / "JPEGImages" / name).mkdir(parents=True)
         for index in keep.tolist():
             source = shared_data / "davis16" / "JPEGImages" / "480p" / name / f"{index:05d}.jpg"
             (root / "train_all_frames" / "JPEGImages" / name / source.name).symlink_to(source)
         (tube,) = clip.tubes
         cut = replace(
-            tube, frames=keep, boxes=tube.boxes[:24], scores=tube.scores[:24], masks=tube.masks[:24]
+            tube, frames=keep, boxes=tube.boxes[:14], scores=tube.scores[:14], masks=tube.masks[:14]
         )
         assert all(masks.area(mask) for mask in cut.masks)
         info = replace(clip.video, name=name)
-        results.append(replace(clip, video=info, tubes=(cut,), frames=keep, pts_seconds=np.arange(24.0)))
+        results.append(replace(clip, video=info, tubes=(cut,), frames=keep, pts_seconds=np.arange(14.0)))
     ytvis_set.write_truth(root / "ytvis_hq-test.json", results)
 
     parser = argparse.ArgumentParser()
