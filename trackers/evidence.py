@@ -93,8 +93,8 @@ class LookScale:
     """Nats per unit of cosine."""
 
     def nats(self, cosine: Array) -> Array:
-        """Evidence of looks, at most 6 nats either way."""
-        return np.clip((cosine - self.neutral) * self.slope, -6, 6)
+        """Evidence of looks: at most 6 nats for, and 12 against, which outweighs any other kind."""
+        return np.clip((cosine - self.neutral) * self.slope, -12, 6)
 
     def breaks(self, looks: Array) -> Bool:
         """Where a tube (L, D) becomes another object: (L - 1,), True between the rows."""
@@ -140,10 +140,11 @@ def look_scale(tubes: Sequence[Tube], looks: Looks) -> LookScale:
         return LookScale(neutral=0.8, slope=20.0)
     # The median: a few tubes hold two objects, or are one object twice.
     high, low = float(np.median(same)), float(np.median(other))
-    spread = 1.4826 * max(float(np.hypot(_deviation(same), _deviation(other))) / 2**0.5, 0.02)
+    # How much one object varies; others may differ as they like.
+    spread = 1.4826 * max(_deviation(same), 0.02)
     if high - low < 0.02:
         return LookScale(neutral=high, slope=0.0)  # these looks tell nothing apart
-    return LookScale(neutral=(high + low) / 2, slope=min((high - low) / spread**2, 12 / (high - low)))
+    return LookScale(neutral=(high + low) / 2, slope=min((high - low) / spread**2, 20 / (high - low)))
 
 
 def gains(
