@@ -6,7 +6,9 @@
 
 One 1280x720 frame with ten drawn objects, boxes around them: embed, decode, masks at the frame's size.
 Contestants take turns in one process, so that a busy machine slows all alike; the best of the repeats
-counts, in wall seconds and in CPU seconds. Peak memory with 50 boxes is measured in a fresh process each.
+counts, in wall seconds and in CPU seconds; on a machine that others use, trust CPU seconds with
+``--threads 1``, for threads that wait for each other burn both. Peak memory with 50 boxes is measured in
+a fresh process each.
 Weights: MobileSAM's for vit_tiny when they are in the cache, else random ones; the HQ tensors are the
 packaged head's or random. The reference is the package segment-anything-hq 0.3 (with timm).
 """
@@ -191,6 +193,7 @@ def main() -> int:
     parser.add_argument("--objects", type=int, default=10)
     parser.add_argument("--memory-objects", type=int, default=50)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--no-memory", action="store_true", help="times only")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     import torch
@@ -211,6 +214,7 @@ def main() -> int:
         memory = {
             name: peak_memory(name, size, args.device, args.memory_objects, args.threads)
             for name in ("reference", "exact", "fast")
+            if not args.no_memory
         }
         report["sizes"][size] = {
             "times": race(size, args.device, repeats, args.objects),
