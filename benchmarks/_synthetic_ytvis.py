@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: B905, C408, D103, NPY002, RUF046
+# ruff: noqa: B905, RUF046
 # The random stream is frozen: changing a call here changes every stored expectation.
 """Write a synthetic YouTube-VIS data set: ``gt.json`` and ``pred.json``.
 

@@ -164,7 +164,7 @@ def spawn(words: list[str]) -> dict[str, Any]:
 
 def table(answer: dict[str, Any]) -> str:
     recipe_seconds, ours = answer["recipe_cpu_seconds"], answer["ours_cold_cpu_seconds"]
-    scaled = f", scaled from {answer['recipe_videos']} videos" if answer["recipe_scaled"] else ""
+    scaled = f", scaled from {answer['recipe_videos']} videos" if answer["recipe_scaled_by"] > 1 else ""
     return "\n".join(
         [
             f"{answer['masks']} masks, {answer['absent_frames']} absent frames; CPU seconds on one core{scaled}",

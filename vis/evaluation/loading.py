@@ -6,7 +6,6 @@ polygons, null); what comes out is safe to compute on. Knows no metric.
 
 from __future__ import annotations
 
-import array
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vis import masks as rle
 from vis.errors import AnnotationError, EvaluationWarning
-from vis.evaluation.runs import LIST_MARK, TEXT_MARK, BadMaskError, Engine, Lifted, TubeMasks
+from vis.evaluation.mask_reader import MaskReader
+from vis.evaluation.runs import Engine, TubeMasks
 from vis.formats.json_stream import items, members
 
 __all__ = ["Category", "ResultTube", "Truth", "TruthTube", "Video", "read_results", "read_truth"]
@@ -132,7 +129,7 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False, images:
             truth.tubes.append(tube)
 
     index = 0
-    reader = _MaskReader(compute)
+    reader = MaskReader(compute)
     for key, value in _members(source, "annotations", prepare=reader.lift):
         if images:
             key, value = _from_image(key, value)
@@ -236,7 +233,7 @@ def _video(entry: Any, where: str) -> Video:
     return Video(number, size, length, folder or str(_get(entry, "name", where, number)), files)
 
 
-def _truth_tube(entry: Any, truth: Truth, reader: _MaskReader, where: str, strict: bool) -> TruthTube | None:
+def _truth_tube(entry: Any, truth: Truth, reader: MaskReader, where: str, strict: bool) -> TruthTube | None:
     number = _int(entry, "id", where)
     where = f"{where} (id {number})"
     video = truth.videos.get(_int(entry, "video_id", where))
@@ -279,7 +276,7 @@ def read_results(source: Source, truth: Truth, compute: Engine, *, images: bool 
     """
     name = str(source) if isinstance(source, str | Path) else "results"
     tubes: list[ResultTube] = []
-    reader = _MaskReader(compute)
+    reader = MaskReader(compute)
     for key, entry in _members(source, prepare=reader.lift):
         if key != "":
             raise AnnotationError(f"{name}: expected a list of results, got an object with {key!r}")
@@ -289,7 +286,7 @@ def read_results(source: Source, truth: Truth, compute: Engine, *, images: bool 
     return tubes
 
 
-def _result_tube(entry: Any, index: int, truth: Truth, reader: _MaskReader, where: str) -> ResultTube:
+def _result_tube(entry: Any, index: int, truth: Truth, reader: MaskReader, where: str) -> ResultTube:
     number = _int(entry, "video_id", where)
     video = truth.videos.get(number)
     if video is None:
@@ -307,116 +304,6 @@ def _result_tube(entry: Any, index: int, truth: Truth, reader: _MaskReader, wher
         score=float(score),
         masks=reader.read(entry.get("segmentations"), video.size, where),
     )
-
-
-# ---------------------------------------------------------------- masks
-
-
-class _MaskReader:
-    """Reads the masks of one tube after the other, all from one file."""
-
-    def __init__(self, compute: Engine) -> None:
-        self.compute = compute
-        self.lifted: Lifted | None = None
-
-    def lift(self, text: bytes) -> bytes:
-        """Take the run lengths out of a file's text where that is possible."""
-        self.lifted = self.compute.lift(text)
-        return text if self.lifted is None else self.lifted.text
-
-    def read(self, value: Any, size: tuple[int, int], where: str) -> TubeMasks:
-        """The masks of one tube, all of ``size``; null is an absent frame.
-
-        The common spellings are read in bulk. Whatever they refuse is gone through mask by mask,
-        which finds the fault and names it.
-        """
-        if not isinstance(value, list):
-            raise AnnotationError(f"{where}: segmentations: expected a list, got {type(value).__name__}")
-        for bulk in (self._bulk_lifted, self._bulk_text, self._bulk_lists):
-            try:
-                return bulk(value, size)
-            except (TypeError, LookupError, ValueError, OverflowError, AttributeError, BadMaskError):
-                continue
-        texts = [
-            b"" if mask is None else rle.from_coco(self._whole(mask), size, f"{where}, frame {frame}").counts
-            for frame, mask in enumerate(value)
-        ]
-        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        return self.compute.from_text(b"".join(texts), ends, size)
-
-    def _bulk_lifted(self, value: list[Any], size: tuple[int, int]) -> TubeMasks:
-        """Masks whose compressed texts were lifted, one after the other."""
-        if self.lifted is None:
-            raise ValueError
-        wanted = list(size)
-        numbers, first, number = [], -1, -1
-        for mask in value:
-            if mask is not None:
-                counts = mask["counts"]
-                if mask["size"] != wanted or counts[0] != TEXT_MARK:
-                    raise ValueError
-                number, before = int(counts[1:]), number
-                if first < 0:
-                    first = number
-                elif number != before + 1:
-                    raise ValueError
-            numbers.append(number)
-        # An absent frame ends where the one before it ended; before the first there is nothing.
-        ends = self.lifted.text_ends[np.maximum(np.array(numbers, np.int64), first - 1) + 1]
-        start = self.lifted.text_ends[max(first, 0)]
-        chars = self.lifted.chars[start : ends[-1] if len(ends) else start]
-        return self.compute.from_text(chars, ends - start, size)
-
-    def _bulk_text(self, value: list[Any], size: tuple[int, int]) -> TubeMasks:
-        wanted = list(size)
-        texts, ends, end = [], [], 0
-        for mask in value:
-            if mask is not None:
-                counts = mask["counts"]
-                if mask["size"] != wanted or counts[:1] in ("", LIST_MARK, TEXT_MARK):
-                    raise ValueError
-                texts.append(counts)
-                end += len(counts)
-            ends.append(end)
-        if end > 7 * (size[0] * size[1] + 1):  # one mask by one this may still be right
-            raise ValueError
-        return self.compute.from_text("".join(texts).encode("ascii"), np.array(ends, np.int64), size)
-
-    def _bulk_lists(self, value: list[Any], size: tuple[int, int]) -> TubeMasks:
-        wanted = list(size)
-        runs, ends, end = [], [], 0
-        for mask in value:
-            if mask is not None:
-                counts = self._list(mask["counts"])
-                if mask["size"] != wanted or not len(counts):
-                    raise ValueError
-                runs.append(counts)
-                end += len(counts)
-            ends.append(end)
-        lengths = np.concatenate(runs) if runs else np.zeros(0, np.int64)
-        return self.compute.from_runs(lengths, np.array(ends, np.int64), size)
-
-    def _list(self, counts: Any) -> NDArray[np.int64]:
-        if type(counts) is list:
-            # array() takes ints only, and nothing that does not fit 64 bits.
-            return np.frombuffer(array.array("q", counts), np.int64)
-        if type(counts) is str and counts[:1] == LIST_MARK and self.lifted is not None:
-            k = int(counts[1:])
-            return self.lifted.lengths[self.lifted.list_ends[k] : self.lifted.list_ends[k + 1]]
-        raise ValueError
-
-    def _whole(self, mask: Any) -> Any:
-        """``mask`` with its lifted run lengths put back."""
-        counts = mask.get("counts") if isinstance(mask, dict) else None
-        if not isinstance(counts, str) or self.lifted is None:
-            return mask
-        if counts[:1] == LIST_MARK:
-            return {**mask, "counts": self._list(counts).tolist()}
-        if counts[:1] == TEXT_MARK:
-            k = int(counts[1:])
-            text = self.lifted.chars[self.lifted.text_ends[k] : self.lifted.text_ends[k + 1]]
-            return {**mask, "counts": text.tobytes()}
-        return mask
 
 
 # ---------------------------------------------------------------- fields
