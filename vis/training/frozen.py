@@ -109,13 +109,20 @@ class FrozenSam:
         return DecodedPrompt(pieces.upscaled[0], sam[0, 0], pieces.hf_token[0])
 
 
-def initial_head(state: State, *, seed: int = 0, fusion_gain: float = 0.003) -> dict[str, Tensor]:
+def initial_head(
+    state: State, *, seed: int = 0, fusion_gain: float = 0.003, token: int = 2, pass_gain: float = 0.7
+) -> dict[str, Tensor]:
     """The 25 HQ tensors to start from, for a plain SAM's ``state`` (official names).
 
-    The branch starts as SAM's own mask. The HQ token is SAM's single-mask token and its MLP that token's
-    MLP; ``embedding_maskfeature`` passes the upscaled features through (see :func:`_pass_through`); the
-    two fusion branches end in convolutions with ``fusion_gain`` of the usual spread, so they add almost
-    nothing. Training is then a correction of masks that are already good.
+    The branch starts as one of SAM's own masks, so that training is a correction of what is already good.
+
+    Args:
+        state: of the plain SAM; HQ tensors in it are ignored.
+        seed: of the fusion branches' weights.
+        fusion_gain: spread of their last convolutions relative to the usual one: they add almost nothing.
+        token: SAM's mask token (0 the single mask, 1 to 3 the others) that the HQ token and its MLP copy.
+            Another one than 0 makes SAM + HQ a vote of two masks.
+        pass_gain: size of the HQ logits relative to that mask's.
     """
     plain = {k: v for k, v in state.items() if k not in hq_parameter_names("vit_b")}
     generator = torch.Generator().manual_seed(seed)
@@ -123,9 +130,9 @@ def initial_head(state: State, *, seed: int = 0, fusion_gain: float = 0.003) -> 
     for name, shape in _head_shapes(_early_width(plain)).items():
         key = f"mask_decoder.{name}"
         if name == "hf_token.weight":
-            head[key] = plain["mask_decoder.mask_tokens.weight"][:1].clone()
+            head[key] = plain["mask_decoder.mask_tokens.weight"][token : token + 1].clone()
         elif name.startswith("hf_mlp."):
-            head[key] = plain[key.replace("hf_mlp", "output_hypernetworks_mlps.0")].clone()
+            head[key] = plain[key.replace("hf_mlp", f"output_hypernetworks_mlps.{token}")].clone()
         elif ".1." in name:
             head[key] = torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
         elif name.endswith("bias"):
@@ -134,12 +141,12 @@ def initial_head(state: State, *, seed: int = 0, fusion_gain: float = 0.003) -> 
             gain = fusion_gain if ".3." in name else 1.0
             # Kaiming's bound: a transposed convolution with stride = kernel has a fan-in of its width.
             head[key] = (torch.rand(shape, generator=generator) * 2 - 1) * gain * (3.0 / shape[0]) ** 0.5
-    _pass_through(head)
+    _pass_through(head, pass_gain)
     return head
 
 
-def _pass_through(head: dict[str, Tensor]) -> None:
-    """Make ``embedding_maskfeature`` return its input x, very nearly.
+def _pass_through(head: dict[str, Tensor], gain: float) -> None:
+    """Make ``embedding_maskfeature`` return ``gain`` times its input x, very nearly.
 
     The first convolution gives v = x + s and -v, where s is +-0.3 by channel and x has a root mean square
     of about 0.1. Their mean over channels is zero and their root mean square near 0.316 everywhere, which
@@ -155,7 +162,7 @@ def _pass_through(head: dict[str, Tensor]) -> None:
     last[:, :, 1, 1] = torch.cat([eye, -eye], dim=1)
     head[f"{block}.0.weight"], head[f"{block}.0.bias"] = first, torch.cat([signs, -signs])
     head[f"{block}.1.weight"] = torch.full((64,), 0.316)
-    head[f"{block}.3.weight"], head[f"{block}.3.bias"] = last, -signs
+    head[f"{block}.3.weight"], head[f"{block}.3.bias"] = gain * last, -gain * signs
 
 
 def with_head(state: State, head: State, *, device: str = "cpu") -> SamModel:

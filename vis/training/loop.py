@@ -40,17 +40,17 @@ class SampleSource(Protocol):
 class Recipe:
     """What decides the result of a training run, beside data and starting weights."""
 
-    steps: int = 3000
+    steps: int = 900
     """Optimiser steps of the whole run; the learning rate falls to 2 % along a cosine until then."""
     batch: int = 48
     """Samples per step, over all processes."""
     chunk: int = 48
     """Samples in one pass; gradients accumulate over a batch's chunks."""
-    lr: float = 1e-3
+    lr: float = 3e-4
     """Peak learning rate of Adam (betas 0.9 and 0.999, no weight decay)."""
     maskfeature_lr: float = 0.3
     """Share of the learning rate for ``embedding_maskfeature``, which starts as a pass-through."""
-    mlp_lr: float = 0.1
+    mlp_lr: float = 0.3
     """Share for ``hf_mlp`` and ``hf_token``, which start as SAM's own."""
     warmup: int = 50
     """Steps over which the learning rate rises."""
