@@ -72,9 +72,11 @@ class Worker:
         self.settings = settings
         self.out = Path(settings.out)
         _limit_threads(settings.threads, torch_too=settings.plan.model is not None)
-        self.job = assemble.Job(settings.plan, device=settings.device)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", VisWarning)
+            self.job = assemble.Job(settings.plan, device=settings.device)
+        self._warnings = caught  # of loading: they hold for every video
         self.made_with = self.job.made_with()
-        self.load_seconds = self.job.watch.seconds.pop("load", 0.0)
 
     def process(self, item: Item, tell: Tell) -> dict[str, Any]:
         """Do one video, or keep what is there; returns its line of the batch's report."""
@@ -83,7 +85,8 @@ class Worker:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", VisWarning)
             record, status = self._run(item, tell, started)
-        said = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, VisWarning)))
+        ours = (w for w in [*self._warnings, *caught] if issubclass(w.category, VisWarning))
+        said = list(dict.fromkeys(str(w.message) for w in ours))
         return {"status": status, "warnings": said, **_line(record)}
 
     def _run(self, item: Item, tell: Tell, started: float) -> tuple[dict[str, Any], str]:
