@@ -42,6 +42,8 @@ class Plan:
     min_frames: int
     top: int | None
     """At most so many tubes; None: all."""
+    camera_motion: bool
+    """Whether the tracker is told how the camera moved."""
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Plan:
@@ -66,6 +68,8 @@ class Plan:
             min_score=given(args.score, preset.min_score),
             min_frames=given(args.min_frames, preset.min_frames),
             top=given(args.top, preset.top),
+            # BoT-SORT is ByteTrack with the camera's motion taken out: without it, it would not be itself.
+            camera_motion=args.camera_motion or given(args.tracker, preset.tracker) == "botsort",
         )
 
     def tracker_settings(self) -> dict[str, Any]:
@@ -100,6 +104,7 @@ class Job:
             )
             make_tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")
             self.tracker: Tracker = make_tracker(**plan.tracker_settings())
+            self.camera = camera_motion() if plan.camera_motion else None
             self.refiner = build_refiner(plan.model, plan.policy, plan.mode, device=device, zoom=plan.zoom)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 
@@ -117,7 +122,6 @@ class Job:
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The whole video as a result."""
-        from trackers.linking import keep_best
         from vis import pipeline
 
         result = pipeline.collect(
@@ -127,7 +131,7 @@ class Job:
             min_frames=self.plan.min_frames,
             made_with=self.made_with(),
         )
-        return result if self.plan.top is None else keep_best(result, self.plan.top)
+        return self.finish(result)
 
     def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
         """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""
@@ -159,19 +163,36 @@ class Job:
         with self.watch("draw"):
             drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
 
-    def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
-        from vis import pipeline
-
+    def start(self) -> None:
+        """Forget the video before: tracker, detector and camera begin afresh."""
         self.tracker.reset()
         if callable(reset := getattr(self.detector, "reset", None)):
             reset()
+        if self.camera is not None:
+            self.camera.reset()
+
+    def associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
+        """Objects with ids, going on from whatever tracker, detector and camera remember."""
+        from vis import pipeline
+
         return pipeline.track(
             frames,
             TimedDetector(self.detector, self.watch),
             TimedTracker(self.tracker, self.watch),
             min_score=self.plan.min_score,
             labels=self.labels,
+            camera=self.camera,
         )
+
+    def finish(self, result: VideoResult) -> VideoResult:
+        """The plan's cap on the number of tubes."""
+        from trackers.linking import keep_best
+
+        return result if self.plan.top is None else keep_best(result, self.plan.top)
+
+    def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
+        self.start()
+        return self.associate(frames)
 
     def _decoded(self, source: FrameSource) -> Iterator[Frame]:
         frames = iter(source)
@@ -262,6 +283,13 @@ class RefineJob(Job):
 
     def _total(self, source: FrameSource) -> int | None:  # noqa: ARG002 - the saved result knows better
         return len(self.saved.frames)
+
+
+def camera_motion() -> Any:
+    """The estimator of camera motion, imported when it is wanted."""
+    from vis.video.motion import CameraMotion
+
+    return CameraMotion()
 
 
 def build_refiner(model: str | None, policy: str, mode: str, *, device: str, zoom: bool = False) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.batch import hq_ytvis
 from vis.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -331,5 +332,6 @@ VERBS: dict[
     "masks": ("mIoU and mBIoU of a model on folders of images and masks", _add_masks, _masks),
     "davis": ("J, F and J&F of label images", _add_davis, _davis),
     "coco": ("mask, boundary and strict boundary AP of COCO style results", _add_coco, _coco),
+    "hq-ytvis": ("run over HQ-YTVIS and score it, from frames and JSON", hq_ytvis.add, hq_ytvis.evaluate),
     "zip": ("pack results for the challenge servers, whose truth is not public", _add_zip, _zip),
 }

@@ -38,6 +38,9 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tracker", metavar="NAME", help="what links them through time (default: the preset's)"
     )
+    group.add_argument(
+        "--camera-motion", action="store_true", help="tell the tracker how the camera moved (botsort: always)"
+    )
     group.add_argument("--classes", metavar="A,B", help="keep these class names only")
     group.add_argument("--score", type=unit, metavar="S", help="least detection score, 0 to 1")
     group.add_argument("--min-frames", type=positive, metavar="N", help="drop tubes of fewer frames")

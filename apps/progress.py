@@ -105,6 +105,12 @@ class TimedTracker:
         with self._watch("track"):
             return self._tracker.update(detections, pts_seconds)
 
+    def compensate(self, affine: NDArray[np.float64]) -> None:
+        """As the wrapped tracker, if it has a use for camera motion; ``native`` has none."""
+        if callable(compensate := getattr(self._tracker, "compensate", None)):
+            with self._watch("track"):
+                compensate(affine)
+
     @property
     def live_ids(self) -> tuple[int, ...]:
         """The wrapped tracker's live ids."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.metadata
 import os
 import platform
 import sys
@@ -24,8 +25,9 @@ __all__ = ["run_record", "tube_table", "write_record", "write_results"]
 
 
 def write_results(folder: Path, result: VideoResult) -> None:
-    """results.json and tubes.json."""
-    ytvis.write_results(folder / "results.json", result)
+    """tubes.json, and results.json unless there are tubes of boxes only: YTVIS results hold masks."""
+    if all(tube.masks is not None for tube in result.tubes):
+        ytvis.write_results(folder / "results.json", result)
     tubes_format.write(folder / "tubes.json", result)
 
 
@@ -38,9 +40,6 @@ def run_record(
     job: Job, result: VideoResult, path: Path, args: argparse.Namespace, started: float
 ) -> dict[str, Any]:
     """Everything needed to repeat the run, and what it cost."""
-    import numpy as np
-    import torch
-
     seconds = time.time() - started
     frames = len(result.frames)
     record = {
@@ -59,9 +58,8 @@ def run_record(
             "python": platform.python_version(),
             "system": platform.platform(),
             "cpus": os.cpu_count(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "threads": torch.get_num_threads(),
+            "torch": importlib.metadata.version("torch"),
+            "numpy": importlib.metadata.version("numpy"),
         },
     }
     if job.refiner is not None:

@@ -1,4 +1,4 @@
-"""All benchmarks, one script per question: ``python -m benchmarks`` lists them, ``python -m benchmarks NAME ...`` runs some.
+"""All benchmarks, one script per question: ``python -m benchmarks`` lists them, and runs those that it is given.
 
 Speed is a ratio to a reference on the same input in the same process, so that a noisy machine
 disturbs both; memory is peak resident memory of a process of its own.

@@ -56,6 +56,7 @@ def main() -> None:
         min_score=args.score,
         min_frames=PRESETS["quick"].min_frames,
         top=None,
+        camera_motion=False,
     )
     job = Job(plan)
     clips = {clip: measure(job, args.data, clip, args.stride) for clip in args.clips.split(",")}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,20 @@ class Salient:
         self._weight: Map | None = None
         self._usual_area = 0.0
         self._held_frames = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered of the frames before, for going on later."""
+        return {
+            "last": self._last,
+            "weight": self._weight,
+            "usual_area": self._usual_area,
+            "held_frames": self._held_frames,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that ``state_dict`` gave."""
+        self._last, self._weight = state["last"], state["weight"]
+        self._usual_area, self._held_frames = state["usual_area"], state["held_frames"]
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Boxes, coarse masks and scores of each image, the main object first.

@@ -13,12 +13,13 @@ not grow with the video. Knows no particular detector, tracker, refiner or file 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vis import masks as rle
 from vis.interfaces import Detector, Refiner, Tracker
@@ -35,11 +36,14 @@ def track(
     batch: int = 1,
     min_score: float = 0.0,
     labels: Sequence[int] | None = None,
+    camera: Callable[[NDArray[np.uint8]], NDArray[np.float64]] | None = None,
 ) -> Iterator[TrackedFrame]:
     """Find objects in frames and give them ids.
 
     ``batch`` frames at a time go to the detector. Detections below ``min_score``, or whose label is
-    not among ``labels`` (None: all), never reach the tracker.
+    not among ``labels`` (None: all), never reach the tracker. ``camera`` gives each image's affine
+    (2, 3) motion since the one before (``vis.video.motion.CameraMotion``); the tracker then moves what
+    it remembers by it, which needs a tracker with ``compensate``.
     """
     stream = iter(frames)
     while group := list(islice(stream, batch)):
@@ -48,6 +52,8 @@ def track(
             if labels is not None:
                 keep &= np.isin(found.labels, np.asarray(labels, np.int64))
             wanted = found if keep.all() else found.select(keep)
+            if camera is not None:
+                tracker.compensate(camera(frame.image))  # type: ignore[attr-defined]
             yield TrackedFrame(frame, tracker.update(wanted, frame.pts_seconds))
 
 

@@ -47,14 +47,16 @@ def _require(ok: bool, message: str) -> None:
 
 def _check_array(owner: str, name: str, value: object, dtype: Any, shape: tuple[int | None, ...]) -> None:
     """Raise ``ValueError`` unless ``value`` is an array of ``dtype`` whose shape fits (None: any)."""
-    wanted = f"{np.dtype(dtype)}{['any' if n is None else n for n in shape]}"
     fits = (
         isinstance(value, np.ndarray)
         and value.dtype == dtype
         and value.ndim == len(shape)
         and all(want is None or have == want for have, want in zip(value.shape, shape, strict=True))
     )
-    _require(fits, f"{owner}.{name}: expected {wanted}, got {_describe(value)}")
+    # Only a failure pays for its message: these checks run for every frame and every object.
+    if not fits:
+        wanted = f"{np.dtype(dtype)}{['any' if n is None else n for n in shape]}"
+        raise ValueError(f"{owner}.{name}: expected {wanted}, got {_describe(value)}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

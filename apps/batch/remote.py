@@ -50,7 +50,7 @@ def local_copy(item: Item) -> Iterator[Item]:
 def _system(address: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path in it."""
     try:
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
     except ImportError as error:
         raise DependencyError(
             f"{address}: addresses need fsspec; pip install 'vis-tubes[cluster]'"

@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from apps.batch import remote
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
 from apps.batch.dataset import ImageList
 from apps.batch.inputs import Item, is_address
-from apps.progress import TimedDetector, TimedRefiner, TimedTracker
+from apps.progress import TimedDetector, TimedRefiner
 from apps.run_folder import new_run_folder
 from vis import masks, pipeline
 from vis.errors import OutputError, VideoError, VisError, VisWarning
@@ -41,7 +42,7 @@ from vis.structures import Frame, MaskRLE, TrackedFrame, VideoResult
 
 __all__ = ["Settings", "Worker"]
 
-ASSOCIATION_ONLY = ("model", "policy", "zoom", "mode", "min_frames", "preset")
+REFINEMENT_ONLY = ("model", "policy", "zoom", "mode", "min_frames", "top", "preset")
 """Options of a plan that do not touch the association."""
 
 Tell = Callable[[str, int, int | None], None]
@@ -163,7 +164,7 @@ class Worker:
                 tell("tubes", len(rows), expected)
         if saved is None:
             tubes.write(association, collected(rows, video, names, fine=False))
-        return collected(
+        result = collected(
             rows,
             video,
             names,
@@ -171,6 +172,7 @@ class Worker:
             min_frames=self.settings.plan.min_frames,
             made_with=self.made_with,
         )
+        return self.job.finish(result)
 
     def _chunks(
         self, source: FrameSource, saved: VideoResult | None, done: list[Chunk], skip: int
@@ -207,25 +209,24 @@ class Worker:
             _pass_over(wanted, skip)
             return pipeline.replay(wanted, saved)
         job = self.job
-        job.tracker.reset()
-        if callable(reset := getattr(job.detector, "reset", None)):
-            reset()
+        job.start()
         if done and done[-1].tracker is not None:
             job.tracker.load_state_dict(done[-1].tracker)
-        detector = TimedDetector(job.detector, job.watch)
         state = done[-1].detector if done else None
+        last: Frame | None = None
         if state is not None:
             job.detector.load_state_dict(state)  # type: ignore[attr-defined]
-            _pass_over(frames, skip)
-        elif callable(reset):
+            last = _pass_over(frames, skip)
+        elif callable(getattr(job.detector, "reset", None)):
             # A detector with a memory that it cannot save sees the earlier frames again.
-            for _, frame in zip(range(skip), frames, strict=False):
-                detector.detect([frame.image])
+            detector = TimedDetector(job.detector, job.watch)
+            for last in islice(frames, skip):
+                detector.detect([last.image])
         else:
-            _pass_over(frames, skip)
-        plan = self.settings.plan
-        tracker = TimedTracker(job.tracker, job.watch)
-        return pipeline.track(frames, detector, tracker, min_score=plan.min_score, labels=job.labels)
+            last = _pass_over(frames, skip)
+        if last is not None and job.camera is not None:
+            job.camera(last.image)  # motion is measured from the frame before
+        return job.associate(frames)
 
     def _frames(self, source: FrameSource) -> Iterator[Frame]:
         stream = iter(source)
@@ -260,7 +261,7 @@ class Worker:
                 "version": self.made_with["version"],
                 "video": {name: identity[name] for name in ("sha256", "bytes", "files") if name in identity},
                 "span": dict(self.settings.source_options),
-                "options": {name: value for name, value in options.items() if name not in ASSOCIATION_ONLY},
+                "options": {name: value for name, value in options.items() if name not in REFINEMENT_ONLY},
                 "weights": {name: value for name, value in weights.items() if name not in refiner},
             }
         )
@@ -362,9 +363,12 @@ def _files(item: Item) -> list[Path]:
     return list_images(path) if path.is_dir() else [path]
 
 
-def _pass_over(frames: Iterator[Frame], count: int) -> None:
-    for _ in range(count):
-        next(frames, None)
+def _pass_over(frames: Iterator[Frame], count: int) -> Frame | None:
+    """Let ``count`` frames go by; the last of them."""
+    last = None
+    for last in islice(frames, count):  # noqa: B007 - the last one is what is wanted
+        pass
+    return last
 
 
 def _digest(value: Any) -> str:

@@ -96,6 +96,16 @@ def test_track_then_refine_keeps_the_association(vistubes: Call, square_clip: Pa
     assert "mobile_sam.pt" in after.made_with["weights_sha256"]
 
 
+def test_boxes_only_are_kept_without_results_json(vistubes: Call, square_clip: Path, tmp_path: Path) -> None:
+    boxes = {"class_names": ["square"], "frames": [[{"box": [10, 30, 42, 62], "score": 0.9}]] * 40}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    words = ("--detector", "precomputed", "--weights", tmp_path / "boxes.json", "--out", tmp_path / "run")
+    done = vistubes("track", square_clip, *words)
+    assert done.code == 0, done.err
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert tubes.read(tmp_path / "run" / "tubes.json").tubes[0].masks is None
+
+
 def test_linking_joins_a_tube_that_was_broken(vistubes: Call, square_clip: Path, tmp_path: Path) -> None:
     found, linked = tmp_path / "found", tmp_path / "linked"
     assert vistubes("track", square_clip, "--detector", "motion", "--start", 14, "--out", found).code == 0
@@ -229,7 +239,8 @@ def test_a_run_that_fails_leaves_the_old_one(
 def test_same_command_same_tubes(vistubes: Call, square_clip: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert vistubes("run", square_clip, *MOTION, "--out", tmp_path / name, "--quiet").code == 0
-    for file in ("tubes.json", "results.json", "overlay.mp4", "contact_sheet.png"):
+    # Not overlay.mp4: on some processors the encoder's output varies from run to run in a few bits.
+    for file in ("tubes.json", "results.json", "contact_sheet.png"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 

@@ -152,7 +152,7 @@ def _packaged_head(name: str, head: Path) -> Path | None:
         return head
     warnings.warn(
         f"{name}: the packaged HQ head {head.name} is missing, so masks are plain SAM's. Train one with "
-        "`vistubes train-hq`, or choose a model with official HQ weights (hq-tiny-official)",
+        "`vistubes train`, or choose a model with official HQ weights (hq-tiny-official)",
         FallbackWarning,
         stacklevel=3,
     )
