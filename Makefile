@@ -1,10 +1,12 @@
 # `make run` and `make test` each make .venv, install, fetch what they need, and do the job.
-# A second call reuses what is there. Variables: PYTHON (which Python makes .venv), OUT (run folder).
+# A second call reuses what is there. Variables: PYTHON (which Python makes .venv), OUT (run folder),
+# JOBS (test processes).
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= runs/sample
+JOBS   ?= 2
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
 .PHONY: run test demo lint bench clean
@@ -32,7 +34,7 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/vistubes models fetch mobile-sam u2netp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/vistubes demo
