@@ -1,0 +1,165 @@
+"""The refiner's prompt policies: what each asks the network, and what it keeps of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vis.errors import UsageError
+from vis.refine import POLICIES, PROMPT_LOGIT, HQSamRefiner, deepest_point, mask_prompt
+from vis.structures import Detections
+
+SIZE = (60, 80)
+
+
+@dataclass
+class Answer:
+    masks: Any
+    low_res_logits: Any
+
+
+class BoxNetwork:
+    """A predictor whose mask is the box, and that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.embedded = 0
+        self.asked: list[dict[str, Any]] = []
+
+    def embed(self, image: Any) -> str:
+        self.embedded += 1
+        return "embedding"
+
+    def decode(self, embedding: str, *, boxes: Any, **prompts: Any) -> Answer:
+        assert embedding == "embedding"
+        self.asked.append({"boxes": boxes, **prompts})
+        masks = np.zeros((len(boxes), *SIZE), np.bool_)
+        for mask, (x0, y0, x1, y1) in zip(masks, boxes.round().astype(int), strict=True):
+            mask[y0:y1, x0:x1] = True
+        return Answer(masks, np.zeros((len(boxes), 256, 256), np.float32))
+
+
+def detections(boxes: list[list[float]], masks: Any = None) -> Detections:
+    n = len(boxes)
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.full(n, 0.5, np.float32),
+        np.arange(n, dtype=np.int64),
+        masks,
+        np.arange(1, n + 1),
+    )
+
+
+IMAGE = np.zeros((*SIZE, 3), np.uint8)
+BOXES = [[10.0, 10.0, 30.0, 30.0], [40.0, 20.0, 70.0, 50.0], [0.0, 0.0, 8.0, 8.0]]
+
+
+def coarse() -> Any:
+    """The first mask fills most of its box, the second lies elsewhere, the third is empty."""
+    masks = np.zeros((3, *SIZE), np.bool_)
+    masks[0, 11:29, 11:29] = True
+    masks[1, 52:58, 2:12] = True
+    return masks
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_rows_order_boxes_and_scores_are_kept(policy: str) -> None:
+    before = detections(BOXES, coarse())
+    after = HQSamRefiner(BoxNetwork(), policy=policy).refine(IMAGE, before)  # type: ignore[arg-type]
+    assert after.masks is not None
+    assert after.masks.shape == (3, *SIZE)
+    for name in ("boxes", "scores", "labels", "track_ids"):
+        assert np.array_equal(getattr(after, name), getattr(before, name))
+    assert np.array_equal(before.masks, coarse()), "the input was written to"
+
+
+def test_a_frame_is_embedded_once_and_not_at_all_without_objects() -> None:
+    network = BoxNetwork()
+    refiner = HQSamRefiner(network)  # type: ignore[arg-type]
+    refiner.refine(IMAGE, detections(BOXES))
+    assert network.embedded == 1
+    nothing = refiner.refine(IMAGE, detections([]))
+    assert network.embedded == 1
+    assert nothing.masks is not None
+    assert nothing.masks.shape == (0, *SIZE)
+
+
+def test_box_policy_asks_with_boxes_inside_the_frame_alone() -> None:
+    network = BoxNetwork()
+    boxes = [[-5.0, -5.0, 20.0, 20.0], [70.0, 50.0, 200.0, 90.0]]
+    HQSamRefiner(network).refine(IMAGE, detections(boxes))  # type: ignore[arg-type]
+    (asked,) = network.asked
+    assert asked["boxes"].tolist() == [[0, 0, 20, 20], [70, 50, 80, 60]]
+    assert "masks" not in asked
+    assert "points" not in asked
+
+
+def test_a_box_beside_the_frame_keeps_its_coarse_mask() -> None:
+    network = BoxNetwork()
+    before = detections([[100.0, 100.0, 120.0, 120.0], BOXES[0]], coarse()[1::-1].copy())
+    after = HQSamRefiner(network).refine(IMAGE, before)  # type: ignore[arg-type]
+    assert before.masks is not None
+    assert after.masks is not None
+    assert np.array_equal(after.masks[0], before.masks[0])
+    assert len(network.asked[0]["boxes"]) == 1
+
+
+def test_gate_keeps_the_coarse_mask_where_the_refined_one_disagrees() -> None:
+    refiner = HQSamRefiner(BoxNetwork(), policy="gated", gate=0.5)  # type: ignore[arg-type]
+    after = refiner.refine(IMAGE, detections(BOXES, coarse()))
+    assert after.masks is not None
+    assert after.masks[0].sum() == 400, "agreed: IoU 324 / 400"
+    assert np.array_equal(after.masks[1], coarse()[1]), "disagreed: IoU 0"
+    assert refiner.counts.kept_coarse == 2
+    refiner.reset()
+    assert refiner.counts.objects == 0
+
+
+def test_gate_without_coarse_masks_keeps_what_is_refined() -> None:
+    after = HQSamRefiner(BoxNetwork(), policy="gated").refine(IMAGE, detections(BOXES))  # type: ignore[arg-type]
+    assert after.masks is not None
+    assert [int(mask.sum()) for mask in after.masks] == [400, 900, 64]
+
+
+@pytest.mark.parametrize(("policy", "extra"), [("box+mask", "masks"), ("box+points", "points")])
+def test_coarse_masks_become_prompts_and_empty_ones_do_not(policy: str, extra: str) -> None:
+    network = BoxNetwork()
+    HQSamRefiner(network, policy=policy).refine(IMAGE, detections(BOXES, coarse()))  # type: ignore[arg-type]
+    plain, prompted = network.asked
+    assert extra not in plain
+    assert plain["boxes"].tolist() == [BOXES[2]]
+    assert len(prompted[extra]) == 2
+    if policy == "box+points":
+        assert prompted["point_labels"].tolist() == [[1], [1]]
+        x, y = prompted["points"][0, 0]
+        assert (x, y) in {(19, 19), (19, 20), (20, 19), (20, 20)}
+
+
+def test_mask_prompt_is_laid_out_as_the_network_sees_the_frame() -> None:
+    """The longer side becomes 256; what is outside the frame is background."""
+    mask = np.zeros((1, *SIZE), np.bool_)
+    mask[0, 30:, 40:] = True
+    prompt = mask_prompt(mask)
+    assert prompt.shape == (1, 256, 256)
+    assert prompt.dtype == np.float32
+    expected = np.full((256, 256), -PROMPT_LOGIT, np.float32)
+    expected[96:192, 128:256] = PROMPT_LOGIT
+    assert np.array_equal(prompt[0], expected)
+
+
+def test_deepest_point_counts_the_frames_border_as_a_border() -> None:
+    mask = np.zeros((9, 21), np.bool_)
+    mask[:, :9] = True
+    assert deepest_point(mask).tolist() == [4, 4]
+    mask = np.zeros((30, 30), np.bool_)
+    mask[5, 7] = True
+    assert deepest_point(mask).tolist() == [7, 5]
+
+
+def test_unknown_policy_and_gate_are_usage_errors() -> None:
+    with pytest.raises(UsageError, match="choose one of box, box\\+mask"):
+        HQSamRefiner(BoxNetwork(), policy="boxes")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        HQSamRefiner(BoxNetwork(), gate=2)  # type: ignore[arg-type]
