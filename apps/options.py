@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from apps.presets import PRESETS
+from detectors import DETECTORS
+from trackers import TRACKERS
 
 __all__ = ["add_association", "add_output", "add_refiner", "add_source", "positive", "unit"]
 
@@ -28,7 +30,11 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset", choices=sorted(PRESETS), default="quick", help=f"{presets} (default: quick)"
     )
-    group.add_argument("--detector", metavar="NAME", help="what finds objects (default: the preset's)")
+    group.add_argument(
+        "--detector",
+        metavar="NAME",
+        help=f"what finds objects: {', '.join(DETECTORS)} (default: the preset's)",
+    )
     group.add_argument(
         "--weights", metavar="FILE", help="the detector's weights or JSON, where it takes a file"
     )
@@ -36,7 +42,7 @@ def add_association(parser: argparse.ArgumentParser) -> None:
         "--text", metavar="WORDS", help="what to look for, for detector 'text': 'person . red car'"
     )
     group.add_argument(
-        "--tracker", metavar="NAME", help="what links them through time (default: the preset's)"
+        "--tracker", metavar="NAME", help=f"what links them: {', '.join(TRACKERS)} (default: the preset's)"
     )
     group.add_argument(
         "--camera-motion", action="store_true", help="tell the tracker how the camera moved (botsort: always)"
@@ -58,7 +64,10 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
         "--zoom", action="store_true", help="embed a crop around small objects too: finer, slower"
     )
     group.add_argument(
-        "--mode", choices=("fast", "exact"), default="fast", help="fast (default), or exact: fp32"
+        "--mode",
+        choices=("exact", "fast", "fastest"),
+        default="fast",
+        help="exact: the reference's order; fast (default): rearranged; fastest: low precision throughout",
     )
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
 

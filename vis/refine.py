@@ -115,7 +115,13 @@ class HQSamRefiner:
             if self.zoom:
                 from vis.hqsam.zoom import zoom_refine
 
-                refined = zoom_refine(self.predictor, image, clipped[group], out.low_res_logits)
+                refined = zoom_refine(
+                    self.predictor,
+                    image,
+                    clipped[group],
+                    out.low_res_logits,
+                    hq_token_only=self.hq_token_only,
+                )
             if self.policy == "gated" and has_coarse:
                 agree = _mask_iou(refined, masks[group]) >= self.gate
                 self.counts.kept_coarse += int((~agree).sum())
