@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -200,6 +201,48 @@ def test_too_little_space_is_told_before_the_work(tmp_path, monkeypatch):
         VideoWriter(tmp_path / "a" / "o.mp4", (720, 1280), 30, expected_frames=29_756)
     assert list(tmp_path.iterdir()) == []
     VideoWriter(tmp_path / "o.mp4", (720, 1280), 30, expected_frames=300).abort()
+
+
+ENCODE = """
+import hashlib, os, sys
+import numpy as np
+from vis.video import VideoWriter, mp4
+
+path, cores, level = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+if cores:
+    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:cores]))
+if level:
+    mp4._instructions = lambda: level
+noise = np.random.default_rng(0).integers(0, 60, (3, 270, 486, 3), np.uint8)
+y, x = np.mgrid[:270, :486]
+with VideoWriter(path, (270, 486), 30) as writer:
+    for index in range(40):
+        image = noise[index % 3] + (((x // 4 * (y // 3) + 5 * index) % 180)[..., None]).astype(np.uint8)
+        writer.write(image)
+print(hashlib.sha256(open(path, "rb").read()).hexdigest())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot choose cores here")
+def test_the_same_pictures_give_the_same_bytes_on_any_number_of_cores(tmp_path):
+    def encode(*, cores: int = 0, level: str = "", garbage: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", ENCODE, str(tmp_path / "o.mp4"), str(cores), level],
+            # What is read before it is written would show in the bytes.
+            env={**os.environ, "MALLOC_PERTURB_": str(garbage)},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[2],
+        )
+        return done.stdout.strip()
+
+    usual = encode()
+    assert encode(cores=1, garbage=165) == usual
+    import cv2
+
+    if cv2.checkHardwareSupport(11):  # AVX2: a processor without it takes the next lower code
+        assert encode(level="asm=avx", garbage=90) == usual
 
 
 FILL = """

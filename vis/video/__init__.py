@@ -3,6 +3,7 @@
 Knows frames and times; knows no object, no tube and no network.
 """
 
+from vis.video.alpha_writer import AlphaVideoWriter, read_alpha
 from vis.video.folder import FolderReader
 from vis.video.limits import DEFAULT_LIMITS, WEB_LIMITS, VideoLimits
 from vis.video.random_access import RandomAccessReader
@@ -13,6 +14,7 @@ from vis.video.writer import VideoWriter
 __all__ = [
     "DEFAULT_LIMITS",
     "WEB_LIMITS",
+    "AlphaVideoWriter",
     "FolderReader",
     "RandomAccessReader",
     "VideoLimits",
@@ -20,4 +22,5 @@ __all__ = [
     "VideoWriter",
     "open_source",
     "probe",
+    "read_alpha",
 ]

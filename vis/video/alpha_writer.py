@@ -1,0 +1,163 @@
+"""Writing VP9 video with transparency (WebM) that browsers play, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis.errors import OutputError, UsageError, VideoError
+from vis.video.container import open_container, video_stream
+from vis.video.limits import DEFAULT_LIMITS, VideoLimits
+from vis.video.new_file import NewVideoFile
+from vis.video.pacing import Pacing
+
+__all__ = ["AlphaVideoWriter", "read_alpha"]
+
+
+class AlphaVideoWriter:
+    """A WebM file of RGBA pictures: VP9 with an alpha plane (yuva420p, BT.709), no sound.
+
+    ``size`` is (height, width), odd ones too. ``fps`` and ``pts_seconds`` are as of
+    :class:`vis.video.VideoWriter`, but WebM keeps times to the millisecond only. Alpha is straight (not
+    premultiplied) with its full range: 0 is clear, 255 opaque. Colours are coded at half the resolution of
+    alpha and blur across its edge, so keep the picture's own colours under the clear pixels; blackened ones
+    leave a dark rim.
+
+    ``quality`` is VP9's constant quality, 0 (best) to 63. ``speed`` 0 (slowest) to 8.
+
+    As :class:`vis.video.VideoWriter`: whole or not at all, read back and counted; use it in a ``with`` block.
+    Raises :class:`OutputError` when this PyAV has no VP9 encoder.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: Fraction | float,
+        *,
+        quality: int = 24,
+        speed: int = 6,
+        expected_frames: int | None = None,
+    ) -> None:
+        import av
+
+        if min(size) < 1:
+            raise UsageError(f"size: expected a positive (height, width), got {size}")
+        if not 0 <= quality <= 63 or not 0 <= speed <= 8:
+            raise UsageError(f"expected quality 0 to 63 and speed 0 to 8, got {quality} and {speed}")
+        if "libvpx-vp9" not in av.codecs_available:
+            raise OutputError(
+                "this build of PyAV has no VP9 encoder; install PyAV's own wheel: pip install av"
+            )
+        self.path = Path(path)
+        self.size = size
+        self.frames_written = 0
+        self._pacing = Pacing(fps)
+        self._file = NewVideoFile(self.path, format="webm", size=size, expected_frames=expected_frames)
+        with self._file.guarded():
+            options = {"deadline": "realtime", "cpu-used": str(speed), "crf": str(quality), "b": "0"}
+            # Frames that are stored and never shown would have no alpha of their own.
+            options |= {"auto-alt-ref": "0", "row-mt": "1"}
+            stream = self._file.container.add_stream("libvpx-vp9", rate=self._pacing.fps, options=options)
+            stream.height, stream.width = size
+            stream.pix_fmt = "yuva420p"
+            stream.time_base = stream.codec_context.time_base = self._pacing.time_base
+            stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
+            stream.codec_context.colorspace = stream.codec_context.color_range = 1  # BT.709, limited
+            stream.metadata["alpha_mode"] = "1"  # what players look for
+            self._stream = stream
+
+    def write(self, image: NDArray[np.uint8], pts_seconds: float | None = None) -> None:
+        """Add one picture, RGBA uint8 (H, W, 4); ``pts_seconds`` with all of them or with none."""
+        import av
+
+        if not self._file.is_open:
+            raise OutputError(f"{self.path}: the writer is closed")
+        if image.dtype != np.uint8 or image.shape != (*self.size, 4):
+            raise ValueError(
+                f"AlphaVideoWriter.write: expected uint8{[*self.size, 4]}, got {image.dtype}{list(image.shape)}"
+            )
+        tick = self._pacing.next_tick(pts_seconds)
+        with self._file.guarded():
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba")
+            picture = picture.reformat(format="yuva420p", dst_colorspace="itu709", dst_color_range="MPEG")
+            picture.pts, picture.time_base = tick, self._pacing.time_base
+            for packet in self._stream.encode(picture):
+                self._file.container.mux(packet)
+        self.frames_written += 1
+
+    def close(self) -> None:
+        """Finish the file, check that it reads back whole, and give it its name."""
+        if not self._file.is_open:
+            return
+        if self.frames_written == 0:
+            self.abort()
+            raise OutputError(f"{self.path}: not one frame was written, so there is no video")
+        with self._file.guarded():
+            for packet in self._stream.encode(None):
+                self._file.container.mux(packet)
+            self._file.finish(self.frames_written)
+
+    def abort(self) -> None:
+        """Throw the file away; what stood under its name before stays."""
+        self._file.discard()
+
+    def __enter__(self) -> AlphaVideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        size = f"{width}x{height}"
+        return f"AlphaVideoWriter({str(self.path)!r}, {size}, {self._pacing.fps} fps, {self.frames_written} frames)"
+
+
+def read_alpha(
+    path: str | Path, *, limits: VideoLimits = DEFAULT_LIMITS
+) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """``(pts_seconds, RGBA uint8 (H, W, 4))`` of each frame of a VP9 WebM file with transparency.
+
+    FFmpeg's own VP9 decoder, which :class:`vis.video.VideoReader` uses, drops the alpha plane; this is
+    libvpx's. Raises :class:`VideoError` when the file is no VP9 video or has no alpha.
+    """
+    import av
+    from av.error import FFmpegError
+
+    path = Path(path)
+    with open_container(path, limits) as container:
+        stream = video_stream(path, container, limits)
+        if stream.codec_context.name != "vp9":
+            raise VideoError(
+                f"{path}: its codec is {stream.codec_context.name}; expected VP9 with transparency"
+            )
+        decoder = av.CodecContext.create("libvpx-vp9", "r")
+        count = 0
+        try:
+            for packet in container.demux(stream):
+                for picture in decoder.decode(packet if packet.size else None):
+                    limits.check_frame(str(path), picture.height, picture.width)
+                    count += 1
+                    limits.check_length(
+                        str(path),
+                        count,
+                        float(picture.pts * stream.time_base),
+                        picture.height * picture.width,
+                    )
+                    if picture.format.name != "yuva420p":
+                        raise VideoError(f"{path}: has no alpha plane; read it with vis.video.VideoReader")
+                    image = np.asarray(picture.to_ndarray(format="rgba"), np.uint8)
+                    yield float(picture.pts * stream.time_base), image
+        except FFmpegError as error:
+            raise VideoError(f"{path}: does not decode after frame {count - 1} ({error.strerror})") from error
