@@ -5,6 +5,7 @@ Knows frames and times; knows no object, no tube and no network.
 
 from vis.video.alpha_writer import AlphaVideoWriter, read_alpha
 from vis.video.folder import FolderReader
+from vis.video.isolated import IsolatedReader
 from vis.video.limits import DEFAULT_LIMITS, WEB_LIMITS, VideoLimits
 from vis.video.random_access import RandomAccessReader
 from vis.video.reader import VideoReader
@@ -16,6 +17,7 @@ __all__ = [
     "WEB_LIMITS",
     "AlphaVideoWriter",
     "FolderReader",
+    "IsolatedReader",
     "RandomAccessReader",
     "VideoLimits",
     "VideoReader",
