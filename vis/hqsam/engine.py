@@ -1,28 +1,42 @@
 """How a model is run: exactly as its modules say, or fast. The predictor does not see the difference.
 
-Both engines take prompts in chunks through the transformer and draw one object at a time, so that memory
-does not grow with the number of objects.
+On a processor both engines take prompts in chunks through the transformer and draw one object at a time, so
+that maps stay in cache and memory does not grow with the number of objects. On a graphics processor, the
+fast way is :class:`vis.hqsam.batched.BatchedEngine`: many objects at once.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from vis.errors import FallbackWarning
 from vis.hqsam.fast_decoder import FastDecoder
 from vis.hqsam.fast_tiny_vit import FastTinyViT
 from vis.hqsam.fast_vit import FastViT
-from vis.hqsam.kernels import fast_dtype
+from vis.hqsam.kernels import fast_dtype, float32_products
 from vis.hqsam.model import SamModel
 from vis.hqsam.tiny_vit import TinyViT
 
-__all__ = ["Drawn", "Engine", "ExactEngine", "FastEngine", "make_engine"]
+__all__ = ["Drawn", "Engine", "ExactEngine", "FastEngine", "make_engine", "rows_above"]
 
-Drawn = tuple[int, Tensor, Tensor | None, Tensor]
-"""One object: its row, SAM logits (M, 4g, 4g), HQ logits (4g, 4g) or None, predicted IoUs (4,)."""
+
+class Drawn(NamedTuple):
+    """Some objects, drawn at low resolution."""
+
+    rows: list[int]
+    """Which objects, counted from the first of the prompts given."""
+    sam: Tensor
+    """(n, M, 4g, 4g) float32 logits of the SAM masks asked for."""
+    hq: Tensor | None
+    """(n, 4g, 4g) float32 logits of the HQ mask; None for a plain SAM."""
+    scores: Tensor
+    """(n, 4) predicted IoUs."""
 
 
 class Engine(Protocol):
@@ -41,6 +55,12 @@ class Engine(Protocol):
         An object none of whose masks ``which`` is predicted an IoU above ``least`` is not drawn.
         """
 
+    def objects_at_once(self) -> int:
+        """How many prompts one call of :meth:`decode` should get."""
+
+    def describe(self) -> dict[str, str]:
+        """What runs, for reports."""
+
 
 class ExactEngine:
     """float32, through the modules themselves."""
@@ -53,8 +73,9 @@ class ExactEngine:
 
     def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """See :class:`Engine`."""
-        features, early = self.model.image_encoder(frames)
-        hq = self.model.mask_decoder.hq_features(features, early) if self.model.has_hq else None
+        with self._truly_float32():
+            features, early = self.model.image_encoder(frames)
+            hq = self.model.mask_decoder.hq_features(features, early) if self.model.has_hq else None
         return features, hq
 
     def decode(
@@ -62,12 +83,27 @@ class ExactEngine:
     ) -> Iterator[Drawn]:
         """See :class:`Engine`."""
         decoder = self.model.mask_decoder
-        tokens, image = decoder.transform(features, self.position, sparse, dense)
-        scores = decoder.iou(tokens[:, 0])
-        for i in _rows(scores, which, least):
-            pieces = decoder.upscale(tokens[i : i + 1], image[i : i + 1])
-            drawn = None if hq is None else decoder.hq_mask(pieces, hq)[0, 0]
-            yield i, decoder.sam_masks(pieces, which)[0], drawn, scores[i]
+        with self._truly_float32():
+            tokens, image = decoder.transform(features, self.position, sparse, dense)
+            scores = decoder.iou(tokens[:, 0])
+        for i in rows_above(scores, which, least):
+            one = slice(i, i + 1)
+            with self._truly_float32():
+                pieces = decoder.upscale(tokens[one], image[one])
+                drawn = None if hq is None else decoder.hq_mask(pieces, hq)[:, 0]
+                sam = decoder.sam_masks(pieces, which)
+            yield Drawn([i], sam, drawn, scores[one])
+
+    def objects_at_once(self) -> int:
+        """See :class:`Engine`."""
+        return 4
+
+    def describe(self) -> dict[str, str]:
+        """See :class:`Engine`."""
+        return {"engine": "exact", "numbers": "float32"}
+
+    def _truly_float32(self) -> AbstractContextManager[None]:
+        return float32_products(self.model.device.type, short=False)
 
 
 class FastEngine:
@@ -96,8 +132,8 @@ class FastEngine:
         features, early = self.encoder(frames)
         hq = None
         if self.model.has_hq:
-            parts = [self.decoder.hq_features(a, b) for a, b in zip(features, early, strict=True)]
-            hq = torch.stack(parts).permute(0, 3, 1, 2)
+            pairs = zip(torch.split(features, 1), torch.split(early, 1), strict=True)
+            hq = torch.cat([self.decoder.hq_features(*pair) for pair in pairs]).permute(0, 3, 1, 2)
         return features.permute(0, 3, 1, 2), hq
 
     def decode(
@@ -110,12 +146,21 @@ class FastEngine:
         scores = plain.iou(tokens[:, 0])
         hf = plain.hf_mlp(tokens[:, 5]) if plain.has_hq else None
         rows = None if hq is None else hq[0].permute(1, 2, 0).to(self.dtype)
-        for i in _rows(scores, which, least):
-            sam, drawn = self.decoder.draw(image[i], kernels[i], None if hf is None else hf[i], rows)
-            yield i, sam, drawn, scores[i]
+        for i in rows_above(scores, which, least):
+            one = slice(i, i + 1)
+            drawn = self.decoder.draw(image[one], kernels[one], None if hf is None else hf[one], rows)
+            yield Drawn([i], *drawn, scores[one])
+
+    def objects_at_once(self) -> int:
+        """See :class:`Engine`."""
+        return 4
+
+    def describe(self) -> dict[str, str]:
+        """See :class:`Engine`."""
+        return {"engine": "one object at a time", "numbers": str(self.dtype).removeprefix("torch.")}
 
 
-def _rows(scores: Tensor, which: slice, least: float) -> list[int]:
+def rows_above(scores: Tensor, which: slice, least: float) -> list[int]:
     """Rows whose best score among ``which`` is above ``least``; all of them for minus infinity."""
     if least == float("-inf"):
         return list(range(len(scores)))
@@ -123,6 +168,36 @@ def _rows(scores: Tensor, which: slice, least: float) -> list[int]:
     return kept
 
 
-def make_engine(model: SamModel) -> Engine:
-    """The engine that ``model.mode`` asks for."""
-    return ExactEngine(model) if model.mode == "exact" else FastEngine(model)
+def make_engine(model: SamModel, *, compiled: bool = False) -> Engine:
+    """The engine that ``model.mode`` asks for on the model's device.
+
+    On CUDA an engine must first show that it computes what the modules compute: bfloat16, fused kernels and
+    recorded graphs depend on the card, its driver and the PyTorch build. Where one does not, the next more
+    careful one is taken, with a warning.
+    """
+    if model.mode == "exact":
+        return ExactEngine(model)
+    if model.device.type != "cuda":
+        return FastEngine(model)
+    from vis.hqsam.batched import BatchedEngine, error_of
+
+    small = fast_dtype("cuda")
+    for dtype in (small, torch.float32) if small != torch.float32 else (small,):
+        try:
+            engine = BatchedEngine(model, dtype, compiled=compiled)
+            error = error_of(engine, model)
+        except RuntimeError as failure:
+            reason = f"failed ({str(failure).splitlines()[0][:200]})"
+        else:
+            if error <= BatchedEngine.tolerance:
+                return engine
+            reason = (
+                f"differs from exact by {error:.2g} of the signal, at most {BatchedEngine.tolerance} is sound"
+            )
+        warnings.warn(
+            f"{model.size.name} in {str(dtype).removeprefix('torch.')} on {model.device} {reason}; "
+            "going on with a more careful and slower way",
+            FallbackWarning,
+            stacklevel=3,
+        )
+    return ExactEngine(model)

@@ -24,6 +24,7 @@ from torch import Tensor
 from vis import boxes as box_maths
 from vis import masks as rle
 from vis.errors import UsageError
+from vis.hqsam.engine import Drawn
 from vis.hqsam.predictor import Predictor
 from vis.hqsam.prompts import Prompts, check_image
 from vis.structures import MaskRLE
@@ -156,7 +157,8 @@ def _search(
     clicks = points.astype(np.float32)[:, None]
     prompts = Prompts(len(points), None, clicks, np.ones((len(points), 1), np.int64), None)
     up = predictor.upsampler(embedding)
-    for row, sam, hq, scores in predictor.draw(embedding, prompts, slice(1, 4), least=limits[0]):
+    drawn = predictor.draw(embedding, prompts, slice(1, 4), least=limits[0])
+    for row, sam, hq, scores in (one for some in drawn for one in _one_by_one(some)):
         yield row, None
         for logits, score in _candidates(sam, hq, scores[1:]):
             if score <= limits[0]:
@@ -175,6 +177,12 @@ def _search(
             at = float(points[row, 0]) + x0, float(points[row, 1]) + y0
             yield row, FoundMask(rle.encode(full), box, score, steady, at, crop)
     yield len(grid), None
+
+
+def _one_by_one(drawn: Drawn) -> Iterator[tuple[int, Tensor, Tensor | None, Tensor]]:
+    """Row, SAM logits (M, 4g, 4g), HQ logits (4g, 4g) or None, and scores (4,) of each object."""
+    for i, row in enumerate(drawn.rows):
+        yield row, drawn.sam[i], None if drawn.hq is None else drawn.hq[i], drawn.scores[i]
 
 
 def _candidates(sam: Tensor, hq: Tensor | None, scores: Tensor) -> list[tuple[Tensor, float]]:

@@ -15,6 +15,7 @@ Tokens stay float32; the maps' number types are chosen by the engine. Maps are (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -142,12 +143,12 @@ class Upscale:
         return cls(matrix(first), Norm.of(norm, dtype), matrix(second), len(layers) == 5)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(H, W, C) to (4H, 4W, 32)."""
-        height, width, _ = x.shape
-        y = linear(x, *self.first).view(height, width, 2, 2, -1)
+        """(N, H, W, C) to (N, 4H, 4W, 32)."""
+        count, height, width, _ = x.shape
+        y = linear(x, *self.first).view(count, height, width, 2, 2, -1)
         y = linear(F.gelu(self.norm(y)), *self.second, gelu=self.gelu)
-        y = y.view(height, width, 2, 2, 2, 2, 32)  # y, x, dy, dx, then the finer dy, dx
-        return y.permute(0, 2, 4, 1, 3, 5, 6).reshape(4 * height, 4 * width, 32)
+        y = y.view(count, height, width, 2, 2, 2, 2, 32)  # y, x, dy, dx, then the finer dy, dx
+        return y.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(count, 4 * height, 4 * width, 32)
 
 
 class FastDecoder:
@@ -182,7 +183,7 @@ class FastDecoder:
             self.last = last
 
     def hq_features(self, embedding: Tensor, early: Tensor) -> Tensor:
-        """One frame's (g, g, 256) and (g, g, E) to (4g, 4g, 32)."""
+        """Frames' (B, g, g, 256) and (B, g, g, E) to (B, 4g, 4g, 32)."""
         dtype = self.types[1]
         return self.encode(embedding.to(dtype)) + self.compress(early.to(dtype))
 
@@ -203,35 +204,40 @@ class FastDecoder:
     def draw(
         self, image: Tensor, kernels: Tensor, hf: Tensor | None, hq: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """One object's logits.
+        """Logits of N objects at once. A processor's cache holds one; a graphics processor wants many.
 
         Args:
-            image: (g * g, 256) from :meth:`transform`.
-            kernels: (M, 32) of the SAM masks wanted.
-            hf: (32,) the HQ kernel, or None for SAM's masks only.
-            hq: (4g, 4g, 32) from :meth:`hq_features`, with ``hf``.
+            image: (N, g * g, 256) from :meth:`transform`.
+            kernels: (N, M, 32) of the SAM masks wanted.
+            hf: (N, 32) the HQ kernels, or None for SAM's masks only.
+            hq: (4g, 4g, 32) the frame's from :meth:`hq_features`, with ``hf``.
 
         Returns:
-            SAM's logits (M, 4g, 4g) and the HQ logits (4g, 4g) or None, float32.
+            SAM's logits (N, M, 4g, 4g) and the HQ logits (N, 4g, 4g) or None, float32.
         """
-        g = int(len(image) ** 0.5)
-        up = self.upscale(image.view(g, g, -1).to(self.types[1]))
-        sam = (up @ kernels.T.to(up.dtype)).permute(2, 0, 1).float()
+        count, cells, _ = image.shape
+        g = math.isqrt(cells)
+        up = self.upscale(image.view(count, g, g, -1).to(self.types[1]))
+        side = up.shape[1]
+        sam = _products(kernels.to(up.dtype), up.flatten(1, 2)).view(count, -1, side, side).float()
         if hf is None or hq is None:
             return sam, None
-        mixed = F.gelu(self.mix_norm(conv(up[None], *self.mix)))[0]
-        kernel = torch.einsum("o,ocyx->cyx", hf, self.last.weight).flatten(1)  # (64, 9)
-        drawn = _three_by_three(mixed @ kernel.to(mixed.dtype))
-        constant = hf @ self.last.bias if self.last.bias is not None else 0.0
-        return sam, drawn + (hq @ hf.to(hq.dtype)).float() + constant
+        mixed = F.gelu(self.mix_norm(conv(up, *self.mix)))
+        kernel = torch.einsum("no,ocyx->nyxc", hf, self.last.weight).flatten(1, 2)  # (N, 9, 64)
+        taps = _products(kernel.to(mixed.dtype), mixed.flatten(1, 2)).view(count, 9, side, side)
+        constant = (hf @ self.last.bias)[:, None, None] if self.last.bias is not None else 0.0
+        frame = (hf.to(hq.dtype) @ hq.flatten(0, 1).T).view(count, side, side).float()
+        return sam, _three_by_three(taps) + frame + constant
 
 
 def _three_by_three(taps: Tensor) -> Tensor:
-    """(H, W, 9) products with the nine taps of a 3x3 kernel to the convolution's (H, W), zero outside."""
-    height, width, _ = taps.shape
-    padded = F.pad(taps.permute(2, 0, 1), (1, 1, 1, 1)).float()
-    out = padded.new_zeros(height, width)
+    """(N, 9, H, W) products with the nine taps of a 3x3 kernel to the convolution (N, H, W), zero outside."""
+    count, _, height, width = taps.shape
+    out = torch.zeros(count, height, width, device=taps.device)
     for tap in range(9):
         y, x = divmod(tap, 3)
-        out += padded[tap, y : y + height, x : x + width]
+        y, x = y - 1, x - 1
+        ys, xs = slice(max(0, -y), height - max(0, y)), slice(max(0, -x), width - max(0, x))
+        yt, xt = slice(max(0, y), height + min(0, y)), slice(max(0, x), width + min(0, x))
+        out[:, ys, xs] += taps[:, tap, yt, xt]
     return out

@@ -23,6 +23,7 @@ _STRIP = 32
 """Rows of the 256 x 256 stage at a time: 32 x 256 pixels x 256 channels are 4 MiB in bfloat16."""
 _BAND = 2048
 """Tokens of an attention block at a time, about: what they widen to stays in cache."""
+_WHOLE = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +68,16 @@ def plain(layer: Any, dtype: torch.dtype) -> Weights:
 class FastMBConv:
     """:class:`vis.hqsam.tiny_vit.MBConv` in strips of rows; each needs one row above and below."""
 
-    def __init__(self, block: MBConv, dtype: torch.dtype) -> None:
+    def __init__(self, block: MBConv, dtype: torch.dtype, strips: bool) -> None:
+        self.strip = _STRIP if strips else _WHOLE
         self.widen, self.mix, self.narrow = (fold(c, dtype) for c in (block.conv1, block.conv2, block.conv3))
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same shape."""
         height = x.shape[1]
         out = torch.empty_like(x)
-        for top in range(0, height, _STRIP):
-            bottom = min(top + _STRIP, height)
+        for top in range(0, height, self.strip):
+            bottom = min(top + self.strip, height)
             low, high = max(0, top - 1), min(bottom + 1, height)
             wide = linear(x[:, low:high], *self.widen, gelu=True)
             # Its own zero padding spoils the outermost row, which is the neighbour's, or the border's.
@@ -87,7 +89,8 @@ class FastMBConv:
 class FastMerge:
     """:class:`vis.hqsam.tiny_vit.Merge`."""
 
-    def __init__(self, merge: Merge, dtype: torch.dtype) -> None:
+    def __init__(self, merge: Merge, dtype: torch.dtype, strips: bool) -> None:
+        del strips  # at most a quarter of the first stage's pixels
         self.widen, self.mix, self.out = (fold(c, dtype) for c in (merge.conv1, merge.conv2, merge.conv3))
         self.stride = merge.conv2.c.stride[0]
 
@@ -100,7 +103,8 @@ class FastMerge:
 class FastBlock:
     """:class:`vis.hqsam.tiny_vit.Block`."""
 
-    def __init__(self, block: Block, dtype: torch.dtype) -> None:
+    def __init__(self, block: Block, dtype: torch.dtype, strips: bool) -> None:
+        self.band = _BAND if strips else _WHOLE
         attn, heads = block.attn, block.attn.heads
         self.window, self.heads = block.window, heads
         self.norm1, self.norm2 = Norm.of(attn.norm, dtype), Norm.of(block.mlp.norm, dtype)
@@ -121,7 +125,7 @@ class FastBlock:
         """(B, H, W, C) to the same shape."""
         height = x.shape[1]
         mixed = torch.empty_like(x)
-        rows = self.window * max(1, _BAND // (self.window * x.shape[2]))
+        rows = self.window * max(1, self.band // (self.window * x.shape[2]))
         for top in range(0, height, rows):
             band = slice(top, min(top + rows, height))
             attended = self._attend(linear(self.norm1(x[:, band]), *self.qkv))
@@ -151,9 +155,12 @@ class FastBlock:
 
 
 class FastTinyViT:
-    """Made from a :class:`TinyViT`; a copy of its weights in ``dtype``."""
+    """Made from a :class:`TinyViT`; a copy of its weights in ``dtype``.
 
-    def __init__(self, encoder: TinyViT, dtype: torch.dtype) -> None:
+    ``strips`` takes some rows of a map at a time: for processors with caches, not for graphics processors.
+    """
+
+    def __init__(self, encoder: TinyViT, dtype: torch.dtype, *, strips: bool = True) -> None:
         self.dtype = dtype
         first, _, second = encoder.patch_embed.seq
         self.embed = fold(first, dtype), fold(second, dtype)  # type: ignore[arg-type]
@@ -161,7 +168,7 @@ class FastTinyViT:
         makers: dict[type, Any] = {MBConv: FastMBConv, Block: FastBlock, Merge: FastMerge}
         for stage in encoder.layers:
             parts = [*stage.blocks, *([stage.downsample] if stage.downsample else [])]  # type: ignore[misc]
-            self.stages.append([makers[type(part)](part, dtype) for part in parts])
+            self.stages.append([makers[type(part)](part, dtype, strips) for part in parts])
         narrow, norm1, mix, norm2 = encoder.neck
         self.neck = narrow.weight.detach()[:, :, 0, 0].to(dtype), mix.weight.detach().to(dtype)  # type: ignore[operator]
         self.neck_norms = Norm.of(norm1, dtype), Norm.of(norm2, dtype)

@@ -7,13 +7,15 @@ self-test finds them present and right. Everywhere else plain PyTorch does the s
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["conv", "depthwise", "fast_dtype", "fused", "linear", "linear_add"]
+__all__ = ["conv", "depthwise", "fast_dtype", "float32_products", "fused", "linear", "linear_add"]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
@@ -101,17 +103,53 @@ def fast_dtype(device: str) -> torch.dtype:
     so it asks the processor and never a clock. float16 is no choice: it overflows in ViT-H.
     """
     if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device != "cpu" or not _multiplies_bfloat16():
-        return torch.float32
+        has = torch.cuda.get_device_capability()[0] >= 8 or torch.version.hip is not None
+    else:
+        has = device == "cpu" and _multiplies_bfloat16()
+    return torch.bfloat16 if has and _bfloat16_is_right(device) else torch.float32
+
+
+def _bfloat16_is_right(device: str) -> bool:
+    """Whether products, convolution and attention in bfloat16 come near those in float32."""
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(1024, 256, generator=generator), torch.randn(256, 512, generator=generator)
-    want = a @ b
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(device)
+
+    def near(function: Callable[..., Tensor], *given: Tensor) -> bool:
+        want = function(*given)
+        error = (function(*(x.bfloat16() for x in given)).float() - want).abs().max()
+        return bool(error <= 2e-2 * want.abs().max())
+
     try:
-        error = (a.bfloat16() @ b.bfloat16()).float().sub(want).abs().max()
+        with float32_products(device, short=False):
+            return (
+                near(torch.matmul, noise(1024, 256), noise(256, 512))
+                and near(functools.partial(F.conv2d, padding=1), noise(1, 32, 16, 16), noise(64, 32, 3, 3))
+                and near(F.scaled_dot_product_attention, *noise(3, 1, 4, 64, 64))
+            )
     except RuntimeError:
-        return torch.float32
-    return torch.bfloat16 if bool(error <= 2e-2 * want.abs().max()) else torch.float32
+        return False
+
+
+@contextmanager
+def float32_products(device: str, *, short: bool) -> Iterator[None]:
+    """On CUDA, how products of float32 numbers are taken: in full, or ``short`` as TensorFloat-32 (11 bits).
+
+    PyTorch's own default is short for convolutions and full for matrices. Elsewhere this does nothing.
+    """
+    if device != "cuda":
+        yield
+        return
+    places: tuple[Any, Any] = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "tf32" if short else "ieee"
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
 
 
 def _multiplies_bfloat16() -> bool:

@@ -18,6 +18,7 @@ from vis.errors import PromptError
 from vis.hqsam.engine import Drawn, make_engine
 from vis.hqsam.model import SamModel
 from vis.hqsam.prompts import Prompts, check_image, check_prompts
+from vis.hqsam.resize import resize
 from vis.hqsam.upsample import Upsampler, upsampler
 
 __all__ = ["ImageEmbedding", "MaskPrediction", "Predictor", "network_size"]
@@ -68,13 +69,21 @@ def network_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
 class Predictor:
     """Runs a model on frames. Holds no state but the model.
 
-    The fast modes copy the weights when the predictor is made: make a new one after changing them.
+    The fast modes copy the weights when the predictor is made: make a new one after changing them. On CUDA
+    they are also held against the exact way once, on noise, before they are trusted.
+
+    ``compiled`` hands the blocks of a plain ViT to PyTorch's compiler, on CUDA: half a minute once, for
+    frames that then take less time. It needs a C compiler and Triton.
     """
 
-    def __init__(self, model: SamModel) -> None:
+    def __init__(self, model: SamModel, *, compiled: bool = False) -> None:
         self.model = model.eval()
         with torch.inference_mode():
-            self._engine = make_engine(model)
+            self._engine = make_engine(model, compiled=compiled)
+
+    def describe(self) -> dict[str, Any]:
+        """The model's own description, and the engine that runs it: plain JSON values, for reports."""
+        return self.model.describe() | self._engine.describe()
 
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """The embedding of one frame, RGB uint8 (H, W, 3)."""
@@ -108,7 +117,7 @@ class Predictor:
         masks: Any = None,
         multimask: bool = False,
         hq_token_only: bool = False,
-        chunk: int = 4,
+        chunk: int | None = None,
     ) -> MaskPrediction:
         """Masks for N objects of one frame; boxes, points and masks combine per object.
 
@@ -122,7 +131,8 @@ class Predictor:
                 plus the HQ mask. True gives SAM's three for ambiguous prompts such as one click, in its
                 order and with their scores, and the HQ mask beside them.
             hq_token_only: the HQ mask alone instead of SAM + HQ: for images of one object.
-            chunk: objects decoded at once; bounds memory.
+            chunk: objects decoded at once, which bounds memory; None leaves it to the engine: 4 on a
+                processor, as many as free memory bears on CUDA.
 
         Raises:
             PromptError: prompts that cannot make a mask; the message names the row.
@@ -136,24 +146,30 @@ class Predictor:
                 "multimask gives SAM's three masks, hq_token_only the HQ mask alone; choose one"
             )
         prompts = check_prompts(embedding.frame_size, 4 * model.size.grid, boxes, points, point_labels, masks)
-        if chunk < 1:
+        if chunk is not None and chunk < 1:
             raise PromptError(f"chunk: expected at least 1 object at a time, got {chunk}")
-        out = _empty(prompts.count, embedding.frame_size, 4 * model.size.grid, multimask, model.has_hq)
+        out = _empty(
+            prompts.count, embedding.frame_size, 4 * model.size.grid, multimask, model.has_hq, model.device
+        )
         which = slice(1, 4) if multimask else slice(0, 1)
         up = self.upsampler(embedding)
-        for row, sam, hq, scores in self.draw(embedding, prompts, which, chunk=chunk):
+        for rows, sam, hq, scores in self.draw(embedding, prompts, which, chunk=chunk):
+            at = slice(rows[0], rows[-1] + 1)  # none is left out, so they follow one another
             if multimask:
-                out.low_res_logits[row] = sam.cpu().numpy()
-                out.masks[row] = torch.stack([up.mask(logits) for logits in sam]).cpu().numpy()
-                out.scores[row] = scores[1:].cpu().numpy()
+                _send(sam, out.low_res_logits[at])
+                _send(scores[:, 1:], out.scores[at])
+                for i in range(3):
+                    up.masks(sam[:, i], out.masks[at, i])
                 if hq is not None and out.hq_low_res_logits is not None and out.hq_masks is not None:
-                    out.hq_low_res_logits[row] = hq.cpu().numpy()
-                    out.hq_masks[row] = up.mask(hq).cpu().numpy()
+                    _send(hq, out.hq_low_res_logits[at])
+                    up.masks(hq, out.hq_masks[at])
                 continue
-            logits = sam[0] if hq is None else hq if hq_token_only else sam[0] + hq
-            out.low_res_logits[row] = logits.cpu().numpy()
-            out.masks[row] = up.mask(logits).cpu().numpy()
-            out.scores[row] = float(scores[0])
+            logits = sam[:, 0] if hq is None else hq if hq_token_only else sam[:, 0] + hq
+            _send(logits, out.low_res_logits[at])
+            _send(scores[:, 0], out.scores[at])
+            up.masks(logits, out.masks[at])
+        if model.device.type == "cuda":
+            torch.cuda.current_stream(model.device).synchronize()
         return out
 
     def draw(
@@ -163,9 +179,9 @@ class Predictor:
         which: slice,
         *,
         least: float = float("-inf"),
-        chunk: int = 4,
+        chunk: int | None = None,
     ) -> Iterator[Drawn]:
-        """Low-resolution logits object by object; call it in inference mode.
+        """Low-resolution logits, some objects at a time; call it in inference mode.
 
         ``which`` of SAM's four masks (0 the single one, 1-3 the three); objects none of whose scores
         among them exceeds ``least`` are left out before they are drawn.
@@ -173,13 +189,12 @@ class Predictor:
         features, hq_features = embedding.features, embedding.hq_features
         features = features.to(self.model.device)
         hq_features = None if hq_features is None else hq_features.to(self.model.device)
-        for at in range(0, prompts.count, chunk):
-            scaled = self._to_network(prompts, slice(at, at + chunk), embedding.frame_size)
+        step = chunk or self._engine.objects_at_once()
+        for at in range(0, prompts.count, step):
+            scaled = self._to_network(prompts, slice(at, at + step), embedding.frame_size)
             sparse, dense = self.model.prompt_encoder(*scaled)
-            for row, sam, hq, scores in self._engine.decode(
-                features, hq_features, sparse, dense, which, least
-            ):
-                yield at + row, sam, hq, scores
+            for drawn in self._engine.decode(features, hq_features, sparse, dense, which, least):
+                yield drawn._replace(rows=[at + row for row in drawn.rows])
 
     def upsampler(self, embedding: ImageEmbedding) -> Upsampler:
         """What turns low-resolution logits of this embedding into masks of its frame."""
@@ -197,13 +212,17 @@ class Predictor:
             raise PromptError(f"the embedding was made by {made}, the model is {have}; embed the frame again")
 
     def _prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        from PIL import Image
+        size = network_size((image.shape[0], image.shape[1]), self.model.size.image_size)
+        device = self.model.device
+        if device.type == "cuda":
+            pixels = resize(torch.from_numpy(np.ascontiguousarray(image)).to(device), size)
+        else:
+            from PIL import Image
 
-        height, width = network_size((image.shape[0], image.shape[1]), self.model.size.image_size)
-        # PIL's bilinear filter antialiases when it shrinks; F.interpolate would not match.
-        small = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        pixels = torch.from_numpy(small).to(self.model.device).permute(2, 0, 1)[None]
-        return self.model.normalise(pixels)
+            # PIL's bilinear filter antialiases when it shrinks; F.interpolate would not match.
+            small = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
+            pixels = torch.from_numpy(np.array(small)).to(device)
+        return self.model.normalise(pixels.permute(2, 0, 1)[None])
 
     def _to_network(
         self, prompts: Prompts, rows: slice, frame_size: tuple[int, int]
@@ -225,15 +244,32 @@ class Predictor:
 
 
 def _empty(
-    count: int, frame_size: tuple[int, int], side: int, multimask: bool, has_hq: bool
+    count: int,
+    frame_size: tuple[int, int],
+    side: int,
+    multimask: bool,
+    has_hq: bool,
+    device: torch.device,
 ) -> MaskPrediction:
-    """Arrays to be filled object by object."""
+    """Arrays to be filled. For CUDA they lie in pinned memory, so that one copy brings results home."""
     more = (3,) if multimask else ()
     with_hq = multimask and has_hq
+
+    def zeros(*shape: int, kind: Any = np.float32) -> NDArray[Any]:
+        if device.type != "cuda":
+            return np.zeros(shape, kind)
+        types = {np.float32: torch.float32, np.bool_: torch.bool}
+        out: NDArray[Any] = torch.empty(shape, dtype=types[kind], pin_memory=True).numpy()
+        return out
+
     return MaskPrediction(
-        np.zeros((count, *more, *frame_size), np.bool_),
-        np.zeros((count, *more), np.float32),
-        np.zeros((count, *more, side, side), np.float32),
-        np.zeros((count, side, side), np.float32) if with_hq else None,
-        np.zeros((count, *frame_size), np.bool_) if with_hq else None,
+        zeros(count, *more, *frame_size, kind=np.bool_),
+        zeros(count, *more),
+        zeros(count, *more, side, side),
+        zeros(count, side, side) if with_hq else None,
+        zeros(count, *frame_size, kind=np.bool_) if with_hq else None,
     )
+
+
+def _send(values: Tensor, target: NDArray[Any]) -> None:
+    torch.from_numpy(target).copy_(values, non_blocking=True)

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = ["Upsampler", "upsampler"]
+
+_BYTES = 2**30
+"""Of frame-size logits held at once on a graphics processor."""
 
 
 def _axis(low: int, network: int, kept: int, frame: int) -> Tensor:
@@ -31,9 +36,20 @@ class Upsampler:
         self.rows = _axis(low, network, kept[0], frame[0]).to(device)
         self.columns = _axis(low, network, kept[1], frame[1]).to(device)
 
-    def mask(self, logits: Tensor) -> Tensor:
-        """(4g, 4g) float32 logits to the mask bool (H, W)."""
-        return self.above(logits, (0.0,))[0]
+    def masks(self, logits: Tensor, out: NDArray[np.bool_]) -> None:
+        """(n, 4g, 4g) float32 logits to masks, written to ``out`` (n, H, W), which holds False.
+
+        From CUDA the copies are only begun: synchronise before reading.
+        """
+        target = torch.from_numpy(out)
+        if logits.device.type == "cpu":
+            for one, mask in zip(logits, target, strict=True):
+                self._write(one, [(0.0, mask)])
+            return
+        per_object = 4 * (self.network**2 + self.network * self.kept[1] + 2 * self.frame[0] * self.frame[1])
+        step = max(1, _BYTES // per_object)
+        for part, masks in zip(torch.split(logits, step), torch.split(target, step), strict=True):
+            masks.copy_(self._in_two_steps(part) > 0, non_blocking=True)
 
     def above(self, logits: Tensor, levels: tuple[float, ...]) -> list[Tensor]:
         """(4g, 4g) float32 logits to one bool (H, W) per level: where the upsampled logits exceed it.
@@ -42,28 +58,34 @@ class Upsampler:
         lowest level are computed.
         """
         out = [torch.zeros(self.frame, dtype=torch.bool, device=logits.device) for _ in levels]
-        high = logits > min(levels)
+        self._write(logits, list(zip(levels, out, strict=True)))
+        return out
+
+    def _write(self, logits: Tensor, masks: list[tuple[float, Tensor]]) -> None:
+        """Fill each mask, which holds False, where the upsampled logits exceed its level."""
+        high = logits > min(level for level, _ in masks)
         y, x = _span(high.any(1)), _span(high.any(0))
         if y is None or x is None:
-            return out
+            return
         to_y, to_x = _span(self.rows[:, y].any(1)), _span(self.columns[:, x].any(1))
         if to_y is None or to_x is None:  # only the padding is high
-            return out
+            return
         # a little more on every side: the low neighbours that high ones are blended with
         y, x = _grown(y, len(logits)), _grown(x, len(logits))
         work = (to_y.stop - to_y.start) * (to_x.stop - to_x.start) * (x.stop - x.start)
-        if work > 0.3 * out[0].numel() * len(logits):  # dense matrices lose to two plain steps
-            values = self._in_two_steps(logits)
-            return [values > level for level in levels]
-        values = self.rows[to_y, y] @ logits[y, x] @ self.columns[to_x, x].T
-        for mask, level in zip(out, levels, strict=True):
-            mask[to_y, to_x] = values > level
-        return out
+        if work > 0.3 * self.frame[0] * self.frame[1] * len(logits):  # dense matrices lose to two plain steps
+            to_y, to_x = slice(None), slice(None)
+            values = self._in_two_steps(logits[None])[0]
+        else:
+            values = self.rows[to_y, y] @ logits[y, x] @ self.columns[to_x, x].T
+        for level, mask in masks:
+            torch.gt(values, level, out=mask[to_y, to_x])
 
     def _in_two_steps(self, logits: Tensor) -> Tensor:
-        full = F.interpolate(logits[None, None], (self.network, self.network), mode="bilinear")
+        """(n, 4g, 4g) to (n, H, W)."""
+        full = F.interpolate(logits[:, None], (self.network, self.network), mode="bilinear")
         full = full[..., : self.kept[0], : self.kept[1]]
-        return F.interpolate(full, self.frame, mode="bilinear")[0, 0]
+        return F.interpolate(full, self.frame, mode="bilinear")[:, 0]
 
 
 def _span(flags: Tensor) -> slice | None:

@@ -84,6 +84,5 @@ def _coarse_masks(
     side = predictor.model.size.image_size
     up = upsampler(frame, network_size(frame, side), side // 4, side, torch.device("cpu"))
     masks = np.zeros((len(logits), *frame), np.bool_)
-    for row, low in enumerate(logits):
-        masks[row] = up.mask(torch.from_numpy(np.ascontiguousarray(low))).numpy()
+    up.masks(torch.from_numpy(np.ascontiguousarray(logits)), masks)
     return masks
