@@ -255,7 +255,7 @@ def random_state(name: str, args: argparse.Namespace) -> dict[str, Any]:
         for key, value in state.items():
             if "rel_pos" in key or key.endswith("pos_embed"):  # zeros, when new, would prove nothing
                 state[key] = 0.05 * torch.randn_like(value)
-    return state
+    return {key: value.cpu() for key, value in state.items()}  # so that peak memory does not hold them
 
 
 class part:

@@ -214,16 +214,25 @@ def test_graphs_that_cannot_be_recorded_are_done_without(monkeypatch: pytest.Mon
     assert double(torch.ones(1))[0].tolist() == [2]  # silent from now on
 
 
-def test_tensor_float32_is_left_as_it_was() -> None:
+@pytest.mark.parametrize("newer", [False, True])
+def test_tensor_float32_is_left_as_it_was(newer: bool) -> None:
+    if newer:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"  # the older switch cannot be read any more
     places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
     before = [place.fp32_precision for place in places]
-    with kernels.float32_products("cuda", short=True):
-        assert [place.fp32_precision for place in places] == ["tf32", "tf32"]
-        with kernels.float32_products("cuda", short=False):
-            assert [place.fp32_precision for place in places] == ["ieee", "ieee"]
-        with kernels.float32_products("cpu", short=False):
+    try:
+        with kernels.float32_products("cuda", short=True):
             assert [place.fp32_precision for place in places] == ["tf32", "tf32"]
-    assert [place.fp32_precision for place in places] == before
+            assert torch.backends.cuda.matmul.allow_tf32
+            assert torch.backends.cudnn.allow_tf32
+            with kernels.float32_products("cuda", short=False):
+                assert [place.fp32_precision for place in places] == ["ieee", "ieee"]
+            with kernels.float32_products("cpu", short=False):
+                assert [place.fp32_precision for place in places] == ["tf32", "tf32"]
+        after = [place.fp32_precision.replace("none", "ieee") for place in places]
+        assert after == [value.replace("none", "ieee") for value in before]
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 @needs_cuda

@@ -137,19 +137,28 @@ def float32_products(device: str, *, short: bool) -> Iterator[None]:
     """On CUDA, how products of float32 numbers are taken: in full, or ``short`` as TensorFloat-32 (11 bits).
 
     PyTorch's own default is short for convolutions and full for matrices. Elsewhere this does nothing.
+    Matrices go by the older of PyTorch's two switches, since that one sets both: its compiler, among others,
+    refuses to read the older one while they differ.
     """
     if device != "cuda":
         yield
         return
-    places: tuple[Any, Any] = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = [place.fp32_precision for place in places]
+    conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = _matrix_products(), conv.fp32_precision
     try:
-        for place in places:
-            place.fp32_precision = "tf32" if short else "ieee"
+        torch.set_float32_matmul_precision("high" if short else "highest")
+        conv.fp32_precision = "tf32" if short else "ieee"
         yield
     finally:
-        for place, value in zip(places, before, strict=True):
-            place.fp32_precision = value
+        torch.set_float32_matmul_precision(before[0])
+        conv.fp32_precision = before[1]
+
+
+def _matrix_products() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # somebody set the newer switch alone
+        return "high" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "highest"
 
 
 def _multiplies_bfloat16() -> bool:
