@@ -22,6 +22,10 @@ __all__ = ["COMMANDS", "EXIT_CODES", "build_parser", "main"]
 COMMANDS = {
     "run": ("apps.run", "find, track and refine the objects of one video"),
     "track": ("apps.track", "find and track only; saves an association to be refined later"),
+    "follow": (
+        "apps.follow",
+        "point at objects once: a click, box or mask on any frame, and the tube is theirs",
+    ),
     "refine": ("apps.refine", "refine the masks of a saved result with another model or policy"),
     "link": ("apps.link", "stitch the tubes of a saved result across gaps, fill, drop and cap them"),
     "batch": ("apps.batch", "run over folders of videos: resumes after a kill, isolates failures"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,12 @@ from vis.edits.operations import (
     Edit,
     Follow,
     Merge,
-    Point,
     Relabel,
     Split,
     Swap,
 )
 from vis.errors import AnnotationError, PromptError
+from vis.follow.prompts import Prompt
 from vis.structures import MaskRLE, Tube, VideoResult
 
 __all__ = ["Decode", "Prompt", "apply", "follow", "needs_decode", "replay"]
@@ -37,17 +37,6 @@ __all__ = ["Decode", "Prompt", "apply", "follow", "needs_decode", "replay"]
 Bool = NDArray[np.bool_]
 LOST_IOU = 0.3  # a mask that shares less than this with the frame before it is another object
 LOST_GROWTH = 3.0  # or one that grows or shrinks by more than this from one frame to the next
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prompt:
-    """What is known of one object on one frame; at least one field is set."""
-
-    points: tuple[Point, ...] = ()
-    point_labels: tuple[int, ...] = ()
-    box: Box | None = None
-    mask: Bool | None = None
-    """bool (H, W): a mask to go on from."""
 
 
 Decode = Callable[[int, Prompt], Bool]

@@ -1,0 +1,248 @@
+"""``vistubes follow``: point at objects once, and have them through the whole video."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apps import follow_prompts
+from apps.assemble import Job, model_checksums, source_arguments
+from apps.follow_prompts import Given, Request, Selection
+from apps.options import add_output, add_source, unit
+from apps.progress import Stopwatch, progress
+from apps.run_folder import check_replaceable
+from vis import __version__
+from vis.errors import UsageError
+
+if TYPE_CHECKING:
+    from vis.interfaces import FrameSource
+    from vis.structures import Frame, TrackedFrame, VideoResult
+    from vis.video import RandomAccessReader
+
+__all__ = ["FollowJob", "configure", "run"]
+
+EPILOG = """\
+A prompt is VALUE[@FRAME][#ID]. FRAME is a frame number (120) or a time (4.5s), the first frame where it is
+left out. Prompts with the same ID are one object: on the same frame they are one prompt together, on
+another frame they set the object right there. A prompt without ID is an object of its own.
+
+Every frame is followed from the object's prompt that is nearest in time, forwards or backwards, so a prompt
+that is added changes nothing but the frames around it.
+
+A mask is a PNG of the video's size: 0 is background; a palette or label image holds one object per value,
+and the value is its ID.
+
+examples:
+  vistubes follow clip.mp4 --point 310,96
+  vistubes follow clip.mp4 --box 40,60,200,220@120 --point 500,300@4.5s
+  vistubes follow clip.mp4 --point 310,96@0#1 --not-point 340,180@0#1 --box 60,40,260,300@90#1
+  vistubes follow frames/ --mask 00000.png --format davis --out masks/
+"""
+
+
+class _PromptAction(argparse.Action):
+    """Prompts of all kinds in one list, in the order given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - the signature is argparse's
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        given = [*(getattr(namespace, self.dest) or []), (str(option_string)[2:], str(values))]
+        setattr(namespace, self.dest, given)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``follow``."""
+    parser.epilog = EPILOG
+    add_source(parser)
+    group = parser.add_argument_group("objects")
+    for name, metavar, about in (
+        ("--point", "X,Y[@T][#ID]", "a click on the object"),
+        ("--not-point", "X,Y[@T][#ID]", "a click beside it: this is not part of it"),
+        ("--box", "X0,Y0,X1,Y1[@T][#ID]", "a box around the object"),
+        ("--mask", "FILE[@T][#ID]", "a PNG with its mask, or with one object per value"),
+        ("--text", "WORDS[@T]", "what it is called: every object that detector 'text' finds on the frame"),
+    ):
+        group.add_argument(name, action=_PromptAction, dest="prompts", metavar=metavar, help=about)
+    group.add_argument(
+        "--text-score", type=unit, default=0.3, metavar="S", help="least score for --text (default: 0.3)"
+    )
+    group = parser.add_argument_group("masks")
+    group.add_argument(
+        "--model", default="hq-tiny", metavar="NAME", help="a name of 'vistubes models list', or a checkpoint"
+    )
+    group.add_argument(
+        "--mode",
+        choices=("exact", "fast", "fastest"),
+        default="fast",
+        help="numbers of the network: exact, fast (default) or fastest, as for 'run'",
+    )
+    group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    add_output(parser, default="runs/NAME")
+    parser.add_argument(
+        "--format",
+        choices=("run", "davis"),
+        default="run",
+        help="run (default): a run folder; davis: a folder with one palette PNG per frame, nothing else",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; errors leave as exceptions of vis.errors."""
+    from apps.run import run_job
+
+    started = time.time()
+    given = [follow_prompts.parse(kind, value) for kind, value in args.prompts or []]
+    if not given:
+        follow_prompts.assemble([], None, None, find=lambda _words, _frame: [])  # type: ignore[arg-type]
+    path, source_options = source_arguments(args)
+    if args.format == "davis":
+        return _run_davis(args, given, path, source_options)
+    return run_job(args, path, source_options, lambda: FollowJob(args, given, path), started)
+
+
+def _run_davis(args: argparse.Namespace, given: list[Given], path: Path, options: dict[str, Any]) -> int:
+    from vis.formats import davis
+    from vis.video import open_source
+
+    if args.out is None:
+        raise UsageError("--format davis: say with --out where the folder of PNG goes")
+    if args.out.exists():
+        check_replaceable(args.out, overwrite=False)
+    if args.overwrite:
+        raise UsageError(
+            "--overwrite replaces run folders only; give --format davis the name of a new folder"
+        )
+    source = open_source(path, **options)
+    job = FollowJob(args, given, path)
+    result = job.process(source, quiet=args.quiet)
+    lost = davis.write(args.out, result)
+    if not args.quiet:
+        for sentence in lost:
+            print(f"vistubes: davis: {sentence}", file=sys.stderr)
+        print(f"{len(result.frames)} PNG written to {args.out}/", file=sys.stderr)
+    if args.json:
+        summary = {
+            "out": str(args.out),
+            "frames": len(result.frames),
+            "tubes": len(result.tubes),
+            "lost": lost,
+        }
+        print(json.dumps({**job.made_with(), **summary, "seconds_per_stage": job.watch.report()}))
+    return 0
+
+
+class FollowJob(Job):
+    """One video and its prompts; no detector, no tracker."""
+
+    def __init__(self, args: argparse.Namespace, given: list[Given], path: Path) -> None:
+        from vis.video import RandomAccessReader
+
+        self.watch = Stopwatch()
+        self.refiner = None
+        self._args, self._given = args, given
+        backend = "auto" if path.is_dir() else "pyav"
+        with self.watch("open"):
+            self._pictures: RandomAccessReader = RandomAccessReader(path, backend=backend, fps=args.fps)
+        self._request: Request | None = None
+
+    def describe(self) -> str:
+        """One line that says what will run."""
+        objects = len({item.place.number or f"row {row}" for row, item in enumerate(self._given)})
+        return f"{objects} prompt{'s' * (objects != 1)} -> follow -> {self._args.model}"
+
+    def made_with(self) -> dict[str, Any]:
+        """How the result was made: prompts, options and checksums."""
+        args = self._args
+        options = {"model": args.model, "mode": args.mode}
+        prompts = [item.spelled for item in self._given]
+        return {
+            "program": "vis-tubes",
+            "version": __version__,
+            "options": {**options, "prompts": prompts},
+            "weights_sha256": model_checksums(args.model),
+        }
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """'object', and the names that texts found."""
+        names = [] if self._request is None else self._request.labels.values()
+        return tuple(dict.fromkeys(["object", *names]))
+
+    def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
+        """The objects as tubes."""
+        from vis import pipeline
+
+        selection = _selection(source, self._pictures)
+        self._request = follow_prompts.assemble(self._given, source.info, selection, find=self._find)
+        stream = self._follow(source, selection, quiet=quiet)
+        return pipeline.collect(stream, source.info, self.class_names, made_with=self.made_with())
+
+    def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
+        from vis.follow import Follower, follow
+        from vis.hqsam import Predictor, load_model
+
+        assert self._request is not None
+        with self.watch("load"):
+            model = load_model(self._args.model, device=self._args.device, mode=self._args.mode)
+            predictor = Predictor(model)
+        names = self.class_names
+        labels = {number: names.index(name) for number, name in self._request.labels.items()}
+
+        def backwards(high: int, low: int) -> Iterator[Frame]:
+            low = max(low, selection.first)
+            frames = (self._pictures[index] for index in range(high, low - 1, -selection.stride))
+            total = len(range(high, low - 1, -selection.stride))
+            return progress(frames, what="backwards", total=total, quiet=quiet)
+
+        stream = follow(
+            source, lambda: Follower(predictor), self._request.prompts, backwards=backwards, labels=labels
+        )
+        total = getattr(source, "expected_frames", None)
+        yield from progress(self._timed(stream), what="follow", total=total, quiet=quiet)
+
+    def _timed(self, stream: Iterator[TrackedFrame]) -> Iterator[TrackedFrame]:
+        while True:
+            with self.watch("follow"):
+                item = next(stream, None)
+            if item is None:
+                return
+            yield item
+
+    def _find(self, words: str, frame: int) -> list[tuple[tuple[float, float, float, float], str]]:
+        import detectors
+
+        with self.watch("text"):
+            finder = detectors.create(
+                "text", text=words, score=self._args.text_score, device=self._args.device
+            )
+            found = finder.detect([self._pictures[frame].image])[0]
+        size = self._pictures.info
+        out = []
+        for (x0, y0, x1, y1), label in zip(found.boxes.tolist(), found.labels.tolist(), strict=True):
+            box = max(0.0, x0), max(0.0, y0), min(float(size.width), x1), min(float(size.height), y1)
+            out.append((box, finder.class_names[label]))
+        return out
+
+
+def _selection(source: Any, pictures: RandomAccessReader) -> Selection:
+    """The frames that ``source`` will give, as far as its span says."""
+    span, count = source.span, len(pictures)
+    first = span.start_frame or 0
+    if span.start_seconds is not None:
+        first = max(first, pictures.index_at(span.start_seconds))
+        while first + 1 < count and span.starts_after(first, pictures[first].pts_seconds):
+            first += 1
+    stop = count if span.end_frame is None else min(count, span.end_frame)
+    if span.end_seconds is not None:
+        last = pictures.index_at(span.end_seconds)
+        stop = min(stop, last if span.is_past(last, pictures[last].pts_seconds) else last + 1)
+    return Selection(first, stop, span.stride, pictures.index_at)

@@ -1,0 +1,130 @@
+"""Legs, both directions of time, several objects, corrections, and what stays in memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vis import masks as rle
+from vis.errors import CancelledError, PromptError
+from vis.evaluation.davis import region_j
+from vis.follow import Follower, Leg, Prompt, follow, legs
+from vis.pipeline import collect
+from vis.structures import VideoInfo
+
+HEIGHT, WIDTH = 144, 256
+INFO = VideoInfo("scene", HEIGHT, WIDTH)
+RED, BLUE = "red", "blue"
+
+
+def click(x: float, y: float) -> Prompt:
+    return Prompt(points=((x, y),), point_labels=(1,))
+
+
+def on(scene, colour: str, index: int) -> Prompt:
+    x, y = scene.corner(colour, index)
+    return click(x + scene.side / 2, y + scene.side / 2)
+
+
+def run(scene, predictor, prompts, **options):
+    stream = follow(scene, lambda: Follower(predictor), prompts, backwards=scene.backwards, **options)
+    return collect(stream, INFO, ("object", "thing"))
+
+
+def masks_of(result, number):
+    tube = next(tube for tube in result.tubes if tube.id == number)
+    return dict(zip(tube.frames.tolist(), tube.masks, strict=True))
+
+
+def test_legs_of_two_prompts_meet_in_the_middle() -> None:
+    prompts = {7: {4: click(0, 0), 9: click(0, 0)}}
+    assert legs(prompts, 0, 20) == (Leg(7, 4, -1, 0), Leg(7, 4, 1, 6), Leg(7, 9, -1, 7), Leg(7, 9, 1, 20))
+
+
+@given(st.sets(st.integers(0, 40), min_size=1, max_size=6), st.integers(0, 10))
+def test_every_frame_belongs_to_one_leg_of_the_nearest_prompt(frames: set[int], more: int) -> None:
+    last = max(frames) + more
+    plan = legs({1: dict.fromkeys(frames, click(0, 0))}, 0, last)
+    owners: dict[int, list[int]] = {frame: [frame] for frame in frames}
+    for leg in plan:
+        for frame in range(leg.prompt + leg.way, leg.last + leg.way, leg.way):
+            owners.setdefault(frame, []).append(leg.prompt)
+    assert sorted(owners) == list(range(last + 1))
+    for frame, owner in owners.items():
+        assert len(owner) == 1
+        assert abs(owner[0] - frame) == min(abs(prompt - frame) for prompt in frames)
+
+
+def test_one_click_in_the_middle_gives_the_whole_tube(scene, predictor) -> None:
+    pictures = scene()
+    result = run(pictures, predictor, {1: {11: on(pictures, RED, 11)}})
+    found = masks_of(result, 1)
+    assert sorted(found) == list(range(24))
+    for index, mask in found.items():
+        assert region_j(rle.decode(mask), pictures.truth(RED, index)) > 0.85, index
+    assert predictor.embedded == 24 + 1  # the prompt's frame is looked at in either direction
+
+
+def test_objects_share_the_embedding_and_do_not_disturb_each_other(scene, predictor) -> None:
+    pictures = scene()
+    alone = run(pictures, predictor, {1: {0: on(pictures, RED, 0)}})
+    predictor.embedded = 0
+    both = run(
+        pictures,
+        predictor,
+        {1: {0: on(pictures, RED, 0)}, 2: {5: on(pictures, BLUE, 5)}},
+        labels={2: 1},
+    )
+    # Frames 0 to 5 are walked backwards for the second object, and once forwards.
+    assert predictor.embedded == 24 + 6
+    assert masks_of(alone, 1) == masks_of(both, 1)
+    assert [tube.label for tube in both.tubes] == [0, 1]
+    assert len(masks_of(both, 2)) == 24
+
+
+def test_a_correction_changes_the_frames_of_its_legs_alone(scene, predictor) -> None:
+    pictures = scene()
+    first = {0: on(pictures, RED, 0), 20: on(pictures, RED, 20)}
+    before = masks_of(run(pictures, predictor, {1: first}), 1)
+    # The correction says that the object is the blue one: every frame it answers for must change.
+    after = masks_of(run(pictures, predictor, {1: {**first, 8: on(pictures, BLUE, 8)}}), 1)
+    changed = {index for index in before if before[index] != after.get(index)}
+    own = {
+        frame
+        for leg in legs({1: {0: 0, 8: 0, 20: 0}}, 0, 23)
+        if leg.prompt == 8
+        for frame in range(min(leg.prompt, leg.last), max(leg.prompt, leg.last) + 1)
+    }
+    assert changed == own == set(range(5, 15))
+
+
+def test_prompts_that_cannot_be_met_are_errors(scene, predictor) -> None:
+    pictures = scene()
+    with pytest.raises(PromptError, match="frame 99 of its prompt"):
+        run(pictures, predictor, {1: {99: click(3, 3)}})
+    empty = Prompt(mask=np.zeros((HEIGHT, WIDTH), np.bool_))
+    with pytest.raises(PromptError, match="object 4: its prompt gives an empty mask"):
+        run(pictures, predictor, {4: {0: empty}})
+    with pytest.raises(CancelledError):
+        run(pictures, predictor, {1: {0: on(pictures, RED, 0)}}, cancelled=lambda: True)
+
+
+def test_pictures_do_not_pile_up(scene, predictor) -> None:
+    pictures = scene()
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def watched():
+        for frame in pictures:
+            alive.append(weakref.ref(frame.image))
+            yield frame
+
+    most = 0
+    for _ in follow(watched(), lambda: Follower(predictor), {1: {0: on(pictures, RED, 0)}}):
+        gc.collect()
+        most = max(most, sum(ref() is not None for ref in alive))
+    assert most <= 4

@@ -1,0 +1,30 @@
+"""Objects followed through time from one prompt: a click, a box or a mask on any frame.
+
+::
+
+    predictor = Predictor(load_model("hq-tiny"))
+    prompts = {1: {0: Prompt(points=((310, 96),), point_labels=(1,))}}
+    result = collect(follow(source, lambda: Follower(predictor), prompts), source.info, ("object",))
+
+``prompts`` says what points at an object, ``motion`` how the picture moved, ``decoding`` what masks there
+are to choose from, ``follower`` carries objects from picture to picture, ``stream`` walks a whole video
+both ways. Knows no page, no file and no detector.
+"""
+
+from __future__ import annotations
+
+from vis.follow.follower import Followed, Follower
+from vis.follow.prompts import FirstMask, Prompt, first_mask
+from vis.follow.stream import Leg, Prompts, follow, legs
+
+__all__ = [
+    "FirstMask",
+    "Followed",
+    "Follower",
+    "Leg",
+    "Prompt",
+    "Prompts",
+    "first_mask",
+    "follow",
+    "legs",
+]

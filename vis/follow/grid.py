@@ -1,0 +1,72 @@
+"""Where things lie: frame pixels, the network's low-resolution cells, and its feature cells.
+
+::
+
+    frame (H, W)  --longer side to S, padded-->  network (S, S)  --/4-->  cells (S/4, S/4)
+                                                                 --/16->  features (S/16, S/16)
+
+Logits live in cells; only the first ``valid`` rows and columns hold the picture, the rest is padding.
+Knows no network, only its input side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Grid"]
+
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Geometry of one frame size in one network."""
+
+    frame: tuple[int, int]
+    """(height, width) in pixels."""
+    network: int
+    """Side of the network's square input in pixels: 1024 for every published size."""
+
+    @property
+    def side(self) -> int:
+        """Cells along one side of the logits, padding included: 256."""
+        return self.network // 4
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """(height, width) of the resized frame within the network's input."""
+        scale = self.network / max(self.frame)
+        return int(self.frame[0] * scale + 0.5), int(self.frame[1] * scale + 0.5)
+
+    @property
+    def valid(self) -> tuple[int, int]:
+        """(rows, columns) of cells that hold the picture."""
+        return -(-self.kept[0] // 4), -(-self.kept[1] // 4)
+
+    @property
+    def coarse(self) -> tuple[int, int]:
+        """(rows, columns) of feature cells that hold the picture."""
+        return -(-self.kept[0] // 16), -(-self.kept[1] // 16)
+
+    def box(self, inside: Bool) -> Float32:
+        """Frame pixels x0, y0, x1, y1 around the true cells of a (rows, columns) map; it has some."""
+        ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        edges = np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32) * 4
+        scale = np.array([self.frame[1] / self.kept[1], self.frame[0] / self.kept[0]] * 2, np.float32)
+        limit = np.array([self.frame[1], self.frame[0]] * 2, np.float32)
+        box: Float32 = np.minimum(edges * scale, limit)
+        return box
+
+    def logits_of(self, mask: Bool, strength: float = 8.0) -> Float32:
+        """A mask of the frame, bool (H, W), as logits in cells (side, side): each cell's share of it."""
+        import cv2
+
+        rows, columns = self.valid
+        share = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+        out = np.full((self.side, self.side), -strength, np.float32)
+        out[:rows, :columns] = (2 * share - 1) * strength
+        return out

@@ -1,0 +1,84 @@
+"""Dense motion between two pictures, and what it carries along.
+
+Dense inverse search (Kroeger et al., ECCV 2016), both ways at twice the resolution of the logits. Where
+going there and back does not end where it began, the picture was covered or uncovered, and what is
+carried there counts for less. Knows no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vis.follow.grid import Grid
+
+__all__ = ["Field", "FlowFinder", "compose", "warp"]
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """Motion from the cells of one picture back to another picture."""
+
+    back: Float32
+    """(rows, columns, 2): what to add to a cell's x, y to find where it was, in cells."""
+    trust: Float32
+    """(rows, columns) in [0, 1]: how surely the cell was visible there."""
+
+
+class FlowFinder:
+    """Motion between grey pictures of one grid."""
+
+    def __init__(self, grid: Grid) -> None:
+        import cv2
+
+        self.grid = grid
+        self._search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def grey(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The small grey picture that motion is looked for in: uint8 (2 rows, 2 columns)."""
+        import cv2
+
+        rows, columns = self.grid.valid
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        small: Any = cv2.resize(grey, (2 * columns, 2 * rows), interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.uint8)
+
+    def between(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> Field:
+        """From ``now`` back to ``before``, both from :meth:`grey`."""
+        import cv2
+
+        back: Any = self._search.calc(now, before, None)
+        there: Any = self._search.calc(before, now, None)
+        trip = back + warp(there, back)
+        error = (trip**2).sum(axis=2)
+        length = (back**2).sum(axis=2)
+        # Sundaram et al. (ECCV 2010): the return may miss by a share of the way, and a little always.
+        trust = np.exp(-np.maximum(0.0, error - (0.02 * length + 1.0)) / 4.0).astype(np.float32)
+        rows, columns = self.grid.valid
+        small = cv2.resize(back, (columns, rows), interpolation=cv2.INTER_AREA) / 2
+        return Field(
+            np.asarray(small, np.float32),
+            np.asarray(cv2.resize(trust, (columns, rows), interpolation=cv2.INTER_AREA), np.float32),
+        )
+
+
+def warp(values: Float32, back: Float32) -> Float32:
+    """What lies in ``values`` (rows, columns[, C]) where ``back`` points; the border goes on outside."""
+    import cv2
+
+    rows, columns = back.shape[:2]
+    xs, ys = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    moved: Any = cv2.remap(
+        values, xs + back[..., 0], ys + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, np.float32)
+
+
+def compose(near: Field, far: Field) -> Field:
+    """Motion over two steps: ``near`` leads from now to between, ``far`` from between to the past."""
+    return Field(near.back + warp(far.back, near.back), np.minimum(near.trust, warp(far.trust, near.back)))
