@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from vis.hqsam.checkpoints import State
     from vis.training.datasets import MaskedImage
     from vis.training.loop import HeadTrainer, Recipe, SampleSource
+    from vis.training.makers import ViewSource
 
 __all__ = ["configure", "run"]
+
+_PROMPTS_HELP = (
+    "prompts of live views and their chances, from box, 'jittered box', points, mask, 'box and mask' "
+    "(default: mostly boxes)"
+)
 
 _EPILOG = """examples:
   on a processor, from COCO images (frozen features are cached once):
@@ -30,9 +36,14 @@ _EPILOG = """examples:
     vistubes train prepare --composites 300 --coco instances_train2017.json train2017/ --out cache
     vistubes train fit --cache cache/taught=0.65 cache/merged=0.15 cache/composites=0.2 --out runs/head
 
-  on GPUs, from HQSeg-44K, the HQ token trained too:
+  on a GPU, views made while it trains, the HQ token trained too:
+    vistubes train fit --coco instances_train2017.json train2017/ --targets cache --cutouts art/ \\
+        --mix taught=0.3 merged=0.1 art=0.35 photographs=0.2 drawn=0.05 --train-token --window 0 \\
+        --points 12544 --batch 32 --chunk 32 --out runs/head
+
+  on GPUs, from HQSeg-44K:
     torchrun --nproc-per-node 8 -m apps.cli train fit --model sam-l --hqseg44k data/ --train-token \\
-        --device cuda --bfloat16 --points 12544 --window 256 --batch 32 --steps 16500 --out runs/hq-l
+        --device cuda --bfloat16 --points 12544 --window 0 --batch 32 --steps 16500 --out runs/hq-l
 
   a stopped run goes on:      vistubes train fit ... --resume
   a head in use:              vistubes run clip.mp4 --model runs/head/hq.pth
@@ -65,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _configure_data(parser: argparse.ArgumentParser) -> None:
+def _configure_data(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     data = parser.add_argument_group("data")
     data.add_argument(
         "--coco",
@@ -84,6 +95,7 @@ def _configure_data(parser: argparse.ArgumentParser) -> None:
         help="images/ and masks/ (or im/ and gt/, or side by side); masks hold 0 and 255",
     )
     data.add_argument("--hqseg44k", type=Path, metavar="FOLDER", help="HQSeg-44K in its published layout")
+    return data
 
 
 def _configure_prepare(parser: argparse.ArgumentParser) -> None:
@@ -92,20 +104,38 @@ def _configure_prepare(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="cache folder; gets taught, merged, composites"
     )
     parser.add_argument("--per-image", type=int, default=2, help="objects taught per image (default: 2)")
-    parser.add_argument("--views", type=int, default=2, help="views per image (default: 2)")
+    parser.add_argument(
+        "--views", type=int, default=2, help="views per image; 0: the teacher's masks alone (default: 2)"
+    )
     parser.add_argument("--composites", type=int, default=0, metavar="N", help="composites to make")
     parser.add_argument("--cutouts", type=Path, metavar="FOLDER", help="RGBA pictures to paste (png, webp)")
 
 
 def _configure_fit(parser: argparse.ArgumentParser) -> None:
-    _configure_data(parser)
-    parser.add_argument(
+    data = _configure_data(parser)
+    data.add_argument(
         "--cache",
         nargs="+",
         default=[],
         metavar="FOLDER=SHARE",
         help="folders of cached views and their shares of the samples, instead of images",
     )
+    data.add_argument(
+        "--mix",
+        nargs="+",
+        default=[],
+        metavar="KIND=SHARE",
+        help="live views and their shares, from images, taught, merged, art, photographs, drawn "
+        "(default: images=1)",
+    )
+    data.add_argument(
+        "--targets", type=Path, metavar="FOLDER", help="--out of `prepare`: the teacher's masks"
+    )
+    data.add_argument("--cutouts", type=Path, metavar="FOLDER", help="RGBA pictures for art (png, webp)")
+    data.add_argument("--prompts", nargs="+", default=[], metavar="KIND=CHANCE", help=_PROMPTS_HELP)
+    data.add_argument("--pool", type=int, default=512, help="embedded views on the device (default: 512)")
+    data.add_argument("--reuse", type=float, default=4.0, help="samples per view (default: 4)")
+    data.add_argument("--workers", type=int, help="processes that make views (default: cores - 1)")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--start", type=Path, metavar="HEAD", help="start from this head (safetensors)")
@@ -119,7 +149,12 @@ def _configure_fit(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--batch", type=int, default=48, help="samples per step (default: 48)")
     recipe.add_argument("--chunk", type=int, default=48, help="samples per pass; the rest accumulates")
     recipe.add_argument("--lr", type=float, default=3e-4, help="peak learning rate (default: 0.0003)")
-    recipe.add_argument("--window", type=int, default=32, help="side of a sample in mask cells (default: 32)")
+    recipe.add_argument(
+        "--window",
+        type=int,
+        default=32,
+        help="side of a sample in mask cells; 0: the whole grid (default: 32)",
+    )
     recipe.add_argument("--points", type=int, default=0, help="points compared per sample; 0: every cell")
     recipe.add_argument("--sum-weight", type=float, default=1.0, help="loss weight of SAM + HQ (default: 1)")
     recipe.add_argument("--hq-weight", type=float, default=0.3, help="loss weight of HQ alone (default: 0.3)")
@@ -295,31 +330,74 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 def _source(args: argparse.Namespace, trainer: HeadTrainer) -> SampleSource:
     from vis.training.frozen import FrozenSam
-    from vis.training.sources import CachedSource, LiveSource
+    from vis.training.prompts import MIX
+    from vis.training.sources import CachedSource
+    from vis.training.stream import PooledSource
 
     if args.cache:
         if args.train_token:
             raise UsageError("--train-token needs images: a cache holds what the first HQ token gave")
-        return CachedSource(_shares(args.cache), seed=args.seed, window=args.window)
+        folders = {Path(name): share for name, share in _shares("--cache", args.cache).items()}
+        return CachedSource(folders, seed=args.seed, window=args.window or 256)
+    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    return PooledSource(
+        _views(args),
+        FrozenSam(trainer.model, bfloat16=args.bfloat16),
+        pool=args.pool,
+        reuse=args.reuse,
+        workers=max(0, (os.cpu_count() or 1) - 1) if args.workers is None else args.workers,
+        window=args.window,
+        train_token=args.train_token,
+        mix=_shares("--prompts", args.prompts, known=tuple(MIX)) or None,
+        rank=rank,
+        processes=processes,
+    )
+
+
+def _views(args: argparse.Namespace) -> ViewSource:
+    """The live mix that the options describe."""
+    from vis.training.makers import CompositeViews, MaskedViews, Part, TaughtViews, ViewMaker, ViewSource
+
     images = _images(args, valid=False)
     if not images:
         raise UsageError("fit needs data: --cache, or --coco, --images or --hqseg44k")
-    frozen = FrozenSam(trainer.model, bfloat16=args.bfloat16)
-    return LiveSource(images, frozen, seed=args.seed, window=args.window, train_token=args.train_token)
+    backgrounds, art = [item.path for item in images], _pictures(args.cutouts)
+    pairs = {
+        name: sorted(_taught(images, args.targets / name / "targets").items()) if args.targets else []
+        for name in ("taught", "merged")
+    }
+    needs = {"taught": pairs["taught"], "merged": pairs["merged"], "photographs": pairs["taught"], "art": art}
+
+    def maker(kind: str) -> ViewMaker:
+        if kind == "images":
+            return MaskedViews(images)
+        if kind in pairs:
+            return TaughtViews(pairs[kind])
+        shares = {"photographs": (1.0, 0.0, 0.0), "art": (0.1, 0.9, 0.0), "drawn": (0.0, 0.0, 1.0)}[kind]
+        return CompositeViews(backgrounds, art, pairs["taught"], shares=shares)
+
+    known = ("images", "taught", "merged", "art", "photographs", "drawn")
+    shares = _shares("--mix", args.mix, known=known) or {"images": 1.0}
+    for kind in shares:
+        if not needs.get(kind, [kind]):
+            wanted = "--cutouts FOLDER" if kind == "art" else "--targets FOLDER, which `train prepare` makes"
+            raise UsageError(f"--mix {kind}: needs {wanted}")
+    return ViewSource([Part(kind, share, maker(kind)) for kind, share in shares.items()], seed=args.seed)
 
 
-def _shares(words: Sequence[str]) -> dict[Path, float]:
+def _shares(option: str, words: Sequence[str], *, known: Sequence[str] = ()) -> dict[str, float]:
+    """NAME=SHARE words as a table; a name alone has share 1. ``known`` names, where only those will do."""
     shares = {}
     for word in words:
-        folder, _, share = word.rpartition("=") if "=" in word else (word, "", "1")
+        name, _, share = word.rpartition("=") if "=" in word else (word, "", "1")
+        if known and name not in known:
+            raise UsageError(f"{option} {word}: expected one of {', '.join(known)}")
         try:
-            shares[Path(folder)] = float(share)
+            shares[name] = float(share)
         except ValueError as error:
-            raise UsageError(
-                f"--cache {word}: expected FOLDER=SHARE with a number, as cache/taught=0.7"
-            ) from error
-        if not shares[Path(folder)] > 0:
-            raise UsageError(f"--cache {word}: the share must be above 0")
+            raise UsageError(f"{option} {word}: expected NAME=SHARE with a number, as {name}=0.7") from error
+        if not shares[name] > 0:
+            raise UsageError(f"{option} {word}: the share must be above 0")
     return shares
 
 

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from apps import train
 from vis.errors import UsageError
@@ -31,6 +33,17 @@ def command(*words):
     train.configure(parser)
     args = parser.parse_args([str(word) for word in words])
     return train.run(args)
+
+
+@pytest.fixture
+def pictures(tmp_path, drawn):
+    folder = tmp_path / "pictures"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    picture, mask = drawn(0)
+    Image.fromarray(picture).save(folder / "images" / "a.png")
+    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(folder / "masks" / "a.png")
+    return folder
 
 
 def fit(sam_file, cache, out, *more):
@@ -68,15 +81,24 @@ def test_fit_leaves_a_head_a_card_a_merged_model_and_logs(sam_file, cache, tmp_p
     assert load_model(tmp_path / "m.pth", device="cpu").has_hq
 
 
-def test_bad_options_say_what_to_do(sam_file, cache, tmp_path):
+def test_bad_options_say_what_to_do(sam_file, cache, pictures, tmp_path):
     with pytest.raises(UsageError, match="known models"):
         fit(tmp_path / "nothing.pth", cache, tmp_path / "a")
-    with pytest.raises(UsageError, match="FOLDER=SHARE"):
+    with pytest.raises(UsageError, match="NAME=SHARE"):
         fit(sam_file, f"{cache}=much", tmp_path / "b")
     with pytest.raises(UsageError, match="needs images"):
         fit(sam_file, cache, tmp_path / "c", "--train-token")
     with pytest.raises(UsageError, match="needs data"):
         command("fit", "--model", sam_file, "--out", tmp_path / "d", "--device", "cpu")
+    live = ("fit", "--model", sam_file, "--images", pictures, "--out", tmp_path / "f", "--device", "cpu")
+    with pytest.raises(UsageError, match="expected one of images, taught"):
+        command(*live, "--mix", "photos=1")
+    with pytest.raises(UsageError, match="needs --targets"):
+        command(*live, "--mix", "taught=1")
+    with pytest.raises(UsageError, match="needs --cutouts"):
+        command(*live, "--mix", "images", "art=0.5")
+    with pytest.raises(UsageError, match="box and mask"):
+        command(*live, "--prompts", "clicks=1")
     with pytest.raises(UsageError, match="--coco"):
         command("prepare", "--model", sam_file, "--out", tmp_path / "e")
 
@@ -85,6 +107,7 @@ PROCESS = """
 import os, sys
 from dataclasses import replace
 import torch
+from PIL import Image
 torch.set_num_threads(1)
 from vis.hqsam import SIZES, SamModel
 from vis.training.export import save_head

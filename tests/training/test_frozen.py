@@ -8,9 +8,16 @@ import numpy as np
 import torch
 
 from vis.hqsam import hq_parameter_names
-from vis.training.cache import cache_view, load_view, sample_of_view, save_view
+from vis.training.cache import cache_view, cropped_sample, load_view, save_view
 from vis.training.frozen import FrozenSam, frozen_fingerprint, head_parameters, initial_head
+from vis.training.prompts import sample_prompt
 from vis.training.samples import hq_logits, random_window, stack
+
+
+def sample_of_view(frozen, view, rng, mix=None):
+    probability, trust = view.targets[0]
+    prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
+    return cropped_sample(frozen, frozen.embed(view.image), probability, trust, prompt)[1]
 
 
 def test_initial_head_has_the_official_names_and_shapes(small_model, sam_state):

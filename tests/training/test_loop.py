@@ -13,7 +13,7 @@ from vis.hqsam import SIZES, Predictor, SamModel
 from vis.training.export import read_head, save_head
 from vis.training.frozen import frozen_fingerprint, initial_head
 from vis.training.loop import HeadTrainer, Recipe, fit
-from vis.training.sources import CachedSource, LiveSource
+from vis.training.sources import CachedSource
 
 # Random SAM masks overlap the truth by chance only: every object must be accepted here.
 RECIPE = Recipe(steps=12, batch=6, chunk=6, warmup=2, lr=3e-3, mlp_lr=1.0)
@@ -121,27 +121,6 @@ def test_points_near_the_contour_are_compared_when_asked(small_model, source):
     small_model.load_state_dict(before, strict=False)
     dense = HeadTrainer(small_model, RECIPE).train_step(source)
     assert loss(first) == loss(again) != loss(dense)
-
-
-def test_live_source_trains_the_token(small_model, drawn, tmp_path):
-    from PIL import Image
-
-    from vis.training.datasets import image_folder
-    from vis.training.frozen import FrozenSam
-
-    for name in ("images", "masks"):
-        (tmp_path / name).mkdir()
-    picture, mask = drawn(3)
-    Image.fromarray(picture).save(tmp_path / "images" / "a.png")
-    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(tmp_path / "masks" / "a.png")
-    source = LiveSource(
-        image_folder(tmp_path), FrozenSam(small_model), window=16, train_token=True, mix={"box": 1.0}
-    )
-    token = small_model.mask_decoder.hf_token.weight.detach().clone()
-    trainer = HeadTrainer(small_model, replace(RECIPE, batch=2, train_token=True))
-    trainer.train_step(source)
-    assert not torch.equal(token, small_model.mask_decoder.hf_token.weight)
-    trainer.check_frozen()
 
 
 def test_the_best_head_by_evaluation_is_returned_and_kept(small_model, source, tmp_path):

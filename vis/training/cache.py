@@ -22,7 +22,7 @@ from vis.training.prompts import Prompt, sample_prompt
 from vis.training.samples import HeadSample
 from vis.training.views import View
 
-__all__ = ["cache_view", "grid_crop", "load_view", "sample_of_view", "save_view"]
+__all__ = ["cache_view", "cropped_sample", "grid_crop", "load_view", "on_network", "save_view"]
 
 
 def grid_crop(box: NDArray[np.float32], cells: tuple[int, int], margin: float) -> tuple[int, int, int, int]:
@@ -45,7 +45,7 @@ def cache_view(
     objects = []
     for probability, trust in view.targets:
         prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
-        crop, sample = _sample(frozen, embedded, probability, trust, prompt)
+        crop, sample = cropped_sample(frozen, embedded, probability, trust, prompt)
         objects.append(
             {
                 "crop": crop,
@@ -60,16 +60,7 @@ def cache_view(
     return {"features": embedded.features[0].half(), "early": embedded.early[0].half(), "objects": objects}
 
 
-def sample_of_view(
-    frozen: FrozenSam, view: View, rng: np.random.Generator, *, mix: Mapping[str, float] | None = None
-) -> HeadSample:
-    """A view's first object as a sample, without a detour over the disk. Keeps the decoder's gradients."""
-    probability, trust = view.targets[0]
-    prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
-    return _sample(frozen, frozen.embed(view.image), probability, trust, prompt)[1]
-
-
-def _sample(
+def cropped_sample(
     frozen: FrozenSam,
     embedded: EmbeddedImage,
     probability: NDArray[np.uint8],
@@ -79,7 +70,7 @@ def _sample(
 ) -> tuple[tuple[int, int, int, int], HeadSample]:
     """The crop in mask cells, and one prompted object on it."""
     out = frozen.decode(embedded, prompt)
-    truth, weight = _on_network(probability, trust, frozen.side)
+    truth, weight = on_network(probability, trust, frozen.side)
     height, width = network_size(embedded.frame_size, frozen.side)
     crop = grid_crop(_extent(truth), (-(-height // 4), -(-width // 4)), margin)
     x0, y0, x1, y1 = crop
@@ -98,7 +89,7 @@ def _sample(
     )
 
 
-def _on_network(
+def on_network(
     probability: NDArray[np.uint8], trust: NDArray[np.uint8], side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Truth and weight (side, side) at the network's input size; the padding has weight 0."""

@@ -9,7 +9,7 @@ milliseconds on a processor core, instead of seconds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ class EmbeddedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedPrompt:
-    """What the frozen decoder says about one prompt."""
+    """What the frozen decoder says about one prompt; of several, with a leading axis N."""
 
     upscaled: Tensor
     """(32, 4g, 4g): SAM's upscaled features."""
@@ -86,27 +86,61 @@ class FrozenSam:
             features, early = self.model.image_encoder(self.model.normalise(pixels))
         return EmbeddedImage(features.float(), early.float(), size)
 
+    @torch.no_grad()
+    def embed_batch(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features (N, 256, g, g) and early features (N, E, g, g) of images uint8 (3, h, w) in network size."""
+        device = self.model.device
+        pixels = torch.cat([self.model.normalise(image[None].to(device)) for image in images])
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+            features, early = self.model.image_encoder(pixels)
+        return features.float(), early.float()
+
     def decode(self, image: EmbeddedImage, prompt: Prompt) -> DecodedPrompt:
         """Decode one object's prompt, in pixels of the image. Keeps gradients."""
-        device = self.model.device
-        height, width = network_size(image.frame_size, self.side)
-        scale = np.array([width / image.frame_size[1], height / image.frame_size[0]], np.float32)
+        out = self.decode_batch(image.features, [image.frame_size], [prompt])
+        return DecodedPrompt(out.upscaled[0], out.sam_logits[0], out.hf_token[0])
 
-        def tensor(array: NDArray[np.float32]) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array))[None].to(device)
+    def decode_batch(
+        self, features: Tensor, frame_sizes: Sequence[tuple[int, int]], prompts: Sequence[Prompt]
+    ) -> DecodedPrompt:
+        """Decode N prompts of one form, each on an image of its own. Keeps gradients.
 
-        sparse, dense = self.model.prompt_encoder(
-            None if prompt.points is None else tensor(prompt.points * scale),
-            None if prompt.labels is None else torch.from_numpy(prompt.labels)[None].to(device),
-            None if prompt.box is None else tensor((prompt.box.reshape(2, 2) * scale).reshape(4)),
-            None if prompt.mask is None else tensor(prompt.mask[None]),
+        Args:
+            features: (N, 256, g, g)
+            frame_sizes: (height, width) of the N images.
+            prompts: in pixels of their images; all with a box or none, all with as many points, and so on.
+
+        Returns:
+            Its fields with a leading axis N.
+        """
+        model = self.model
+        scales = np.stack([_scale(size, self.side) for size in frame_sizes])
+
+        def tensors(name: str, scale: NDArray[np.float32] | None = None) -> Tensor | None:
+            rows = [getattr(prompt, name) for prompt in prompts]
+            if rows[0] is None:
+                return None
+            stacked = np.stack(rows)
+            return torch.from_numpy(stacked if scale is None else stacked * scale).to(model.device)
+
+        mask = tensors("mask")
+        sparse, dense = model.prompt_encoder(
+            tensors("points", scales[:, None]),
+            tensors("labels"),
+            tensors("box", np.tile(scales, 2)),
+            None if mask is None else mask[:, None],
         )
-        decoder = self.model.mask_decoder
-        pieces = decoder.pieces(image.features, self.position, sparse, dense)
+        pieces = model.mask_decoder.pieces(features, self.position, sparse, dense)
         if pieces.hf_token is None:
             raise CheckpointError("the model has no HQ branch; lay one over it with initial_head")
-        sam = decoder.sam_masks(pieces, slice(0, 1))
-        return DecodedPrompt(pieces.upscaled[0], sam[0, 0], pieces.hf_token[0])
+        sam = model.mask_decoder.sam_masks(pieces, slice(0, 1))
+        return DecodedPrompt(pieces.upscaled, sam[:, 0], pieces.hf_token)
+
+
+def _scale(frame_size: tuple[int, int], side: int) -> NDArray[np.float32]:
+    """x, y: network pixels per frame pixel."""
+    height, width = network_size(frame_size, side)
+    return np.array([width / frame_size[1], height / frame_size[0]], np.float32)
 
 
 def initial_head(

@@ -10,7 +10,7 @@ over processes; the result does not depend on how many there are, up to rounding
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from vis.files import whole_file
 from vis.hqsam import SamModel
 from vis.training.frozen import frozen_fingerprint, head_parameters
 from vis.training.losses import mask_loss, sample_points, sample_values
-from vis.training.samples import HeadSample, hq_logits, stack, to_device
+from vis.training.samples import HeadSample, hq_logits, to_device
 
 __all__ = ["HeadTrainer", "Recipe", "SampleSource", "StepReport", "fit"]
 
@@ -32,8 +32,8 @@ __all__ = ["HeadTrainer", "Recipe", "SampleSource", "StepReport", "fit"]
 class SampleSource(Protocol):
     """Endless training samples by number."""
 
-    def sample(self, index: int) -> HeadSample:
-        """Sample ``index``; the same number always gives the same sample."""
+    def samples(self, indices: Sequence[int]) -> HeadSample:
+        """The samples of these numbers, stacked; the same number always gives the same sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +123,8 @@ class HeadTrainer:
         mine = range(first + rank, first + recipe.batch, processes)
         totals = torch.zeros(4, dtype=torch.float64)
         for at in range(0, len(mine), recipe.chunk):
-            chunk = [
-                to_device(source.sample(index), self.model.device) for index in mine[at : at + recipe.chunk]
-            ]
-            totals += self._backward(stack(chunk), mine[at])
+            chunk = to_device(source.samples(mine[at : at + recipe.chunk]), self.model.device)
+            totals += self._backward(chunk, mine[at])
         self._sum_over_processes(totals, processes)
         norm = torch.nn.utils.clip_grad_norm_(list(self._trained.values()), recipe.clip)
         if not bool(torch.isfinite(norm)):
@@ -216,7 +214,7 @@ class HeadTrainer:
         both = hq + samples.sam_logits[:, None].float()
         truth, weight = samples.probability[:, None] / 255, samples.trust[:, None] / 255
         if recipe.points:
-            generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + index) % 2**63)
+            generator = torch.Generator(both.device).manual_seed((recipe.seed * 1_000_003 + index) % 2**63)
             points = sample_points(both, recipe.points, generator=generator)
             looks = [sample_values(maps, points) for maps in (both, hq, truth, weight)]
         else:

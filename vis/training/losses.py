@@ -24,12 +24,14 @@ def sample_points(
 ) -> Tensor:
     """Where to look: (B, count, 2) x, y in [0, 1] on maps (B, 1, h, w) of logits."""
     batch = len(logits)
-    many = torch.rand(batch, int(count * oversample), 2, generator=generator).to(logits.device)
+    where = logits.device if generator is None else generator.device
+    many = torch.rand(batch, int(count * oversample), 2, generator=generator, device=where).to(logits.device)
     uncertain = int(count * importance)
     doubt = -sample_values(logits.float(), many).abs()
     chosen = doubt.topk(uncertain, dim=1).indices
     near = torch.gather(many, 1, chosen[..., None].expand(-1, -1, 2))
-    anywhere = torch.rand(batch, count - uncertain, 2, generator=generator).to(logits.device)
+    anywhere = torch.rand(batch, count - uncertain, 2, generator=generator, device=where)
+    anywhere = anywhere.to(logits.device)
     return torch.cat([near, anywhere], dim=1)
 
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from vis.errors import InputError
 from vis.training.cache import cache_view, save_view
-from vis.training.composites import compose, drawn_cutout
 from vis.training.datasets import MaskedImage
 from vis.training.frozen import FrozenSam
+from vis.training.makers import CompositeViews
 from vis.training.prompts import tight_box
 from vis.training.teacher import as_target, load_targets, save_targets, teach
 from vis.training.views import Target, random_view
@@ -138,20 +138,15 @@ def cache_composites(
     if not backgrounds:
         raise InputError("composites need at least one background photograph")
     made = 0
-    pairs = sorted((taught or {}).items())
+    maker = CompositeViews(backgrounds, cutouts, sorted((taught or {}).items()), max_objects=3)
     for number in range(count):
         path = out / f"{number:06d}.pt"
         if path.is_file():
             made += 1
             continue
         rng = np.random.default_rng((seed, 7, number))
-        background = _photo(backgrounds, rng)
-        pieces = [_cutout(backgrounds, cutouts, pairs, rng) for _ in range(3)]
-        picture, targets = compose(background, [p for p in pieces if p is not None], rng)
-        if not targets:
-            continue
-        view = random_view(picture, targets, rng, whole=rng.random() < 0.6, max_objects=3)
-        if view.targets:
+        view = maker(rng)
+        if view is not None and view.targets:
             save_view(path, cache_view(frozen, view, rng))
             made += 1
         if on_image:
@@ -216,52 +211,3 @@ def _teach_all(
         if taught.agreement >= agreement and target is not None:
             targets.append(target)
     return targets
-
-
-def _photo(paths: Sequence[Path], rng: np.random.Generator) -> NDArray[np.uint8]:
-    return MaskedImage(paths[int(rng.integers(len(paths)))]).image()
-
-
-def _cutout(
-    photos: Sequence[Path],
-    art: Sequence[Path],
-    taught: Sequence[tuple[Path, Path]],
-    rng: np.random.Generator,
-) -> NDArray[np.float32] | None:
-    """A cut-out of a photograph (40 %), of rendered art (35 %) or a drawn shape; whatever there is."""
-    draw = rng.random()
-    if draw < 0.4 and taught:
-        image_path, targets_path = taught[int(rng.integers(len(taught)))]
-        targets = load_targets(targets_path)
-        if not targets:
-            return None
-        return _photographed(MaskedImage(image_path).image(), targets[int(rng.integers(len(targets)))])
-    if draw < 0.75 and art:
-        return _rendered(art[int(rng.integers(len(art)))], _photo(photos, rng), rng)
-    return drawn_cutout(_photo(photos, rng), 384, rng)
-
-
-def _photographed(image: NDArray[np.uint8], target: Target) -> NDArray[np.float32] | None:
-    """An object of a photograph, its border sharpened; None where the teacher was in doubt."""
-    if target.trust.mean() < 240:
-        return None
-    (y, x), (h, w) = target.origin, target.probability.shape
-    alpha = np.clip((target.probability / 255.0 - 0.5) * 3 + 0.5, 0, 1)
-    return np.dstack([image[y : y + h, x : x + w], alpha]).astype(np.float32)
-
-
-def _rendered(path: Path, photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Rendered art; half of it takes on some of a photograph's texture."""
-    from PIL import Image
-
-    with Image.open(path) as opened:
-        picture = np.array(opened.convert("RGBA"), np.float32)
-    picture[..., 3] /= 255
-    if rng.random() < 0.5:
-        import cv2
-
-        keep = rng.uniform(0.3, 0.8)
-        size = (picture.shape[1], picture.shape[0])
-        texture = cv2.resize(drawn_cutout(photo, 256, rng)[..., :3], size)
-        picture[..., :3] = (1 - keep) * picture[..., :3] + keep * texture
-    return picture

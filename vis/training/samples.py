@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vis.hqsam.mask_decoder import MaskDecoder
 
-__all__ = ["HeadSample", "hq_logits", "random_window", "sam_iou", "stack", "to_device"]
+__all__ = ["HeadSample", "hq_logits", "joined", "random_window", "sam_iou", "stack", "to_device", "unstack"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,25 +40,32 @@ class HeadSample:
     """Kind of prompt."""
 
 
+_MAPS = ("features", "early", "upscaled", "sam_logits", "hf_token", "probability", "trust")
+
+
 def stack(samples: Sequence[HeadSample]) -> HeadSample:
     """Samples of one size as one, every field with a leading axis B."""
     first = samples[0]
     if any(sample.sam_logits.shape != first.sam_logits.shape for sample in samples):
         raise ValueError("samples of different sizes cannot be stacked; use one window size")
+    maps = {name: torch.stack([getattr(sample, name) for sample in samples]) for name in _MAPS}
+    return HeadSample(**maps, kind=first.kind)
 
-    def joined(name: str) -> Tensor:
-        return torch.stack([getattr(sample, name) for sample in samples])
 
-    return HeadSample(
-        joined("features"),
-        joined("early"),
-        joined("upscaled"),
-        joined("sam_logits"),
-        joined("hf_token"),
-        joined("probability"),
-        joined("trust"),
-        first.kind,
-    )
+def joined(stacks: Sequence[HeadSample]) -> HeadSample:
+    """Stacked samples of one size, one stack after the other."""
+    if len(stacks) == 1:
+        return stacks[0]
+    maps = {name: torch.cat([getattr(part, name) for part in stacks]) for name in _MAPS}
+    return HeadSample(**maps, kind=stacks[0].kind)
+
+
+def unstack(samples: HeadSample) -> list[HeadSample]:
+    """The single samples of a stack."""
+    return [
+        HeadSample(**{name: getattr(samples, name)[i] for name in _MAPS}, kind=samples.kind)
+        for i in range(len(samples.sam_logits))
+    ]
 
 
 def hq_logits(decoder: MaskDecoder, samples: HeadSample) -> Tensor:
@@ -110,16 +117,8 @@ def random_window(sample: HeadSample, rng: np.random.Generator, size: int) -> He
 
 def to_device(sample: HeadSample, device: torch.device) -> HeadSample:
     """The same sample on a device."""
-    return HeadSample(
-        sample.features.to(device),
-        sample.early.to(device),
-        sample.upscaled.to(device),
-        sample.sam_logits.to(device),
-        sample.hf_token.to(device),
-        sample.probability.to(device),
-        sample.trust.to(device),
-        sample.kind,
-    )
+    maps = {name: getattr(sample, name).to(device) for name in _MAPS}
+    return HeadSample(**maps, kind=sample.kind)
 
 
 def _corner(sample: HeadSample, rng: np.random.Generator, size: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Where samples come from: features cached on disk, or images seen by the frozen network on the fly."""
+"""Training samples from features cached on disk: what makes training on a processor practical."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vis.errors import InputError
-from vis.training.cache import load_view, sample_of_view
-from vis.training.datasets import MaskedImage
-from vis.training.frozen import FrozenSam
-from vis.training.samples import HeadSample, random_window, sam_iou
-from vis.training.views import View, random_view
+from vis.training.cache import load_view
+from vis.training.samples import HeadSample, random_window, sam_iou, stack
 
-__all__ = ["CachedSource", "LiveSource"]
+__all__ = ["CachedSource"]
 
 
 _TRIES = 200
@@ -50,6 +46,10 @@ class CachedSource:
         self._least_iou = least_iou
         self._known: dict[Path, list[HeadSample]] = {}
 
+    def samples(self, indices: Sequence[int]) -> HeadSample:
+        """The samples of these numbers, stacked."""
+        return stack([self.sample(index) for index in indices])
+
     def sample(self, index: int) -> HeadSample:
         """Sample ``index``."""
         rng = np.random.default_rng((self._seed, index))
@@ -70,54 +70,3 @@ class CachedSource:
                 if min(sample.sam_logits.shape) >= self._window and sam_iou(sample) >= self._least_iou
             ]
         return self._known[path]
-
-
-class LiveSource:
-    """Random views of images, through the frozen network each time: for a GPU."""
-
-    def __init__(
-        self,
-        images: Sequence[MaskedImage],
-        frozen: FrozenSam,
-        *,
-        seed: int = 0,
-        window: int = 64,
-        train_token: bool = False,
-        mix: Mapping[str, float] | None = None,
-    ) -> None:
-        """Keep the images' names; nothing is read yet.
-
-        Args:
-            images: with their masks.
-            frozen: the network.
-            seed: of everything drawn.
-            window: side of a sample in mask cells, a multiple of 4.
-            train_token: keep the decoder's gradients.
-            mix: chances of prompt kinds.
-        """
-        if not images:
-            raise InputError("there is no image to train on; check the data folder's layout")
-        self._images = images
-        self._frozen = frozen
-        self._seed = seed
-        self._window = window
-        self._train_token = train_token
-        self._mix = mix
-
-    def sample(self, index: int) -> HeadSample:
-        """Sample ``index``."""
-        rng = np.random.default_rng((self._seed, index))
-        for _ in range(_TRIES):
-            item = self._images[int(rng.integers(len(self._images)))]
-            targets = item.targets()
-            if not targets:
-                continue
-            view = random_view(item.image(), targets, rng, whole=rng.random() < 0.3, max_objects=1)
-            sample = self._decode(view, rng) if view.targets else None
-            if sample is not None and min(sample.sam_logits.shape) >= self._window:
-                return random_window(sample, rng, self._window)
-        raise InputError(f"{_TRIES} images in a row had no object large enough; check the masks")
-
-    def _decode(self, view: View, rng: np.random.Generator) -> HeadSample:
-        with torch.set_grad_enabled(self._train_token):
-            return sample_of_view(self._frozen, view, rng, mix=self._mix)
