@@ -18,21 +18,30 @@ from apps.demo.running import Update, claim
 from apps.demo.session import Session
 from apps.demo.words import sentence
 from vis import edits
+from vis import masks as rle
 from vis.edits import Edit, Follow, History
 from vis.errors import UsageError
 from vis.structures import Tube
 
-__all__ = ["act", "follow", "problems", "seek"]
+ADDED = " Press Follow (f) to carry it through the clip, or correct its mask first with + Click and − Click."
+
+__all__ = ["act", "follow", "go_where_it_was_seen", "problems", "seek"]
 
 
 def seek(session: Session, data: Mapping[str, Any]) -> Update:
-    """Another frame: ``{"to": position}``, ``{"by": steps}``, ``{"go": "problem+" ...}``, ``{"tube": id}``."""
+    """Another frame: ``{"to": position}``, ``{"by": steps}``, ``{"go": "problem+" ...}``; or another object:
+    ``{"tube": id}``, ``{"pick": steps}`` in the rows, ``{"at": [x, y]}`` under a pixel of the shown frame.
+    """
     if session.running or session.video is None:
         return Update()
     with session.lock:
         before = session.position, session.selected
         if "tube" in data:
             session.selected = _whole(data["tube"])
+        elif "pick" in data:
+            session.selected = _neighbour(session, _whole(data["pick"]))
+        elif "at" in data:
+            session.selected = _under(session, data["at"])
         if "to" in data:
             session.position = _whole(data["to"])
         elif "by" in data:
@@ -43,6 +52,39 @@ def seek(session: Session, data: Mapping[str, Any]) -> Update:
         if (session.position, session.selected) != before:
             session.clicks = None
         return Update(view(session), timeline(session))
+
+
+def go_where_it_was_seen(session: Session, data: Mapping[str, Any]) -> None:
+    """An edit is made on the frame that the visitor saw (``"on"``), whatever was asked for since."""
+    if "on" in data and session.history is not None and not session.running:
+        before = session.position
+        session.position = min(max(0, _whole(data["on"])), _last(session))
+        if session.position != before:
+            session.clicks = None
+
+
+def _neighbour(session: Session, steps: int) -> int | None:
+    """The id of the object some rows further down (or up) the timeline."""
+    ids = [] if session.history is None else [tube.id for tube in session.history.result.tubes]
+    if session.selected not in ids:
+        return ids[0] if ids else None
+    return ids[min(max(0, ids.index(session.selected) + steps), len(ids) - 1)]
+
+
+def _under(session: Session, point: object) -> int | None:
+    """The id of the smallest object whose mask holds a pixel of the shown frame; else what was selected."""
+    if session.history is None or not isinstance(point, list | tuple) or len(point) != 2:
+        return session.selected
+    (x, y), frame = map(_whole, point), _frame(session)
+    height, width = session.history.result.video.size
+    hits = []
+    for tube in session.history.result.tubes:
+        row = int(np.searchsorted(tube.frames, frame))
+        if tube.masks is None or row == len(tube) or tube.frames[row] != frame:
+            continue
+        if 0 <= y < height and 0 <= x < width and rle.decode(tube.masks[row])[y, x]:
+            hits.append((rle.area(tube.masks[row]), tube.id))
+    return min(hits)[1] if hits else session.selected
 
 
 def _last(session: Session) -> int:
@@ -88,6 +130,7 @@ def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
         if history is None:
             raise UsageError("there is nothing to correct yet; press Run first")
         name = str(data.get("name", ""))
+        go_where_it_was_seen(session, data)
         if name in ("undo", "redo"):
             text = _step(history, name)
             session.clicks = None
@@ -97,11 +140,13 @@ def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
             history.do(edit, decode=decode)
             _after(session, edit)
             text = sentence(edits.describe(edit))
+            if isinstance(edit, edits.Add):
+                text += ADDED
         ids = [tube.id for tube in history.result.tubes]
         if session.selected not in ids:
             session.selected = ids[0] if ids else None
         session.save()
-        return Update(view(session), timeline(session), text)
+        return Update({**view(session), "added": name == "new"}, timeline(session), text)
 
 
 def follow(session: Session, engines: Engines) -> Iterator[Update]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
+from apps.demo.estimating import Estimator, time_of_a_frame
 from apps.demo.session import Session
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ class Engines:
     def __init__(self, *, device: str = "auto", most_jobs: int = 3) -> None:
         self.device = device
         self.most_jobs = most_jobs
-        self.seconds_per_frame: dict[str, float] = {}
-        """Detector + model -> measured here, for estimates."""
+        self.estimator = Estimator()
         self._jobs: dict[Plan, Job] = {}
         self._predictors: dict[str, Predictor] = {}
         self._lock = threading.Lock()
@@ -65,25 +64,10 @@ class Engines:
             session.decoder = FrameDecoder(predictor, lambda index: reader_of(session)[index].image)
         return session.decoder
 
-    def note_speed(self, plan: Plan, frames: int, seconds: float) -> None:
-        """Remember how long a frame took."""
-        if frames > 1:
-            self.seconds_per_frame[_speed_key(plan)] = seconds / frames
-
-    def estimate(self, plan: Plan, frames: int) -> float | None:
-        """Seconds that ``frames`` will take, as measured here before; None before the first run."""
-        speed = self.seconds_per_frame.get(_speed_key(plan))
-        return None if speed is None else speed * frames
-
-    def warm(self, plan: Plan) -> float:
-        """Load a plan's networks ahead of the first visitor; returns the seconds it took."""
-        start = time.perf_counter()
-        self.job_of(plan)
-        return time.perf_counter() - start
-
-
-def _speed_key(plan: Plan) -> str:
-    return f"{plan.detector}+{plan.model}"
+    def warm(self, plan: Plan) -> None:
+        """Load a plan's networks ahead of the first visitor, and time a frame for the first estimate."""
+        job = self.job_of(plan)
+        self.estimator.note_frame(plan, time_of_a_frame(job))
 
 
 def reader_of(session: Session) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -91,11 +92,20 @@ class Desk:
         """What the clip is, how much of it is wanted, and how long that takes."""
         try:
             session = self.sessions.get(token)
+            form = _meant(session, form)
             span = opening.span_of(session, form.start, form.end, form.stride)
             shown = opening.describe(session, self.engines, form.words(), span)
             return shown or NO_CLIP
         except Exception as error:
             return f"<div class='vt-card'><p>{html.escape(self._say(error))}</p></div>"
+
+    def length(self, token: str) -> float:
+        """Seconds of the clip that is open, for the form; 0 when none is, or when they are not known."""
+        try:
+            info = self.sessions.get(token).info
+        except KeyError:
+            return 0.0
+        return math.ceil(100 * (info.duration_seconds or 0.0)) / 100 if info is not None else 0.0
 
     def upload(self, token: str, path: str | None, form: Form) -> tuple[Update, str]:
         """A file that the browser sent: a clip, or a project."""
@@ -121,13 +131,16 @@ class Desk:
         """Find, track and refine; the quick look takes a few frames of five seconds."""
         try:
             session = self.sessions.get(token)
+            form = _meant(session, form)
             if quick_look:
                 form = self._quick_look(session, form)
             opening.span_of(session, form.start, form.end, form.stride)
             for update in running.run(session, self.engines, form.words(), max_frames=self.max_frames):
                 yield Update(update.view, update.timeline, status_html(update.text, update.share))
         except Exception as error:
-            yield Update(text=status_html(self._say(error), error=True))
+            text = status_html(self._say(error), error=True)
+            # The tools say again what can be done; a run of another tab of this visitor goes on.
+            yield Update(self._seen(token), text=text)
 
     def cancel(self, token: str) -> str:
         """Ask what runs to stop after the frame in hand."""
@@ -141,17 +154,22 @@ class Desk:
         return status_html("Stopping after this frame …", 1.0)
 
     def seek(self, token: str, data: object) -> Update:
-        """Another frame, or another object."""
-        return self._on_picture(token, lambda session: correcting.seek(session, _mapping(data)))
+        """Another frame, or another object. The answer bears the number of the wish, if it has one."""
+        update = self._on_picture(token, lambda session: correcting.seek(session, _mapping(data)))
+        wish = data.get("wish") if isinstance(data, Mapping) else None
+        if update.view is not None and isinstance(wish, int):
+            update = replace(update, view={**update.view, "wish": wish})
+        return update
 
     def act(self, token: str, data: object) -> Update:
         """One edit."""
         return self._on_picture(token, lambda session: correcting.act(session, self.engines, _mapping(data)))
 
-    def follow(self, token: str) -> Iterator[Update]:
+    def follow(self, token: str, data: object = None) -> Iterator[Update]:
         """Carry the selected object's mask on."""
         try:
             session = self.sessions.get(token)
+            correcting.go_where_it_was_seen(session, data if isinstance(data, Mapping) else {})
             for update in correcting.follow(session, self.engines):
                 seen = update.view if update.view is None else {**update.view, "message": update.text}
                 yield Update(seen, update.timeline, status_html(update.text, update.share))
@@ -236,6 +254,13 @@ class Desk:
         except Exception:
             return Update(pictures.empty_view(text), text=status_html(text, error=True))
 
+    def _seen(self, token: str) -> dict[str, Any] | None:
+        try:
+            session = self.sessions.get(token)
+            return None if session.running else pictures.view(session)
+        except Exception:
+            return None
+
     def _say(self, error: Exception) -> str:
         if isinstance(error, KeyError) and error.args == ("",):
             return "The page is still loading; try again in a moment."
@@ -266,6 +291,12 @@ def display_text(text: str) -> str:
     """First letter large, no line breaks, not endless."""
     flat = " ".join(text.split())[:600]
     return flat[:1].upper() + flat[1:]
+
+
+def _meant(session: Session, form: Form) -> Form:
+    """An end that is the clip's own is no end: the words of the run stay short, and its last frame is in it."""
+    length = session.info.duration_seconds if session.info is not None else None
+    return replace(form, end=None) if form.end and length is not None and form.end >= length else form
 
 
 def _mapping(data: object) -> Mapping[str, Any]:

@@ -75,5 +75,5 @@ def describe(session: Session, engines: Engines, words: list[str], span: Span) -
     if session.info is None:
         return ""
     frames = wanted_frames(session, span)
-    seconds = None if frames is None else engines.estimate(plan_of(words), frames)
-    return card(session.name, session.info, frames=frames, seconds=seconds)
+    estimate = engines.estimator.estimate(plan_of(words), frames)
+    return card(session.name, session.info, frames=frames, estimate=estimate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from apps.demo.handlers import NO_CLIP, Desk, Form, status_html
 from apps.demo.opening import SUFFIXES
 from apps.demo.running import Update
 from apps.demo.taking_home import CHOICES, DEFAULT_CHOICES
+from apps.demo.words import display_name
 from apps.presets import PRESETS
 
 __all__ = ["build", "launch_options"]
@@ -25,9 +27,23 @@ KEYS = """\
 | key | does | key | does |
 |---|---|---|---|
 | ← → | one frame (with shift: ten) | p, m | click what belongs, what does not |
-| Home, End | first, last frame | b, n | box, new object |
-| [ ] | problem before, next problem | a, e | paint, erase |
-| , . | where the object begins, ends | z, shift z | undo, redo |
+| space | play, pause | b | box |
+| Home, End | first, last frame | n | new object |
+| [ ] | problem before, next problem | f | follow the object through the clip |
+| , . | where the object begins, ends | a, e | paint, erase |
+| ↑ ↓ | object above, below | v | look; a click selects |
+| | | z, shift z | undo, redo |
+"""
+
+NO_COMPARISON = (
+    "<p class='vt-muted'>The same boxes, once through SAM and once through HQ-SAM, on the frame above.</p>"
+)
+
+HEAD = """\
+<div class='vt-title'><h1>vis-tubes</h1><p>Video in, object tubes out.</p>
+<ol class='vt-way' aria-label='The way through'><li data-states='empty'>1 Open</li>
+<li data-states='open running'>2 Find and track</li><li data-states='done'>3 Look and correct</li>
+<li data-states=''>4 Compare, take home</li></ol></div>
 """
 
 
@@ -36,15 +52,11 @@ def build(desk: Desk, *, secret: str) -> Any:
     with gr.Blocks(title="vis-tubes", analytics_enabled=False, delete_cache=(900, 7200)) as page:
         token = gr.State("")
         saved = gr.BrowserState("", storage_key="vistubes-visit", secret=secret)
-        gr.HTML(
-            "<div class='vt-title'><h1>vis-tubes</h1><p>Video in, object tubes out: find the objects, follow them, "
-            "correct their masks, take them home.</p></div>",
-            apply_default_css=False,
-        )
+        gr.HTML(HEAD, apply_default_css=False)
         with gr.Row(equal_height=False):
-            with gr.Column(scale=1, min_width=300):
+            with gr.Column(scale=5, min_width=300):
                 left = _left(desk)
-            with gr.Column(scale=3, min_width=560):
+            with gr.Column(scale=17, min_width=320):
                 viewer = _custom("viewer", {"total": 0, "all": [], "clicks": []})
                 timeline = _custom("timeline", {"rows": [], "total": 0})
                 with gr.Tabs():
@@ -63,23 +75,28 @@ def _left(desk: Desk) -> dict[str, Any]:
 
     names = [name for name in detectors.DETECTORS if name != "precomputed"]
     found: dict[str, Any] = {}
+    gr.HTML("<h2 class='vt-heading'>Open</h2>", apply_default_css=False)
     found["file"] = gr.File(
         label="Video or project",
         file_types=[*SUFFIXES, ".zip"],
         type="filepath",
-        height=120,
+        height=112,
+        show_label=False,
         elem_id="vt-file",
     )
-    offered = "Use the sample clip" if desk.offered is None else f"Use {desk.offered.name}"
-    found["sample"] = gr.Button(offered, size="sm", elem_id="vt-sample")
+    offered = "Use the sample clip" if desk.offered is None else f"Use {display_name(desk.offered.name)}"
+    with gr.Row(elem_classes="vt-buttons"):
+        found["sample"] = gr.Button(offered, size="sm", elem_id="vt-sample", min_width=80)
+        _custom("webcam", {}, min_width=80)
     found["card"] = gr.HTML(NO_CLIP, apply_default_css=False, elem_id="vt-card")
+    gr.HTML("<h2 class='vt-heading'>Find and track</h2>", apply_default_css=False)
     found["preset"] = gr.Dropdown(
         sorted(PRESETS), value="quick", label="Preset", info=PRESETS["quick"].about, elem_id="vt-preset"
     )
     with gr.Row():
-        found["start"] = gr.Number(value=0, minimum=0, label="From (s)", min_width=60)
-        found["end"] = gr.Number(value=0, minimum=0, label="To (s)", min_width=60)
-        found["stride"] = gr.Number(value=1, minimum=1, precision=0, label="Every", min_width=60)
+        found["start"] = gr.Number(0, minimum=0, label="From (s)", min_width=60)
+        found["end"] = gr.Number(0, minimum=0, label="To (s)", min_width=60)
+        found["stride"] = gr.Number(1, minimum=1, precision=0, label="Every nth", min_width=60)
     with gr.Accordion("More options", open=False):
         found["detector"] = gr.Dropdown([("the preset's", ""), *names], value="", label="Detector")
         found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.TRACKERS], value="", label="Tracker")
@@ -90,9 +107,9 @@ def _left(desk: Desk) -> dict[str, Any]:
         found["score"] = gr.Slider(
             0, 1, value=PRESETS["quick"].min_score, step=0.05, label="Threshold", info="least detection score"
         )
-    with gr.Row():
-        found["look"] = gr.Button("Quick look", size="md", elem_id="vt-look", min_width=60)
+    with gr.Row(elem_classes="vt-buttons"):
         found["run"] = gr.Button("Run", variant="primary", size="md", elem_id="vt-run", min_width=60)
+        found["look"] = gr.Button("Quick look", size="md", elem_id="vt-look", min_width=60)
         found["cancel"] = gr.Button("Cancel", size="md", elem_id="vt-cancel", min_width=60)
     found["status"] = gr.HTML(status_html("Loading the page …"), apply_default_css=False, elem_id="vt-status")
     return found
@@ -101,17 +118,22 @@ def _left(desk: Desk) -> dict[str, Any]:
 def _compare_tab() -> dict[str, Any]:
     with gr.Tab("Compare SAM and HQ-SAM"):
         with gr.Row():
-            button = gr.Button("Compare on this frame", size="sm", elem_id="vt-compare-button")
-            zoom = gr.Checkbox(True, label="Magnify where the selected object differs most", container=False)
+            button = gr.Button(
+                "Compare on this frame", size="sm", elem_id="vt-compare-button", scale=0, min_width=220
+            )
+            zoom = gr.Checkbox(
+                True, label="Magnify where the selected object differs most", container=False, min_width=280
+            )
+        numbers = gr.HTML(NO_COMPARISON, apply_default_css=False, elem_id="vt-numbers")
         slider = _custom("compare", {})
-        numbers = gr.HTML("", apply_default_css=False, elem_id="vt-numbers")
-        truth = gr.File(
-            label="Truth: YTVIS annotations or tubes.json, for tube AP and boundary AP",
-            file_types=[".json"],
-            height=120,
-            elem_id="vt-truth",
-        )
-        ap = gr.HTML("", apply_default_css=False, elem_id="vt-ap")
+        with gr.Accordion("Measure against a truth file", open=False):
+            truth = gr.File(
+                label="YTVIS annotations or tubes.json: gives tube AP and tube boundary AP",
+                file_types=[".json"],
+                height=110,
+                elem_id="vt-truth",
+            )
+            ap = gr.HTML("", apply_default_css=False, elem_id="vt-ap")
     return {
         **{"button": button, "zoom": zoom, "slider": slider, "numbers": numbers},
         "truth": truth,
@@ -163,15 +185,19 @@ def _wire(
 
     def start(before: str) -> tuple[Any, ...]:
         mine, update, card = desk.start(before)
-        return mine, mine, *_parts(update), card
+        return mine, mine, *_parts(update), card, desk.length(mine)
 
     def upload(mine: str, path: str | None, *fields: Any) -> tuple[Any, ...]:
-        update, card = desk.upload(mine, path, Form(*fields))
-        return *_parts(update), card
+        update, card = desk.upload(mine, path, _whole_clip(fields))
+        return *_parts(update), card, 0, desk.length(mine)
 
     def sample(mine: str, *fields: Any) -> tuple[Any, ...]:
-        update, card = desk.sample(mine, Form(*fields))
-        return *_parts(update), card
+        update, card = desk.sample(mine, _whole_clip(fields))
+        return *_parts(update), card, 0, desk.length(mine)
+
+    def _whole_clip(fields: tuple[Any, ...]) -> Form:
+        # Another clip has another length: from and to begin anew.
+        return replace(Form(*fields), start=None, end=None)
 
     def run(mine: str, *fields: Any) -> Iterator[tuple[Any, ...]]:
         for update in desk.run(mine, Form(*fields)):
@@ -187,8 +213,8 @@ def _wire(
     def act(mine: str, event: gr.EventData) -> tuple[Any, ...]:
         return _parts(desk.act(mine, event._data))[:2]
 
-    def follow(mine: str) -> Iterator[tuple[Any, ...]]:
-        for update in desk.follow(mine):
+    def follow(mine: str, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
+        for update in desk.follow(mine, event._data):
             yield _parts(update)
 
     def prepare(mine: str, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -204,9 +230,12 @@ def _wire(
         return gr.Dropdown(info=PRESETS[name].about), PRESETS[name].min_score
 
     opened = [*shown, left["card"]]
-    page.load(start, [saved], [token, saved, *opened], api_name="start", show_progress="hidden")
-    left["file"].upload(upload, [token, left["file"], *form], opened, api_name="open", show_progress="hidden")
-    left["sample"].click(sample, [token, *form], opened, api_name="sample", show_progress="hidden")
+    page.load(start, [saved], [token, saved, *opened, left["end"]], api_name="start", show_progress="hidden")
+    part = [left["start"], left["end"]]
+    left["file"].upload(
+        upload, [token, left["file"], *form], [*opened, *part], api_name="open", show_progress="hidden"
+    )
+    left["sample"].click(sample, [token, *form], [*opened, *part], api_name="sample", show_progress="hidden")
     running: dict[str, Any] = {**HEAVY, "show_progress": "minimal", "show_progress_on": left["status"]}
     left["run"].click(run, [token, *form], shown, api_name="run", **running)
     left["look"].click(look, [token, *form], shown, api_name="quick_look", **running)
@@ -224,10 +253,8 @@ def _wire(
         left[name].change(
             fields, [token, *form], [left["card"]], api_visibility="private", show_progress="hidden"
         )
-    for component in (viewer, timeline):
-        component.seek(
-            seek, [token], [viewer, timeline], trigger_mode="always_last", api_visibility="private", **STEPS
-        )
+    # Not "always_last": it forgets the event's data. The viewer sends one wish at a time.
+    viewer.seek(seek, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)
     viewer.act(act, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)
     viewer.follow(follow, [token], shown, api_name="follow", **running)
     compare["button"].click(
@@ -260,7 +287,7 @@ def _parts(update: Update) -> tuple[Any, ...]:
     )
 
 
-def _custom(name: str, value: dict[str, Any]) -> Any:
+def _custom(name: str, value: dict[str, Any], **settings: Any) -> Any:
     """One of our own components: a fixed piece of HTML that its script fills from ``value``."""
     assets = resources.files("apps.demo") / "assets"
     return gr.HTML(
@@ -269,6 +296,7 @@ def _custom(name: str, value: dict[str, Any]) -> Any:
         js_on_load=(assets / f"{name}.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id=f"vt-{name}",
+        **settings,
     )
 
 

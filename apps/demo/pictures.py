@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import bisect
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ SHELF_PIXELS = 1920 * 1080
 LOW_SCORE = 0.5
 JUMP_IOU = 0.35
 JUMP_GROWTH = 1.8
+TICK_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 
 
 def view(session: Session, message: str = "") -> dict[str, Any]:
@@ -44,7 +46,8 @@ def live_view(
     session: Session, item: TrackedFrame, names: tuple[str, ...], done: int, total: int | None
 ) -> Any:
     """The frame that a run has just finished."""
-    return _payload(session, item.frame, item.detections, names, total or done, "", position=done - 1)
+    seen = _payload(session, item.frame, item.detections, names, total or done, "", position=done - 1)
+    return {**seen, "state": "running"}
 
 
 def _all(session: Session) -> list[dict[str, Any]]:
@@ -60,7 +63,7 @@ def _all(session: Session) -> list[dict[str, Any]]:
 
 def empty_view(message: str = "") -> dict[str, Any]:
     """Nothing is open."""
-    return {"src": "", "message": message, "total": 0, "all": [], "clicks": []}
+    return {"src": "", "message": message, "total": 0, "all": [], "clicks": [], "state": "empty"}
 
 
 def _payload(
@@ -88,7 +91,9 @@ def _payload(
         "all": _all(session),
         "selected": session.selected,
         "clicks": clicks,
+        "fps": session.info.fps if session.info is not None else None,
         "done": history is not None,
+        "state": "open" if history is None else "done",
         "edits": 0 if history is None else len(history.edits),
         "undone": 0 if history is None else len(history.undone),
         "message": message,
@@ -149,7 +154,7 @@ def timeline(session: Session, result: VideoResult | None = None, total: int | N
     if result is None and session.history is not None:
         result = session.history.result
     if result is None:
-        return {"rows": [], "total": 0, "position": 0, "frames": []}
+        return {"rows": [], "total": 0, "position": 0, "ticks": []}
     place = {int(frame): position for position, frame in enumerate(result.frames)}
     prompted: dict[int, list[int]] = {}
     for edit in session.history.edits if session.history is not None else ():
@@ -167,9 +172,27 @@ def timeline(session: Session, result: VideoResult | None = None, total: int | N
         "rows": rows,
         "total": total or len(result.frames),
         "position": session.position,
-        "frames": result.frames.tolist(),
+        "ticks": [] if total and total != len(result.frames) else ticks(result.pts_seconds.tolist()),
         "selected": session.selected,
     }
+
+
+def ticks(seconds: list[float], most: int = 9) -> list[list[Any]]:
+    """[position, text] of moments for a ruler: the first and last frame, and round seconds between them."""
+    if not seconds:
+        return []
+    length = seconds[-1] - seconds[0]
+    step = next((s for s in TICK_SECONDS if length / s <= most), TICK_SECONDS[-1])
+    marks = [[0, f"{seconds[0]:.4g} s"]]
+    moment = (seconds[0] // step + 1) * step
+    # None so near to an end that the two texts would touch.
+    while moment < seconds[-1] - 0.75 * step and len(marks) < 100:
+        if moment > seconds[0] + step / 2:
+            marks.append([bisect.bisect_left(seconds, moment), f"{moment:g} s"])
+        moment += step
+    if len(seconds) > 1:
+        marks.append([len(seconds) - 1, f"{seconds[-1]:.2f} s"])
+    return marks
 
 
 def row_of(tube: Tube, place: dict[int, int]) -> dict[str, Any]:

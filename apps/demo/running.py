@@ -68,7 +68,7 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
     from vis.video import WEB_LIMITS, open_source
 
     assert session.video is not None
-    yield Update(text="Loading the networks …", share=0.0)
+    yield Update({**view(session), "state": "running"}, None, "Loading the networks …", 0.0)
     args = parse(str(session.video), words)
     path, options = source_arguments(args)
     plan = Plan.from_args(args)
@@ -111,7 +111,7 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
             "not one frame lies in the part that was chosen; choose an earlier start or a later end"
         )
     seconds = time.perf_counter() - begin
-    engines.note_speed(plan, done, seconds)
+    engines.estimator.note(plan, done, seconds)
     stopped = session.cancel.is_set() or (done >= max_frames and done != total)
     result = collector.result(min_frames=plan.min_frames, made_with=job.made_with())
     with session.lock:

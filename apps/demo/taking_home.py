@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import zipfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from apps.demo import films
 from apps.demo.comparing import side_by_side
 from apps.demo.engines import Engines
 from apps.demo.project import write_project
@@ -34,7 +33,9 @@ CHOICES: dict[str, str] = {
     "mots-png": "MOTS PNG (zip)",
     "csv": "CSV table",
     "side-by-side": "SAM beside HQ-SAM (MP4, slow)",
+    "alpha-video": "Cut-out video with alpha (VP9 WebM)",
     "cutouts": "Cut-outs with alpha (PNG zip)",
+    "training": "Training set: images and masks (zip)",
     "edits": "edits.json",
     "project": "Project (opens again here)",
 }
@@ -72,17 +73,19 @@ def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) 
         folder.mkdir(parents=True, mode=0o700)
         result = edits.sealed(history.result, history.base, history.edits, session.model)
         stem = slug(session.name)
-        films: dict[str, tuple[str, Film]] = {
-            "overlay": ("overlay.mp4", _overlay),
+        filmed: dict[str, tuple[str, Film]] = {
+            "overlay": ("overlay.mp4", films.overlay),
             "side-by-side": ("sam-hqsam.mp4", partial(side_by_side, engines)),
-            "cutouts": ("cutouts.zip", _cutouts),
+            "alpha-video": ("cutout.webm", films.alpha_video),
+            "cutouts": ("cutouts.zip", films.cutouts),
+            "training": ("training.zip", films.training_set),
         }
         files: list[Path] = []
         lost: list[str] = []
         for place, name in enumerate(known):
             yield Package(f"{CHOICES[name]} …", place / len(known))
-            if name in films:
-                ending, make = films[name]
+            if name in filmed:
+                ending, make = filmed[name]
                 files.append(folder / f"{stem}-{ending}")
                 with closing(make(session, result, files[-1])) as steps:
                     for share in steps:
@@ -124,55 +127,3 @@ def _write(
     shutil.make_archive(str(inner), "zip", inner)
     shutil.rmtree(inner)
     return folder / f"{stem}-{name}.zip", said
-
-
-def _source(session: Session, result: VideoResult) -> Any:
-    from vis.video import WEB_LIMITS, open_source
-
-    assert session.video is not None
-    return open_source(session.video, end_frame=int(result.frames[-1]) + 1, limits=WEB_LIMITS)
-
-
-def _overlay(session: Session, result: VideoResult, path: Path) -> Generator[float]:
-    from vis.pipeline import replay
-    from vis.render import OverlayWriter, Renderer
-
-    assert session.info is not None
-    dense = len(result.frames) < 2 or int(result.frames[1] - result.frames[0]) == 1
-    # Frames that were left out would play faster than their sound.
-    sound = session.video if dense and int(result.frames[0]) == 0 and session.info.has_audio else None
-    total = len(result.frames)
-    with OverlayWriter(
-        path, result.video, Renderer(result.class_names), audio_from=sound, expected_frames=total
-    ) as writer:
-        for done, tracked in enumerate(replay(_source(session, result), result), 1):
-            writer.write(tracked)
-            yield done / total
-
-
-def _cutouts(session: Session, result: VideoResult, path: Path) -> Generator[float]:
-    """``object-2/000040.png``: the object's pixels, the rest transparent, cropped to its mask."""
-    import cv2
-    import numpy as np
-
-    from vis import masks as rle
-    from vis.files import whole_file
-    from vis.formats.zips import put
-    from vis.pipeline import replay
-
-    total = len(result.frames)
-    with whole_file(path) as part, zipfile.ZipFile(part, "w") as archive:
-        for done, tracked in enumerate(replay(_source(session, result), result), 1):
-            found, image = tracked.detections, tracked.frame.image
-            ids = found.track_ids
-            for mask, number in zip(
-                () if found.masks is None else found.masks, () if ids is None else ids.tolist(), strict=False
-            ):
-                x0, y0, x1, y1 = rle.bounding_box(rle.encode(mask)).astype(int).tolist()
-                if x1 > x0:
-                    alpha = mask[y0:y1, x0:x1, None].astype(np.uint8) * 255
-                    cut = np.concatenate([image[y0:y1, x0:x1, ::-1], alpha], axis=2)
-                    ok, data = cv2.imencode(".png", cut)
-                    assert ok
-                    put(archive, f"object-{number}/{tracked.frame.index:06d}.png", data.tobytes())
-            yield done / total

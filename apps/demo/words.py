@@ -6,6 +6,7 @@ import html
 import re
 import unicodedata
 
+from apps.demo.estimating import Estimate
 from vis.errors import VisError
 from vis.structures import VideoInfo
 
@@ -54,8 +55,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def card(name: str, info: VideoInfo, *, frames: int | None, seconds: float | None) -> str:
-    """What the clip is, as HTML; ``frames`` are to be processed, which takes about ``seconds``."""
+def card(name: str, info: VideoInfo, *, frames: int | None, estimate: Estimate) -> str:
+    """What the clip is, as HTML; ``frames`` are to be processed, which needs about ``estimate``."""
     facts = [f"{info.width} × {info.height}"]
     if info.fps is not None:
         facts.append(f"{info.fps:.5g} fps" + (" (variable)" if info.variable_frame_rate else ""))
@@ -69,11 +70,21 @@ def card(name: str, info: VideoInfo, *, frames: int | None, seconds: float | Non
     if info.hdr:
         facts.append("HDR, shown without tone mapping")
     facts.append("with sound" if info.has_audio else "no sound")
-    plan = ""
-    if frames is not None:
-        took = "" if seconds is None else f", about {duration(seconds)} here"
-        plan = f"<p class='vt-plan'>To process: {frames} frame{'s' * (frames != 1)}{took}.</p>"
+    plan = "" if frames is None else f"<p class='vt-plan'>{html.escape(_needs(frames, estimate))}</p>"
     return (
         f"<div class='vt-card'><strong>{html.escape(name)}</strong>"
         f"<p>{' · '.join(html.escape(fact) for fact in facts)}</p>{plan}</div>"
     )
+
+
+def _needs(frames: int, estimate: Estimate) -> str:
+    """'To process: 132 frames, about 2 min 05 s here, in 0.9 GB of memory.'"""
+    text = f"To process: {frames} frame{'s' * (frames != 1)}"
+    if estimate.seconds is not None:
+        text += f", {estimate.trust} {duration(estimate.seconds)} here"
+    needed, free = estimate.memory_gb, estimate.free_gb
+    if needed is not None:
+        text += f", in {needed:.1f} GB of memory"
+        if free is not None and free < needed:
+            text += f", of which only {free:.1f} GB are free; choose a smaller preset"
+    return text + "."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from pathlib import Path
 
@@ -29,10 +30,12 @@ def open_and_run(tab):
     wait_for(tab, ".vt-where", "1 of 24")
 
 
-def at(tab, x, y):
-    """Where a pixel of the clip lies in the window; the stage has the clip's own proportions."""
+def at(tab, x, y, size=(320, 180)):
+    """Where a pixel of the clip lies in the window: the picture is fitted into the middle of the stage."""
     box = tab.locator(".vt-stage").bounding_box()
-    return box["x"] + box["width"] * x / 320, box["y"] + box["height"] * y / 180
+    scale = min(box["width"] / size[0], box["height"] / size[1])
+    left, top = (box["width"] - scale * size[0]) / 2, (box["height"] - scale * size[1]) / 2
+    return box["x"] + left + scale * x, box["y"] + top + scale * y
 
 
 def click_video(tab, x, y):
@@ -53,7 +56,7 @@ def tool(tab, name):
 
 def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
     shots(tab, "1-empty")
-    assert "Open a video" in tab.inner_text(".vt-empty")
+    assert "start with the sample clip" in tab.inner_text(".vt-empty")
     tab.set_input_files("#vt-file input[type=file]", clip)
     wait_for(tab, "#vt-card", "320 × 180")
     assert "To process: 24 frames" in tab.inner_text("#vt-card")
@@ -159,7 +162,8 @@ def test_cancel_keeps_what_was_found(tab, served, shots):
 
 
 def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served, arrived):
-    served.engines.before_frame = lambda index: time.sleep(0.25)
+    gate = threading.Event()  # the first run waits until the second visitor has seen the queue
+    served.engines.before_frame = lambda index: None if index == 0 else gate.wait(60)
     other = chromium.new_context()
     try:
         tab.click("#vt-sample")
@@ -167,6 +171,7 @@ def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served
         tab.click("#vt-run")
         wait_for(tab, STATUS, "of 24 frames")
         second = other.new_page()
+        second.set_default_timeout(60_000)
         second.goto(served.url)
         arrived(second)
         second.click("#vt-sample")
@@ -174,6 +179,9 @@ def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served
         second.click("#vt-run")
         wait_for(second, "#vt-status", "queue")
         tab.click("#vt-cancel")
+        wait_for(tab, STATUS, "Stopping")
+        served.engines.before_frame = lambda index: time.sleep(0.25)
+        gate.set()
         wait_for(tab, STATUS, "Stopped after")
         wait_for(second, STATUS, "of 24 frames")
         second.click("#vt-cancel")
@@ -183,9 +191,69 @@ def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served
         other.close()
 
 
+def test_a_clip_of_the_webcam_is_an_upload_like_any_other(tab, served, shots):
+    for _ in range(2):  # the second replaces the first
+        tab.get_by_role("button", name="Use the webcam").click()
+        record = tab.locator(".vt-webcam-record")
+        tab.wait_for_function("() => !document.querySelector('.vt-webcam-record').disabled")
+        assert tab.locator(".vt-webcam-live").evaluate("(v) => v.videoWidth") > 0
+        record.click()
+        tab.wait_for_function("() => document.querySelector('.vt-webcam-text').innerText > 'Recording: 1.5'")
+        shots(tab, "11-webcam")
+        record.click()
+        tab.wait_for_function("() => !document.querySelector('.vt-webcam-box').open")
+        assert tab.locator(".vt-webcam-live").evaluate("(v) => v.srcObject") is None  # the camera is off
+        wait_for(tab, "#vt-card", "webcam ")
+        first = tab.inner_text("#vt-card strong")
+        tab.wait_for_function("() => document.querySelector('.vt-image').naturalWidth > 0")
+    assert re.fullmatch(r"webcam \d\d-\d\d-\d\d\.(mp4|webm)", first)
+    tab.click("#vt-run")
+    tab.wait_for_function("() => document.body.dataset.vtState === 'done'")
+    assert "frames" in tab.inner_text(STATUS)
+    tab.get_by_role("button", name="Use the webcam").click()
+    tab.get_by_role("button", name="Close", exact=True).click()
+    assert tab.locator(".vt-webcam-live").evaluate("(v) => v.srcObject") is None
+
+
+def test_looking_around_by_mouse_keys_and_play(tab):
+    open_and_run(tab)
+    click_video(tab, 260, 130)
+    wait_for(tab, ".vt-object", "Object 2")
+    tab.keyboard.press("ArrowUp")
+    wait_for(tab, ".vt-object", "Object 1")
+    for _ in range(9):  # faster than they are answered: none is lost
+        tab.keyboard.press("ArrowRight")
+    wait_for(tab, ".vt-where", "frame 9 ·")
+    tab.keyboard.press("Home")
+    wait_for(tab, ".vt-where", "frame 0 ·")
+    click_video(tab, 5, 5)  # nothing is there: the selection stays
+    tab.keyboard.press("ArrowDown")
+    wait_for(tab, ".vt-object", "Object 2")
+    tab.keyboard.press("]")
+    wait_for(tab, ".vt-where", "frame 10 ·")  # where the blue square leaves
+    tab.keyboard.press("End")
+    wait_for(tab, ".vt-where", "24 of 24")
+    tab.keyboard.press(" ")  # from the end it begins again, and stops there by itself
+    wait_for(tab, ".vt-play", "Pause")
+    wait_for(tab, ".vt-play", "Play")
+    wait_for(tab, ".vt-where", "24 of 24")
+
+
+def test_new_objects_one_click_each_followed_at_once(tab):
+    open_and_run(tab)
+    tool(tab, "New object")
+    tab.get_by_text("follow it at once").click()
+    for number, (x, y) in ((3, (40, 60)), (4, (270, 130))):
+        click_video(tab, x, y)
+        wait_for(tab, STATUS, f"Followed object {number} over frames 0 to")
+        assert tab.locator(f".vt-row[data-id='{number}'] .vt-present").count() == 1
+    tab.keyboard.press("z")
+    wait_for(tab, ".vt-message", "Undone: follow 4")
+
+
 def test_reloading_the_page_brings_the_work_back(tab):
     open_and_run(tab)
-    tab.get_by_role("button", name="Split here").is_enabled()
+    tab.get_by_role("button", name="Split", exact=True).is_enabled()
     tab.keyboard.press("End")
     wait_for(tab, ".vt-where", "24 of 24")
     tab.reload()

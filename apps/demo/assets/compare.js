@@ -1,6 +1,7 @@
 // Two pictures in one place; a slider says where one ends and the other begins.
 const find = (name) => element.querySelector(name);
-const sam = find('.vt-sam'), hq = find('.vt-hq'), divider = find('.vt-divider'), slider = find('input'), pair = find('.vt-pair');
+const whole = find('.vt-compare'), sam = find('.vt-sam'), hq = find('.vt-hq');
+const divider = find('.vt-divider'), slider = find('input'), pair = find('.vt-pair');
 
 function split() {
   hq.style.clipPath = 'inset(0 0 0 ' + slider.value + '%)';
@@ -8,15 +9,13 @@ function split() {
 }
 function show() {
   const v = props.value || {}, there = Boolean(v.sam);
+  whole.hidden = !there;
   if (there) { sam.src = v.sam; hq.src = v.hq; }
-  for (const item of element.querySelectorAll('img, .vt-side, .vt-divider')) item.hidden = !there;
-  find('.vt-empty').hidden = there;
-  slider.disabled = !there;
   split();
 }
 slider.oninput = split;
 pair.addEventListener('pointermove', (event) => {
-  if (!event.buttons || slider.disabled) return;
+  if (!event.buttons) return;
   const box = pair.getBoundingClientRect();
   slider.value = 100 * (event.clientX - box.left) / box.width;
   split();

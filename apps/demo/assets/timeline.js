@@ -1,13 +1,21 @@
-// One row per object. Drawn from plain numbers; names go through textContent.
-const rows = element.querySelector('.vt-rows');
+// A ruler and one row per object. Drawn from plain numbers; names go through textContent.
+const find = (name) => element.querySelector(name);
+const rows = find('.vt-rows'), ruler = find('.vt-ruler'), cursor = find('.vt-cursor'), legend = find('.vt-legend');
 const make = (tag, className, text) => Object.assign(document.createElement(tag), {className: className, textContent: text || ''});
 const percent = (n, total) => (100 * n / Math.max(1, total)) + '%';
+const seek = (data) => document.dispatchEvent(new CustomEvent('vt-seek', {detail: data}));  // the viewer asks the server
+let drawn = null;
 
 function span(className, first, last, total) {
   const part = make('span', className);
   part.style.left = percent(first, total);
   part.style.width = percent(last - first + 1, total);
   return part;
+}
+
+function position(event, track) {
+  const box = track.getBoundingClientRect(), total = props.value.total;
+  return Math.max(0, Math.min(total - 1, Math.floor(total * (event.clientX - box.left) / box.width)));
 }
 
 function row(item, v) {
@@ -18,35 +26,53 @@ function row(item, v) {
   name.type = 'button';
   const swatch = make('span', 'vt-swatch');
   swatch.style.background = item.color;
-  name.append(swatch, make('span', 'vt-name-text', item.label + ' ' + item.id), make('span', 'vt-muted', item.score.toFixed(2)));
-  name.title = 'Select ' + item.label + ' ' + item.id;
-  name.onclick = () => trigger('seek', {tube: item.id});
+  name.append(swatch, make('span', 'vt-name-text', item.label + ' ' + item.id), make('span', 'vt-score', item.score.toFixed(2)));
+  name.title = 'Select ' + item.label + ' ' + item.id + ' (mean score ' + item.score.toFixed(2) + ')';
+  name.onclick = () => seek({tube: item.id});
   const track = make('div', 'vt-track');
   track.setAttribute('aria-label', item.label + ' ' + item.id + ': ' + item.bars.map((b) => (b[0] + 1) + ' to ' + (b[1] + 1)).join(', ') + ' of ' + v.total);
   for (const [first, last, score] of item.bars) {
     const bar = span('vt-present', first, last, v.total);
     bar.style.background = item.color;
-    bar.style.opacity = 0.45 + 0.55 * score;
+    bar.style.opacity = 0.35 + 0.65 * score;
     track.append(bar);
   }
   for (const [first, last] of item.low) track.append(span('vt-low', first, last, v.total));
-  for (const at of item.jumps) track.append(span('vt-jump', at, at, v.total));
-  for (const at of item.prompts) track.append(span('vt-prompt', at, at, v.total));
-  const cursor = span('vt-cursor', v.position, v.position, v.total);
-  track.append(cursor);
-  track.onclick = (event) => {
-    const box = track.getBoundingClientRect();
-    const to = Math.floor(v.total * (event.clientX - box.left) / box.width);
-    trigger('seek', {to: Math.max(0, Math.min(v.total - 1, to)), tube: item.id});
-  };
+  let marked = -v.total;  // marks that would cover each other are one mark
+  for (const at of item.jumps) if (at - marked >= v.total / 90) { marked = at; track.append(span('vt-jump', at + 0.5, at, v.total)); }
+  for (const at of item.prompts) track.append(span('vt-prompt', at + 0.5, at, v.total));
+  track.onclick = (event) => seek({to: position(event, track), tube: item.id});
   line.append(name, track);
   return line;
 }
 
+ruler.onpointerdown = (event) => {
+  if (!props.value || !props.value.rows) return;
+  ruler.setPointerCapture(event.pointerId);
+  const go = (e) => seek({to: position(e, ruler)});
+  ruler.onpointermove = go;
+  ruler.onpointerup = ruler.onpointercancel = () => { ruler.onpointermove = null; };
+  go(event);
+};
+
 function show() {
   const v = props.value || {rows: []};
-  if (v.rows.length) rows.replaceChildren(...v.rows.map((item) => row(item, v)));
-  else rows.replaceChildren(make('p', 'vt-none', v.total ? 'No object yet.' : 'Objects appear here, one row each, as they are found.'));
+  legend.hidden = !v.rows.length;
+  ruler.replaceChildren(...(v.ticks || []).map(([at, text]) => {
+    const tick = make('span', 'vt-tick', text);
+    tick.style.left = percent(at + 0.5, v.total);
+    return tick;
+  }));
+  const key = JSON.stringify([v.rows, v.selected, v.total]);
+  if (key !== drawn) {
+    drawn = key;
+    if (v.rows.length) rows.replaceChildren(...v.rows.map((item) => row(item, v)));
+    else rows.replaceChildren(make('p', 'vt-none', v.total ? 'No object here yet. Lower the threshold and run again, or choose “New object” above and click on one.' : 'One row per object appears here: when it is there, where it is unsure, and where you corrected it.'));
+    const chosen = rows.querySelector('.vt-selected');
+    if (chosen && rows.scrollHeight > rows.clientHeight) chosen.scrollIntoView({block: 'nearest'});
+  }
+  cursor.hidden = !v.rows.length;
+  cursor.style.left = percent(v.position + 0.5, v.total);
 }
 watch('value', show);
 show();
