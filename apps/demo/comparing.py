@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.demo.engines import Engines, reader_of
+from apps.demo.reading import stream
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.errors import UsageError
@@ -78,11 +79,11 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
     Each frame is embedded once; the boxes are the result's. Raises :class:`UsageError` on plain SAM.
     """
     from vis.pipeline import replay
-    from vis.video import WEB_LIMITS, VideoWriter, open_source
+    from vis.video import VideoWriter
 
     assert session.video is not None
     predictor = engines.decoder_of(session).predictor
-    source = open_source(session.video, end_frame=int(result.frames[-1]) + 1, limits=WEB_LIMITS)
+    source = stream(session.video, end_frame=int(result.frames[-1]) + 1)
     height, width = result.video.size
     total = len(result.frames)
     with VideoWriter(path, (height, 2 * width), result.video.fps or 10.0, expected_frames=total) as writer:

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from apps.demo.estimating import Estimator, time_of_a_frame
+from apps.demo.reading import ClipFrames
 from apps.demo.session import Session
 
 if TYPE_CHECKING:
@@ -72,12 +73,9 @@ class Engines:
 
 def reader_of(session: Session) -> Any:
     """Random access to the session's clip; opened once."""
-    from vis.video import WEB_LIMITS
-    from vis.video.random_access import RandomAccessReader
-
     with session.reader_lock:
         if session.reader is None:
             assert session.video is not None
-            # The same backend as `vistubes edit`: masks of the page and of a replay must be equal.
-            session.reader = RandomAccessReader(session.video, backend="pyav", limits=WEB_LIMITS)
+            assert session.info is not None
+            session.reader = ClipFrames(session.video, session.info)
         return session.reader

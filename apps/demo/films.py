@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.demo.reading import stream
 from apps.demo.session import Session
 from vis.errors import UsageError
 from vis.structures import TrackedFrame, VideoResult
@@ -99,11 +100,9 @@ def training_set(session: Session, result: VideoResult, path: Path) -> Generator
 def _replayed(session: Session, result: VideoResult) -> Iterator[TrackedFrame]:
     """The processed frames with the objects that the result has on them."""
     from vis.pipeline import replay
-    from vis.video import WEB_LIMITS, open_source
 
     assert session.video is not None
-    source = open_source(session.video, end_frame=int(result.frames[-1]) + 1, limits=WEB_LIMITS)
-    return replay(source, result)
+    return replay(stream(session.video, end_frame=int(result.frames[-1]) + 1), result)
 
 
 def _masks(tracked: TrackedFrame) -> list[tuple[int, NDArray[np.bool_]]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from apps.demo.command import plan_of
 from apps.demo.engines import Engines
+from apps.demo.reading import inspect
 from apps.demo.session import Session
 from apps.demo.words import card, display_name, slug
 from vis.errors import UsageError, VideoError
@@ -22,7 +23,7 @@ def open_clip(session: Session, file: Path, name: str, *, source: str | None = N
 
     Raises :class:`VideoError` when it is too big, no video, or damaged; what was open stays open then.
     """
-    from vis.video import WEB_LIMITS, probe
+    from vis.video import WEB_LIMITS
 
     shown = display_name(name)
     suffix = Path(shown).suffix.lower()
@@ -32,7 +33,7 @@ def open_clip(session: Session, file: Path, name: str, *, source: str | None = N
     target = session.folder / f"new-{slug(shown)}{suffix}"
     try:
         shutil.copyfile(file, target)
-        info = probe(target, limits=WEB_LIMITS)
+        info = inspect(target)
         seconds = info.duration_seconds or 0.0
         WEB_LIMITS.check_length(shown, info.num_frames or 0, seconds, info.height * info.width)
     except VideoError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from apps.demo.command import commands
 from apps.demo.engines import Engines
 from apps.demo.opening import SUFFIXES
+from apps.demo.reading import inspect
 from apps.demo.session import Session, reopen
 from apps.demo.words import display_name, slug
 from vis.errors import AnnotationError, VisError
@@ -89,10 +90,8 @@ def _read_project(file: Path) -> tuple[dict[str, bytes], str]:
 
 def _check_clip(path: Path, name: str) -> None:
     """The clip of a project meets the same limits as an upload."""
-    from vis.video import WEB_LIMITS, probe
-
     try:
-        probe(path, limits=WEB_LIMITS)
+        inspect(path)
     except VisError as error:
         raise AnnotationError(f"the project's clip: {str(error).replace(str(path), name)}") from error
 

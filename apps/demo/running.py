@@ -13,6 +13,7 @@ from typing import Any
 from apps.demo.command import parse
 from apps.demo.engines import Engines
 from apps.demo.pictures import live_view, shelve, timeline, view
+from apps.demo.reading import stream
 from apps.demo.session import Session
 from apps.demo.words import duration
 from apps.presets import PRESETS
@@ -65,14 +66,13 @@ def run(session: Session, engines: Engines, words: list[str], *, max_frames: int
 
 def _run(session: Session, engines: Engines, words: list[str], max_frames: int) -> Iterator[Update]:
     from apps.assemble import Plan, source_arguments
-    from vis.video import WEB_LIMITS, open_source
 
     assert session.video is not None
     yield Update({**view(session), "state": "running"}, None, "Loading the networks …", 0.0)
     args = parse(str(session.video), words)
     path, options = source_arguments(args)
     plan = Plan.from_args(args)
-    source = open_source(path, **options, limits=WEB_LIMITS)
+    source = stream(path, **options)
     total = source.expected_frames
     if total is not None and total > max_frames:
         raise UsageError(
@@ -87,9 +87,9 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
     done, last = 0, 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VisWarning)
-        stream = job.stream(source, quiet=True)
+        tracked = job.stream(source, quiet=True)
         try:
-            for item in stream:
+            for item in tracked:
                 collector.add(item)
                 shelve(session, item.frame, done)
                 done, last, now = done + 1, item.frame.index, time.perf_counter()
@@ -105,7 +105,8 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
                 if session.cancel.is_set() or done >= max_frames:
                     break
         finally:
-            stream.close()
+            tracked.close()
+            source.close()
     if not done:
         raise VideoError(
             "not one frame lies in the part that was chosen; choose an earlier start or a later end"

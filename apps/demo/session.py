@@ -31,8 +31,8 @@ from vis.formats import tubes as tubes_format
 from vis.structures import VideoInfo
 
 if TYPE_CHECKING:
+    from apps.demo.reading import ClipFrames
     from vis.edits import FrameDecoder, History
-    from vis.video.random_access import RandomAccessReader
 
 __all__ = ["Session", "Sessions", "reopen"]
 
@@ -68,7 +68,7 @@ class Session:
         """What the run was asked: the words of the command line."""
         self.history: History | None = None
         self.model: str | None = None
-        self.reader: RandomAccessReader | None = None
+        self.reader: ClipFrames | None = None
         self.decoder: FrameDecoder | None = None
         self.position = 0
         """Index into the result's frames of the one that is shown."""
@@ -163,7 +163,7 @@ class Sessions:
 
 def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
     """Open what the folder holds after a restart; False when there is nothing whole in it."""
-    from vis.video import WEB_LIMITS, probe
+    from apps.demo.reading import inspect
 
     folder = session.folder
     try:
@@ -172,7 +172,7 @@ def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
         file = edits.read(folder / "edits.json")
         file.check_base(base)
         video = folder / Path(note["video"]).name
-        session.info = probe(video, limits=WEB_LIMITS)
+        session.info = inspect(video)
         session.name, session.video = str(note["name"]), video
         session.model, session.options = _known_model(note["model"]), dict(note["options"])
         session.history = edits.History(base)

@@ -8,6 +8,7 @@ import shutil
 import time
 import warnings
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -321,7 +322,9 @@ def test_a_click_selects_the_smallest_object_under_it_and_arrows_walk_through_th
     desk.seek(visit, {"at": [2.0, 2.0]})  # nothing is there
     assert session.selected == 2
     desk.seek(visit, {"to": 0, "tube": 1})
-    desk.act(visit, {"name": "box", "box": [0.0, 0.0, 320.0, 180.0]})  # the grey wall, all around the blue one
+    desk.act(
+        visit, {"name": "box", "box": [0.0, 0.0, 320.0, 180.0]}
+    )  # the grey wall, all around the blue one
     desk.act(visit, {"name": "brush", "stroke": [[0, 90], [320, 90]], "radius": 90, "erase": False})
     desk.seek(visit, {"at": [260.0, 130.0]})
     assert session.selected == 2
@@ -520,6 +523,95 @@ def test_what_is_no_video_too_big_or_a_bomb_is_refused_before_decoding(desk, tmp
         file.truncate(2**28 + 1)  # sparse: it takes no room
     update, _ = desk.upload(token, str(bomb), Form())
     assert "over the limit" in update.text
+
+
+def test_the_server_decodes_nothing_itself(desk, clip, monkeypatch):
+    """Whatever the decoder does, it does in a process of its own."""
+    import av
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("the server opened a stranger's file itself")
+
+    monkeypatch.setattr(av, "open", refuse)
+    token, _, _ = desk.start(None)
+    desk.upload(token, str(clip), Form())
+    assert desk.seek(token, {"to": 20}).view["frame"] == 20
+    assert "objects in 24 frames" in last(desk.run(token, Form())).text
+    desk.seek(token, {"to": 3, "tube": 1})
+    desk.act(token, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
+    assert "1 file ready" in last(desk.take_home(token, ["cutouts"])).text
+    desk.seek(token, {"to": 23})
+    assert desk.start(token)[1].view["total"] == 24
+
+
+def test_a_clip_that_breaks_its_decoder_is_an_answer_and_the_page_goes_on(desk, clip, tmp_path, monkeypatch):
+    token, _, _ = desk.start(None)
+    desk.upload(token, str(clip), Form())
+    # The child opens the file, then its decoder dies with a segmentation fault.
+    monkeypatch.setattr(
+        "vis.video.isolated._START",
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import os, signal; "
+        "import vis.video.reader as r; r.VideoReader.__iter__ = lambda s: os.kill(os.getpid(), signal.SIGSEGV); "
+        "from vis.video.decoding_process import serve; serve()",
+    )
+    text = last(desk.run(token, Form())).text
+    assert "broke the process that decoded it (signal 11)" in text
+    assert "vt-error" in text
+    assert str(desk.sessions.root) not in text
+    monkeypatch.undo()
+    assert "objects in 24 frames" in last(desk.run(token, Form())).text
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "avi"])
+def test_frames_of_any_container_are_those_of_the_stream(clip, tmp_path, suffix):
+    """Leaps, steps back and the end, against one pass from first to last."""
+    import av
+
+    from apps.demo.reading import ClipFrames, inspect
+    from vis.video import open_source
+
+    path = tmp_path / f"clip.{suffix}"
+    with av.open(str(path), "w") as made:
+        stream = made.add_stream("libx264", rate=12, options={"g": "7", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 180, 320, "yuv420p"
+        for frame in open_source(clip):
+            made.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
+        made.mux(stream.encode(None))
+    info = inspect(path)
+    expected = list(open_source(path))
+    assert info.num_frames == len(expected) == 24
+    frames = ClipFrames(path, info)
+    assert len(frames) == 24
+    for index in (0, 1, 20, 19, 18, 3, 23, 22, 0):
+        got = frames[index]
+        assert got.index == index
+        assert got.pts_seconds == expected[index].pts_seconds
+        assert np.array_equal(got.image, expected[index].image)
+    frames.close()
+
+
+@pytest.mark.filterwarnings("ignore::vis.errors.VisWarning")
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_clip_shorter_than_it_says_ends_where_it_ends(clip, tmp_path, cut):
+    from apps.demo.reading import ClipFrames, inspect
+
+    info = inspect(clip)
+    if cut:  # the index in front promises 24 frames, and the file ends before
+        clip, whole = tmp_path / "cut.mp4", clip.read_bytes()
+        clip.write_bytes(whole[: int(len(whole) * 0.8)])
+        frames = ClipFrames(clip, inspect(clip))
+        assert len(frames) == 24
+        end = frames[23].index
+        assert 3 < end < 23
+        assert len(frames) == end + 1
+        assert frames[end - 1].index == end - 1
+        frames.close()
+        return
+    frames = ClipFrames(clip, replace(info, num_frames=99))
+    assert len(frames) == 99
+    assert frames[70].index == 23
+    assert len(frames) == 24
+    frames.close()
 
 
 def test_a_zip_that_is_no_sound_project_is_refused_and_leaves_what_is_open(desk, visit, tmp_path):
