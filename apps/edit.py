@@ -76,7 +76,7 @@ def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: t
     from vis.errors import InputError, UsageError
 
     if not edits.needs_decode(file.edits):
-        return lambda _frame, _prompt: (_ for _ in ()).throw(AssertionError("no edit asks for a mask"))
+        return edits.NoDecoder()
     if args.source is None:
         raise UsageError("some of these edits ask for masks: give the video as third argument")
     if model is None:

@@ -7,6 +7,7 @@ What comes from the browser is a plain object that nobody has checked; edits are
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from apps.demo.engines import Engines
 from apps.demo.pictures import timeline, view
-from apps.demo.running import Update, claim
+from apps.demo.running import SHOW_SECONDS, Update, claim
 from apps.demo.session import Session
 from apps.demo.words import sentence
 from vis import edits
@@ -136,7 +137,7 @@ def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
             session.clicks = None
         else:
             edit = _edit(session, history, name, data)
-            decode = engines.decoder_of(session) if edits.needs_decode([edit]) else _no_decode
+            decode = engines.decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
             history.do(edit, decode=decode)
             _after(session, edit)
             text = sentence(edits.describe(edit))
@@ -150,31 +151,56 @@ def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
 
 
 def follow(session: Session, engines: Engines) -> Iterator[Update]:
-    """Carry the selected object's mask on, both ways, until it is lost or the clip ends; cancel keeps a part."""
+    """Carry the selected object's mask on, both ways, up to frames that were set by hand; cancel keeps a part."""
     history = session.history
     if history is None:
         raise UsageError("there is nothing to follow yet; press Run first")
     with claim(session):
         result, tube, frame = history.result, _selected(session), _frame(session)
-        wish = Follow(tube.id, frame, int(result.frames[0]), int(result.frames[-1]))
-        reached = [frame]
+        wish = _reach(history, tube, frame)
+        reached, lost, shown = [frame], 0, 0.0
         for index, result in edits.follow(history.result, wish, decode=engines.decoder_of(session)):
             reached.append(index)
+            lost += all(index not in t.frames for t in result.tubes if t.id == tube.id)
             session.position = int(np.searchsorted(result.frames, index))
-            text = f"Following object {tube.id}: {len(reached) - 1} frames"
-            yield Update(None, timeline(session, result), text, len(reached) / len(result.frames))
+            if time.perf_counter() - shown >= SHOW_SECONDS:
+                shown = time.perf_counter()
+                text = (
+                    f"Following object {tube.id}: {len(reached) - 1} frames. Cancel keeps what was followed."
+                )
+                seen = {**view(session, result=result), "state": "running"}
+                yield Update(seen, timeline(session, result), text, len(reached) / len(result.frames))
             if session.cancel.is_set():
                 break
         session.position = int(np.searchsorted(result.frames, frame))
-        if len(reached) > 1:
+        if len(reached) - 1 > lost:
             done = Follow(tube.id, frame, min(reached), max(reached))
             with session.lock:
                 history.take(done, result)
+                session.clicks = None
                 session.save()
-            text = f"Followed object {tube.id} over frames {done.first} to {done.last}."
+            text = f"Followed object {tube.id} over frames {done.first} to {done.last}"
+            text += f"; not seen on {lost} of {len(reached)}." if lost else "."
+        elif len(reached) == 1:
+            text = f"There is no frame to follow object {tube.id} to: those beside this one were set by hand."
         else:
-            text = f"Object {tube.id} is lost on the next frame already; correct it there with a box."
+            text = (
+                f"Object {tube.id} is not found on any other frame; correct its mask here, then follow again."
+            )
         yield Update(view(session), timeline(session), text)
+
+
+def _reach(history: History, tube: Tube, frame: int) -> Follow:
+    """From a frame up to the next ones that were set by hand, or to the ends: what a person has set stays."""
+    by_hand = {
+        edit.frame
+        for edit in history.edits
+        if isinstance(edit, edits.Correct | edits.Brush | edits.Add) and edit.tube == tube.id
+    } & set(tube.frames.tolist())
+    frames = history.result.frames
+    first = max((other + 1 for other in by_hand if other < frame), default=int(frames[0]))
+    last = min((other - 1 for other in by_hand if other > frame), default=int(frames[-1]))
+    return Follow(tube.id, frame, first, last)
 
 
 def _step(history: History, name: str) -> str:
@@ -280,7 +306,3 @@ def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UsageError("the page sent something that is not a number; reload it")
     return int(max(-1e9, min(1e9, value)))
-
-
-def _no_decode(_frame: int, _prompt: object) -> Any:
-    raise AssertionError("this edit asks for no mask")

@@ -21,9 +21,9 @@ __all__ = ["Estimate", "Estimator", "free_memory_gb", "time_of_a_frame"]
 
 COSTS: dict[str, tuple[float, float]] = {
     "vit_tiny": (1.0, 0.9),
-    "vit_b": (6.0, 1.5),
-    "vit_l": (17.0, 3.0),
-    "vit_h": (33.0, 5.0),
+    "vit_b": (6.0, 1.4),
+    "vit_l": (16.0, 2.4),
+    "vit_h": (30.0, 3.8),
 }
 """Size -> (processor time of a frame where vit_tiny's is 1, gigabytes of the whole program at its peak)."""
 LIGHT_DETECTORS = ("salient", "motion", "yolox")

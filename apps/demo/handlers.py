@@ -224,9 +224,9 @@ class Desk:
             take(session)
         except Exception as error:
             return Update(text=status_html(self._say(error), error=True)), self.card(token, form)
-        text = f"{session.name} is open. Press Run, or Quick look for a first impression."
+        text = f"Opened {session.name}. Press Run, or Quick look for a first impression."
         if session.history is not None:
-            text = f"The project of {session.name} is open."
+            text = f"Opened the project of {session.name}."
         update = Update(pictures.view(session), pictures.timeline(session), status_html(text))
         return update, self.card(token, form)
 

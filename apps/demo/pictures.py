@@ -28,15 +28,15 @@ JUMP_GROWTH = 1.8
 TICK_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 
 
-def view(session: Session, message: str = "") -> dict[str, Any]:
-    """The frame that is shown, with its objects drawn on it."""
+def view(session: Session, message: str = "", *, result: VideoResult | None = None) -> dict[str, Any]:
+    """The frame that is shown, with its objects drawn on it; ``result``: another one than the visitor's."""
     if session.video is None or session.info is None:
         return empty_view(message)
     history = session.history
     if history is None:
         frame = reader_of(session)[min(session.position, len(reader_of(session)) - 1)]
         return _payload(session, frame, Detections.empty(), (), len(reader_of(session)), message)
-    result = history.result
+    result = result or history.result
     frame = frame_at(session, result)
     tracked = next(replay([frame], result))
     return _payload(session, frame, tracked.detections, result.class_names, len(result.frames), message)
@@ -178,7 +178,10 @@ def timeline(session: Session, result: VideoResult | None = None, total: int | N
 
 
 def ticks(seconds: list[float], most: int = 9) -> list[list[Any]]:
-    """[position, text] of moments for a ruler: the first and last frame, and round seconds between them."""
+    """[position, text] of moments for a ruler: the first and last frame, and round seconds between them.
+
+    A round second may lie between two frames; its position is a fraction then.
+    """
     if not seconds:
         return []
     length = seconds[-1] - seconds[0]
@@ -188,7 +191,9 @@ def ticks(seconds: list[float], most: int = 9) -> list[list[Any]]:
     # None so near to an end that the two texts would touch.
     while moment < seconds[-1] - 0.75 * step and len(marks) < 100:
         if moment > seconds[0] + step / 2:
-            marks.append([bisect.bisect_left(seconds, moment), f"{moment:g} s"])
+            after = bisect.bisect_left(seconds, moment)
+            gap = seconds[after] - seconds[after - 1]
+            marks.append([round(after - (seconds[after] - moment) / gap, 3), f"{moment:g} s"])
         moment += step
     if len(seconds) > 1:
         marks.append([len(seconds) - 1, f"{seconds[-1]:.2f} s"])

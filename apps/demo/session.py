@@ -177,7 +177,7 @@ def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
         session.model, session.options = _known_model(note["model"]), dict(note["options"])
         session.history = edits.History(base)
         for edit in file.edits:
-            decode = decoder_of(session) if edits.needs_decode([edit]) else _no_decode
+            decode = decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
             session.history.do(edit, decode=decode)
     except (OSError, ValueError, KeyError, VisError):
         session.clear()
@@ -194,7 +194,3 @@ def _known_model(name: object) -> str | None:
     if name not in weights.MODELS or not weights.cached(weights.WEIGHTS[weights.MODELS[str(name)].weights]):
         raise ValueError("the model is not installed here")
     return str(name)
-
-
-def _no_decode(_frame: int, _prompt: object) -> Any:
-    raise AssertionError("this edit asks for no mask")

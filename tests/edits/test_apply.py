@@ -136,19 +136,37 @@ def test_merge_joins_masks_and_boxes_where_both_are(result, decode):
     assert joined.boxes[row].tolist() == rle.bounding_box(joined.masks[row]).tolist()
 
 
-def test_a_new_object_is_followed_both_ways_and_ends_where_it_is_lost(result, decode):
-    added = apply(result, Add(9, 8, "bird", points=((30.0, 5.0),), point_labels=(1,)), decode=decode)
+def test_a_new_object_is_followed_both_ways_and_absent_where_it_is_lost(result, decode):
+    added = apply(result, Add(9, 10, "bird", points=((25.0, 5.0),), point_labels=(1,)), decode=decode)
     assert added.class_names == ("cat", "dog", "bird")
-
-    def vanishes(frame, prompt):
-        found = decode(frame, prompt)
-        return found if frame > 4 else np.zeros_like(found)
-
-    states = list(follow(added, Follow(9, 8, 0, 14), decode=vanishes))
-    assert [frame for frame, _ in states] == [10, 12, 14, 6]  # ahead, then back; at 4 it is lost
-    assert tube(states[-1][1], 9).frames.tolist() == [6, 8, 10, 12, 14]
-    applied = apply(added, Follow(9, 8, 0, 14), decode=vanishes)
+    decode.calls.clear()
+    states = list(follow(added, Follow(9, 10, 0, 14), decode=decode))
+    assert [frame for frame, _ in states] == [12, 14, 8, 6, 4, 2, 0]  # ahead, then back from the same frame
+    assert decode.calls == [12, 14, 8, 6, 4, 2, 0]
+    bird = tube(states[-1][1], 9)
+    assert bird.frames.tolist() == [0, 2, 4, 10, 12, 14]  # lost on 8 and 6, and found again
+    assert bird.scores.tolist() == [0.5, 0.5, 0.5, 1.0, 0.75, 0.75]
+    assert mask(states[-1][1], 9, 4).tolist() == np.roll(mask(added, 9, 10), -6, axis=1).tolist()
+    applied = apply(added, Follow(9, 10, 0, 14), decode=decode)
     assert fingerprint(applied) == fingerprint(states[-1][1])
+
+
+def test_following_replaces_what_the_tube_had_and_takes_away_where_it_is_lost(result, decode):
+    followed = apply(result, Follow(1, 4, 0, 10), decode=decode)
+    before, after = tube(result, 1), tube(followed, 1)
+    assert after.frames.tolist() == [0, 2, 4, 10, 12, 14, 16, 18]
+    for row, frame in ((5, 12), (6, 14)):
+        assert after.masks[after.frames.tolist().index(frame)] is before.masks[row + 1]  # outside: untouched
+    assert followed.tubes[1] is result.tubes[1]
+
+
+def test_a_part_of_a_following_is_the_following_of_a_part(result, decode):
+    """What a cancelled following leaves behind is what its edit replays to."""
+    states = list(follow(result, Follow(1, 8, 0, 18), decode=decode))
+    for stop in range(1, len(states)):
+        reached = [8, *(frame for frame, _ in states[:stop])]
+        part = apply(result, Follow(1, 8, min(reached), max(reached)), decode=decode)
+        assert fingerprint(part) == fingerprint(states[stop - 1][1])
 
 
 def test_boxes_alone_become_masks_not_known_yet(result, decode):

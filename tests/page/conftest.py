@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.demo.engines import Engines
+from apps.demo.engines import Engines, reader_of
 from apps.demo.handlers import Desk, Form
 from apps.demo.session import Sessions
+from vis.edits import FrameDecoder
 from vis.structures import Detections
 from vis.video import VideoWriter
 
@@ -115,6 +116,16 @@ class StandInPredictor:
         return SimpleNamespace(masks=found, scores=np.ones(count, np.float32), low_res_logits=logits)
 
 
+class StandInDecoder(FrameDecoder):
+    """Follows the colour that the object has most of; below a hundred pixels it is lost."""
+
+    def carry(self, index, mask, onto):
+        colour = tuple(np.median(self._image_of(index)[mask], axis=0).astype(int))
+        for other in onto:
+            found = coloured(self._image_of(other), colour)
+            yield other, found if found.sum() > 100 else None, 0.75
+
+
 class StandInJob:
     """As ``apps.assemble.Job``, with the colour detector and no refiner."""
 
@@ -148,6 +159,18 @@ class StandInEngines(Engines):
 
     def predictor_of(self, model):
         return StandInPredictor()
+
+    def decoder_of(self, session):
+        if session.decoder is None:
+            session.decoder = StandInDecoder(
+                StandInPredictor(), lambda index: reader_of(session)[index].image
+            )
+        return session.decoder
+
+
+@pytest.fixture
+def stand_in_decoder() -> type[FrameDecoder]:
+    return StandInDecoder
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ prompts into masks. Knows no page.
 from __future__ import annotations
 
 from vis.edits.apply import Decode, Prompt, apply, follow, needs_decode, replay
-from vis.edits.decoder import FrameDecoder
+from vis.edits.decoder import FrameDecoder, NoDecoder
 from vis.edits.history import EditFile, History, fingerprint, read, sealed, write
 from vis.edits.operations import (
     OPERATIONS,
@@ -47,6 +47,7 @@ __all__ = [
     "FrameDecoder",
     "History",
     "Merge",
+    "NoDecoder",
     "Prompt",
     "Relabel",
     "Split",

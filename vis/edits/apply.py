@@ -8,8 +8,9 @@ and every other frame of the same tube, is the very same object as before. That 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +36,24 @@ from vis.structures import MaskRLE, Tube, VideoResult
 __all__ = ["Decode", "Prompt", "apply", "follow", "needs_decode", "replay"]
 
 Bool = NDArray[np.bool_]
-LOST_IOU = 0.3  # a mask that shares less than this with the frame before it is another object
-LOST_GROWTH = 3.0  # or one that grows or shrinks by more than this from one frame to the next
 
 
-Decode = Callable[[int, Prompt], Bool]
-"""(frame index, prompt) -> bool (H, W) mask. Deterministic, or a replay cannot equal the original."""
+class Decode(Protocol):
+    """Prompts to masks. Deterministic, or a replay cannot equal the original."""
+
+    def __call__(self, index: int, prompt: Prompt, /) -> Bool:
+        """The mask (H, W) of one prompt on a frame."""
+        ...
+
+    def carry(
+        self, index: int, mask: Bool, onto: Sequence[int], /
+    ) -> Iterator[tuple[int, Bool | None, float]]:
+        """The object that has ``mask`` on frame ``index``, on the frames ``onto``, one after another.
+
+        (frame, mask, score): the mask is None where the object is lost. What is found on a frame depends on
+        the frames from ``index`` to it alone.
+        """
+        ...
 
 
 def replay(result: VideoResult, edits: Iterable[Edit], *, decode: Decode) -> VideoResult:
@@ -105,19 +118,18 @@ def apply(result: VideoResult, edit: Edit, *, decode: Decode) -> VideoResult:
 def follow(result: VideoResult, edit: Follow, *, decode: Decode) -> Iterator[tuple[int, VideoResult]]:
     """Each followed frame and the result after it, so that it can be shown and stopped on the way.
 
-    Each step prompts with the box and the mask of the frame before it. It ends where the object is
-    lost: an empty mask, a jump, or a leap in area.
+    Forwards first, then backwards from the same frame. Where the object is lost the tube has no mask; it may
+    be found again later.
     """
     tube = _tube(result, edit.tube)
     _row(tube, edit.frame)
+    mask = _mask(tube, edit.frame, result)
     for way in (1, -1):
-        mask = _mask(_tube(result, edit.tube), edit.frame, result)
-        for index in _frames_from(result, edit, way):
-            found = decode(index, Prompt(box=_box_of(mask), mask=mask))
-            if _lost(mask, found):
-                break
-            mask = found
-            result = _put(result, edit.tube, index, mask)
+        for index, found, score in decode.carry(edit.frame, mask, _frames_from(result, edit, way)):
+            if found is None:
+                result = _without(result, edit.tube, index)
+            else:
+                result = _put(result, edit.tube, index, found, score)
             yield index, result
 
 
@@ -128,12 +140,11 @@ def _frames_from(result: VideoResult, edit: Follow, way: int) -> list[int]:
     return frames[::way]
 
 
-def _lost(before: Bool, after: Bool) -> bool:
-    areas = int(before.sum()), int(after.sum())
-    if min(areas) == 0 or max(areas) > LOST_GROWTH * min(areas):
-        return True
-    common = int((before & after).sum())
-    return common < LOST_IOU * (sum(areas) - common)
+def _without(result: VideoResult, number: int, frame: int) -> VideoResult:
+    """The result without this frame of the tube; the tube has others."""
+    tube = _tube(result, number)
+    keep = tube.frames != frame
+    return result if keep.all() else _with(result, [number], [_rows(tube, keep)])
 
 
 # ---------------------------------------------------------------- masks
@@ -210,8 +221,11 @@ def _decoded(decode: Decode, frame: int, prompt: Prompt) -> Bool:
     return mask
 
 
-def _put(result: VideoResult, number: int, frame: int, mask: Bool) -> VideoResult:
-    """The result with this mask on this frame of the tube; a row is made where there was none."""
+def _put(result: VideoResult, number: int, frame: int, mask: Bool, score: float = 1.0) -> VideoResult:
+    """The result with this mask on this frame of the tube; a row is made where there was none.
+
+    The score is 1 where a person has looked at the frame.
+    """
     _covered(result, frame)
     tube = _tube(result, number)
     masks = list(_masks(tube, result))
@@ -224,8 +238,7 @@ def _put(result: VideoResult, number: int, frame: int, mask: Bool) -> VideoResul
         masks.insert(row, rle.encode(mask))
     masks[row] = rle.encode(mask)
     boxes[row] = rle.bounding_box(masks[row])
-    # A frame that a person has looked at is certain.
-    scores[row] = 1.0
+    scores[row] = score
     edited = replace(tube, frames=frames, boxes=boxes, scores=scores, masks=tuple(masks))
     return _with(result, [number], [edited])
 

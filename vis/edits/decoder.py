@@ -8,7 +8,7 @@ same mask, first time or later.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from vis.follow.prompts import Prompt, first_mask
 if TYPE_CHECKING:
     from vis.hqsam import ImageEmbedding, Predictor
 
-__all__ = ["FrameDecoder"]
+__all__ = ["FrameDecoder", "NoDecoder"]
 
 
 class FrameDecoder:
@@ -43,6 +43,23 @@ class FrameDecoder:
         """The mask of one prompt."""
         return first_mask(self.predictor, self.embedding(index), prompt).mask
 
+    def carry(
+        self, index: int, mask: NDArray[np.bool_], onto: Sequence[int]
+    ) -> Iterator[tuple[int, NDArray[np.bool_] | None, float]]:
+        """(frame, mask or None where it is lost, score) of the object on the frames ``onto``, in their order.
+
+        Raises :class:`PromptError` when ``mask`` is empty.
+        """
+        from vis.follow.follower import Follower
+
+        if not len(onto):
+            return
+        follower = Follower(self.predictor)
+        follower.start(1, self._image_of(index), self.embedding(index), Prompt(mask=mask))
+        for frame in onto:
+            (seen,) = follower.step(self._image_of(frame), self.embedding(frame))
+            yield frame, None if seen.lost else seen.mask, seen.score
+
     def embedding(self, index: int) -> ImageEmbedding:
         """The frame's embedding, made at most once while it is kept."""
         with self._lock:
@@ -52,3 +69,17 @@ class FrameDecoder:
                     self._embeddings.popitem(last=False)
             self._embeddings.move_to_end(index)
             return self._embeddings[index]
+
+
+class NoDecoder:
+    """For edits that ask for no mask: they need neither video nor network, and this says so if they do."""
+
+    def __call__(self, index: int, prompt: Prompt) -> NDArray[np.bool_]:
+        """Never called."""
+        raise AssertionError(f"an edit asks for a mask on frame {index}: {prompt}")
+
+    def carry(
+        self, index: int, mask: NDArray[np.bool_], onto: Sequence[int]
+    ) -> Iterator[tuple[int, NDArray[np.bool_] | None, float]]:
+        """Never called."""
+        raise AssertionError(f"an edit follows a mask of {mask.sum()} pixels from frame {index} onto {onto}")

@@ -83,7 +83,7 @@ class Add:
 class Follow:
     """Carry the mask that a tube has on ``frame`` on, frame by frame, to ``first`` and to ``last``.
 
-    What the tube had on those frames is replaced. It ends early where the object is lost.
+    What the tube had on those frames is replaced; where the object is lost, it has nothing.
     """
 
     tube: int

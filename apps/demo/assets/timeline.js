@@ -60,7 +60,7 @@ function show() {
   legend.hidden = !v.rows.length;
   ruler.replaceChildren(...(v.ticks || []).map(([at, text]) => {
     const tick = make('span', 'vt-tick', text);
-    tick.style.left = percent(at + 0.5, v.total);
+    tick.style.left = 'clamp(1.1rem, ' + percent(at + 0.5, v.total) + ', calc(100% - 1.3rem))';
     return tick;
   }));
   const key = JSON.stringify([v.rows, v.selected, v.total]);

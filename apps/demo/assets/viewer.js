@@ -185,6 +185,8 @@ function show() {
   if (!v.done && tool !== 'look') choose('look');
   showObject(v);
   draw();
+  // A button that has just been disabled keeps the focus and swallows every key.
+  if (document.activeElement && document.activeElement.disabled && root.contains(document.activeElement)) root.focus({preventScroll: true});
   answered(v);
   if (v.added && atOnce.checked && tool === 'new') follow();
   else playOn(v);
