@@ -1,6 +1,7 @@
 """Batch: killed at random moments, the same bytes; two workers beside two single runs; memory per worker.
 
-    python -m benchmarks.batch --work /tmp/batch --frames 30 --kills 20 --detector motion --model none
+    python -m benchmarks.batch --work /tmp/batch --frames 48 --kills 20 --detector motion --model none --chunk 8
+    python -m benchmarks.batch --work /tmp/batch --frames 48 --kills 20 --small-disk ... (mounts a tmpfs: root)
     python -m benchmarks.batch --work /tmp/batch --frames 12 --kills 0 --throughput
 
 Twelve clips are cut from the shared data folder ($VISTUBES_SHARED_DATA), with a corrupt, a halved,
@@ -29,7 +30,7 @@ import numpy as np
 from vis.video import VideoWriter, open_source
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = ("tubes.json", "results.json", "contact_sheet.png", "failures.jsonl")
+NAMES = ("overlay.mp4", "tubes.json", "results.json", "contact_sheet.png", "failures.jsonl")
 
 
 def cut_clips(target: Path, frames: int) -> None:
@@ -84,15 +85,17 @@ def batch(clips: Path, out: Path, options: list[str], *, kill_after: float | Non
         return None
 
 
-def outputs(out: Path, *, overlay: bool = False) -> dict[str, str]:
+def outputs(out: Path) -> dict[str, str]:
     """sha256 of each final file."""
-    names = {"overlay.mp4"} if overlay else set(NAMES)
-    files = [p for p in sorted(out.rglob("*")) if p.name in names and ".batch" not in p.parts]
+    files = [p for p in sorted(out.rglob("*")) if p.name in NAMES and ".batch" not in p.parts]
     return {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def measure_kills(clips: Path, work: Path, options: list[str], kills: int, seed: int) -> None:
-    whole, killed = work / "whole", work / "killed"
+def measure_kills(
+    clips: Path, work: Path, options: list[str], kills: int, seed: int, disk: Disk | None
+) -> bool:
+    """Whether a batch that was killed again and again ends with the files of one that was not."""
+    whole, killed = work / "whole", (work if disk is None else disk.folder) / "killed"
     started = time.monotonic()
     code = batch(clips, whole, options)
     usual = time.monotonic() - started
@@ -100,25 +103,55 @@ def measure_kills(clips: Path, work: Path, options: list[str], kills: int, seed:
     batch(clips, whole, options)
     idle = time.monotonic() - started  # with nothing left to do: what starting and ending cost
     print(f"uninterrupted: exit code {code}, {usual:.0f} s, of which {idle:.0f} s are not work", flush=True)
+    if disk is not None:
+        disk.resize(int(0.4 * sum(p.stat().st_size for p in whole.rglob("*") if p.is_file())))
     dice, count, finished = random.Random(seed), 0, None
     # Moments spread so that the work lasts for about as many sessions as there are kills.
     until = idle + 1.5 * (usual - idle) / max(1, kills)
-    while count < kills:
-        finished = batch(clips, killed, options, kill_after=dice.uniform(0.6 * idle, until))
-        if finished is not None:
-            break
-        count += 1
+    while finished in (None, 1):
+        left = count < kills
+        finished = batch(clips, killed, options, kill_after=dice.uniform(0.6 * idle, until) if left else None)
         done = len(list(killed.rglob("run.json")))
-        chunks = len(list((killed / ".batch" / "chunks").glob("*/*/*.json")))
-        print(f"  kill {count}: {done} videos done, {chunks} chunks waiting", flush=True)
-    finished = batch(clips, killed, options) if finished is None else finished
+        pieces = len(list((killed / ".batch" / "chunks").glob("*/*/*.json")))
+        drawn = len(list((killed / ".batch" / "chunks").glob("*/*/overlay/*/*.mp4")))
+        state = f"{done} videos done, {pieces} chunks and {drawn} drawn pieces waiting"
+        if finished is None:
+            count += 1
+            print(f"  kill {count}: {state}", flush=True)
+        elif finished == 1 and disk is not None and not disk.was_full:
+            print(f"  disk full, exit code 1: {state}; grown, going on", flush=True)
+            disk.resize(2**30)
+            disk.was_full = True
+        elif finished == 1:
+            break
     print(f"killed {count} times, then exit code {finished}")
-    print("final files equal:", outputs(whole) == outputs(killed), len(outputs(whole)))
-    want, got = outputs(whole, overlay=True), outputs(killed, overlay=True)
-    print(f"overlays equal: {sum(want[name] == got.get(name) for name in want)} of {len(want)}")
+    want, got = outputs(whole), outputs(killed)
+    same = sum(want[name] == got.get(name) for name in want)
+    for name in NAMES:
+        mine = [path for path in want if Path(path).name == name]
+        print(f"  {name}: {sum(want[path] == got.get(path) for path in mine)} of {len(mine)} equal")
+    print(f"final files equal: {same} of {len(want)}; none besides: {set(got) == set(want)}")
     report = json.loads((killed / "batch.json").read_text())
     print(json.dumps(report["totals"], indent=2))
-    print("failures:", [line["name"] for line in report["videos"] if line["status"] == "failed"])
+    for line in report["videos"]:
+        if line["status"] == "failed":
+            print(f"  {line['name']}: {line['error']}: {line['message'][-110:]}")
+    return want == got and (disk is None or disk.was_full)
+
+
+class Disk:
+    """A small disk in memory that can grow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.was_full = folder, False
+        folder.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(folder)], check=True)
+
+    def resize(self, size: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], check=True)
+
+    def close(self) -> None:
+        subprocess.run(["umount", "-l", str(self.folder)], check=True)
 
 
 def measure_throughput(clips: Path, work: Path, options: list[str], rounds: int) -> None:
@@ -154,24 +187,33 @@ def one_by_one(files: list[Path], out: Path, options: list[str]) -> list[str]:
     return [*words, "--out", str(out / files[0].stem), *options]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for clips and outputs; made anew")
     parser.add_argument("--frames", type=int, default=30)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--small-disk", action="store_true", help="fill a small disk in the middle")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--throughput", action="store_true")
     args, options = parser.parse_known_args()
     shutil.rmtree(args.work, ignore_errors=True)
     cut_clips(args.work / "clips", args.frames)
+    good = True
     if args.kills:
-        measure_kills(args.work / "clips", args.work, ["--jobs", "2", *options], args.kills, args.seed)
+        disk = Disk(args.work / "disk") if args.small_disk else None
+        words = ["--jobs", "2", *options]
+        try:
+            good = measure_kills(args.work / "clips", args.work, words, args.kills, args.seed, disk)
+        finally:
+            if disk is not None:
+                disk.close()
     if args.throughput:
         measure_throughput(args.work / "clips", args.work, options, args.rounds)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -22,7 +22,16 @@ from vis.files import whole_file
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 from vis.video.writer import VideoWriter
 
-__all__ = ["PALETTE", "ContactSheet", "OverlayWriter", "Renderer", "color_of", "contact_sheet"]
+__all__ = [
+    "PALETTE",
+    "ContactSheet",
+    "OverlayWriter",
+    "Renderer",
+    "color_of",
+    "contact_sheet",
+    "small_picture",
+    "write_contact_sheet",
+]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -197,32 +206,77 @@ class ContactSheet:
         self.count = count
         self.width = width
         self._kept: list[Frame] = []
-        self._seen = 0
-        self._step = 1
+        self._steps = _Steps(count)
 
     def write(self, tracked: TrackedFrame) -> None:
         """Look at one frame, and keep it when its turn has come."""
-        if self._seen % self._step == 0:
-            if len(self._kept) == 2 * self.count:
-                self._kept = self._kept[::2]
-                self._step *= 2
-            if self._seen % self._step == 0:
-                frame, image = tracked.frame, _shrink(tracked.frame.image, self.width)
-                # Drawn after shrinking, so that lines and letters keep their size.
-                image = self.renderer.draw(image, _scale(tracked.detections, frame.size, image.shape[:2]))
-                self._kept.append(Frame(frame.index, frame.pts_seconds, image))
-        self._seen += 1
+        wanted = self._steps.next()
+        if self._steps.halved:
+            self._kept = self._kept[::2]
+        if wanted:
+            self._kept.append(small_picture(tracked, self.renderer, width=self.width))
 
     def close(self) -> None:
         """Write the sheet; without a frame there is none."""
-        if not self._kept:
-            return
-        from PIL import Image as Pillow
+        if self._kept:
+            chosen = [self._kept[i] for i in _spread(len(self._kept), self.count)]
+            write_contact_sheet(self.path, chosen, width=self.width)
 
-        wanted = np.linspace(0, len(self._kept) - 1, min(self.count, len(self._kept))).round().astype(int)
-        sheet = contact_sheet([self._kept[i] for i in wanted], width=self.width)
-        with whole_file(self.path) as part:
-            Pillow.fromarray(sheet).save(part, format="PNG")
+    @staticmethod
+    def places(total: int, *, count: int = 6) -> tuple[int, ...]:
+        """Which of ``total`` frames end up on a sheet, counted from 0."""
+        steps, kept = _Steps(count), list[int]()
+        for place in range(total):
+            wanted = steps.next()
+            if steps.halved:
+                kept = kept[::2]
+            if wanted:
+                kept.append(place)
+        return tuple(kept[i] for i in _spread(len(kept), count))
+
+
+class _Steps:
+    """Which frames a sheet keeps while it does not know how many there will be."""
+
+    def __init__(self, count: int) -> None:
+        self.halved = False
+        """Whether every second one of those kept before must go."""
+        self._count, self._kept, self._seen, self._step = count, 0, 0, 1
+
+    def next(self) -> bool:
+        """Whether the next frame is to be kept."""
+        self.halved = self._seen % self._step == 0 and self._kept == 2 * self._count
+        if self.halved:
+            self._kept = self._count
+            self._step *= 2
+        wanted = self._seen % self._step == 0
+        self._kept += wanted
+        self._seen += 1
+        return wanted
+
+
+def _spread(available: int, count: int) -> list[int]:
+    """``count`` places out of ``available``, evenly."""
+    if not available:
+        return []
+    return [int(i) for i in np.linspace(0, available - 1, min(count, available)).round()]
+
+
+def small_picture(tracked: TrackedFrame, renderer: Renderer, *, width: int = 640) -> Frame:
+    """The frame ``width`` pixels wide with its objects on it: one picture of a contact sheet."""
+    frame, image = tracked.frame, _shrink(tracked.frame.image, width)
+    # Drawn after shrinking, so that lines and letters keep their size.
+    image = renderer.draw(image, _scale(tracked.detections, frame.size, image.shape[:2]))
+    return Frame(frame.index, frame.pts_seconds, image)
+
+
+def write_contact_sheet(path: str | Path, frames: Sequence[Frame], *, width: int = 640) -> None:
+    """:func:`contact_sheet` as a PNG file, whole or not at all."""
+    from PIL import Image as Pillow
+
+    sheet = contact_sheet(frames, width=width)
+    with whole_file(path) as part:
+        Pillow.fromarray(sheet).save(part, format="PNG")
 
 
 def contact_sheet(frames: Sequence[Frame], *, columns: int = 3, width: int = 640) -> Image:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from apps import assemble, report
-from apps.batch import remote
+from apps.batch import overlay, remote
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
 from apps.batch.dataset import ImageList
 from apps.batch.inputs import Item, is_address
@@ -124,13 +124,33 @@ class Worker:
         tell("draw", 0, len(result.frames))
         with new_run_folder(folder, overwrite=True) as part:
             report.write_results(part, result)
-            audio = Path(item.path) if item.images is None and Path(item.path).is_file() else None
-            self.job.draw(source, result, part, audio_from=audio, overlay=self.settings.overlay)
+            self._draw(item, source, result, part, chunks, tell)
             record = self._record(item, identity, keys, result, started)
             report.write_record(part, record)
         _sync(folder.parent)  # the run folder is on the disk before its chunks go
         chunks.remove()
         return record
+
+    def _draw(
+        self,
+        item: Item,
+        source: FrameSource,
+        result: VideoResult,
+        part: Path,
+        chunks: ChunkFolder,
+        tell: Tell,
+    ) -> None:
+        with self.job.watch("draw"):
+            overlay.draw(
+                source,
+                result,
+                part,
+                pieces=chunks.folder / "overlay",
+                length=self.settings.chunk,
+                overlay=self.settings.overlay,
+                audio_from=Path(item.path) if item.images is None and Path(item.path).is_file() else None,
+                tell=lambda frames: tell("draw", frames, len(result.frames)),
+            )
 
     def _open(self, item: Item) -> FrameSource:
         options = dict(self.settings.source_options)

@@ -107,11 +107,8 @@ def make_worker(tmp_path: Path, parse: Any) -> Callable[..., Worker]:
 
 
 def _outputs(out: Path) -> dict[str, bytes]:
-    """The final files of a batch that must not depend on how it ran: all but those that hold timings.
-
-    Not overlay.mp4: x264's AVX-512 code encodes the same pictures differently now and then.
-    """
-    names = ("tubes.json", "results.json", "contact_sheet.png", "failures.jsonl")
+    """The final files of a batch that must not depend on how it ran: all but those that hold timings."""
+    names = ("overlay.mp4", "tubes.json", "results.json", "contact_sheet.png", "failures.jsonl")
     files = [p for p in sorted(out.rglob("*")) if p.name in names and ".batch" not in p.parts]
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in files}
 

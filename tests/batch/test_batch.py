@@ -61,7 +61,7 @@ def test_killed_five_times_at_random_it_ends_with_the_same_bytes(
             break
     assert command(str(clips), "--out", str(out), "--jobs", "1") == 5
     assert outputs(out) == outputs(whole)
-    assert len(outputs(whole)) == 3 * 3 + 1
+    assert len(outputs(whole)) == 3 * 4 + 1
     leftovers = [p for p in out.rglob(".*") if p.name != ".batch"]
     assert leftovers == []
     report = json.loads((out / "batch.json").read_text())

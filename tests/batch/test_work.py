@@ -24,13 +24,13 @@ def item(tmp_path: Path, write_clip: Any) -> Item:
     return Item("clip", str(write_clip(tmp_path / "clip.mp4", frames=26)))
 
 
-def kill_after(count: int) -> Any:
-    """A ``tell`` that dies when the given number of chunks has been written."""
+def kill_after(count: int, *, what: str = "tubes") -> Any:
+    """A ``tell`` that dies when the given number of chunks has been written, or of frames been drawn."""
     seen = 0
 
     def tell(stage: str, frames: int, expected: int | None) -> None:
         nonlocal seen
-        seen += stage == "tubes"
+        seen += stage == what and frames > 0
         if seen == count:
             raise Killed
 
@@ -69,6 +69,34 @@ def test_killed_after_any_chunk_it_goes_on_to_the_same_bytes(
     # Not one finished frame is refined a second time.
     assert broken.job.refiner.seen + again.job.refiner.seen == whole.job.refiner.seen == 26
     assert not list((tmp_path / "out" / ".batch" / "chunks").iterdir())
+
+
+@pytest.mark.parametrize("frames", [1, 13, 26])
+def test_killed_while_drawing_it_goes_on_to_the_same_bytes(
+    frames: int, item: Item, make_worker: Any, tell: Any, tmp_path: Path, outputs: Any
+) -> None:
+    make_worker(out=tmp_path / "whole").process(item, tell)
+    with pytest.raises(Killed):
+        make_worker().process(item, kill_after(frames, what="draw"))
+    drawn: list[int] = []
+    make_worker().process(item, lambda stage, done, expected: drawn.append(done) if stage == "draw" else None)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+    assert "clip/overlay.mp4" in outputs(tmp_path / "out")
+    # Pieces of four frames: those that were whole are not drawn again. The first call says where it begins.
+    assert drawn[1:] == list(range((frames - 1) // 4 * 4 + 1, 27))
+
+
+def test_an_overlay_alone_is_drawn_in_pieces_too(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path, outputs: Any
+) -> None:
+    make_worker(out=tmp_path / "whole").process(item, tell)
+    make_worker(overlay=False).process(item, tell)
+    with pytest.raises(Killed):
+        make_worker().process(item, kill_after(6, what="draw"))
+    damaged = next((tmp_path / "out" / ".batch").rglob("overlay/*/*.mp4"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    make_worker().process(item, tell)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
 
 
 def test_a_detector_that_saves_its_state_does_not_look_twice(

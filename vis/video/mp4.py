@@ -40,6 +40,7 @@ class PictureTrack:
         self._container = container
         self._held: Any = None
         self._first_dts: int | None = None
+        self._last_shown = -1
 
     def add(self, packet: Any) -> None:
         """One packet, in storing order."""
@@ -48,14 +49,16 @@ class PictureTrack:
         if self._held is not None:
             self._container.mux(self._held)
         self._held = packet
+        self._last_shown = max(self._last_shown, packet.pts)
 
     def finish(self, end_tick: int) -> None:
         """The last packet; ``end_tick`` is when the picture shown last ends."""
-        # The last packet in storing order need not be shown last, and MP4 takes the sum of durations in
-        # storing order for the length of the video: the last one makes up what is missing.
-        stored = self._held.dts - (self._first_dts or 0)
-        self._held.duration = max(1, end_tick - stored)
-        self._container.mux(self._held)
+        # Players take the latest end of a picture for the length of the video, or the sum of durations in
+        # storing order, or the shorter of the two: neither may fall short.
+        held = self._held
+        lacking = end_tick - (held.dts - (self._first_dts or 0))
+        held.duration = max(1, lacking, end_tick - held.pts if held.pts == self._last_shown else 0)
+        self._container.mux(held)
 
 
 def _instructions() -> str:

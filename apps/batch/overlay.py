@@ -1,0 +1,147 @@
+"""The pictures of a batch's run folder, drawn piece by piece, so that a killed drawing goes on in the middle.
+
+A piece is as many frames as a chunk: an encoded video of its own, and the small pictures that its frames give
+to the contact sheet. The video is written last and whole, so its presence means that the piece is done. In the
+end the pieces are joined without encoding anything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from vis.files import whole_file
+from vis.interfaces import FrameSource
+from vis.pipeline import replay
+from vis.render import ContactSheet, OverlayWriter, Renderer, small_picture, write_contact_sheet
+from vis.structures import Frame, TrackedFrame, VideoResult
+from vis.video.join import encoder_name, is_part, join_parts
+
+__all__ = ["draw"]
+
+FALLBACK_FPS = 10.0
+"""Of folders of images without a rate."""
+
+Tell = Callable[[int], None]
+"""Called with the number of frames drawn."""
+
+
+def draw(
+    source: FrameSource,
+    result: VideoResult,
+    folder: Path,
+    *,
+    pieces: Path,
+    length: int,
+    overlay: bool,
+    audio_from: Path | None,
+    tell: Tell,
+) -> None:
+    """contact_sheet.png and, if wanted, overlay.mp4 in ``folder``; ``length`` frames a piece under ``pieces``.
+
+    Pieces that are there already are kept. The files' bytes do not depend on where a drawing was stopped.
+    """
+    if not len(result.frames):
+        return
+    places = ContactSheet.places(len(result.frames))
+    renderer = Renderer(result.class_names)
+    if not overlay:
+        frames = [result.frames[place] for place in places]
+        pictures = [small_picture(tracked, renderer) for tracked in _replayed(source, result, frames)]
+        write_contact_sheet(folder / "contact_sheet.png", pictures)
+        return
+    rate = Fraction(result.video.fps or FALLBACK_FPS).limit_denominator(1001)
+    # Pieces of one encoder only: another version's need not fit.
+    drawing = _Drawing(result, renderer, pieces / encoder_name(), length, rate, frozenset(places))
+    drawing.finish(source, tell)
+    join_parts(
+        [drawing.piece(start) for start in drawing.starts],
+        folder / "overlay.mp4",
+        rate,
+        starts=[float(result.pts_seconds[start]) for start in drawing.starts] if result.video.fps else None,
+        audio_from=audio_from,
+    )
+    write_contact_sheet(folder / "contact_sheet.png", [drawing.read_small(place) for place in places])
+
+
+class _Drawing:
+    """One video's pieces; number ``start`` holds the processed frames from place ``start`` on."""
+
+    def __init__(
+        self,
+        result: VideoResult,
+        renderer: Renderer,
+        folder: Path,
+        length: int,
+        rate: Fraction,
+        on_sheet: frozenset[int],
+    ) -> None:
+        self.result, self.renderer, self.folder, self.length = result, renderer, folder, length
+        self.rate, self.on_sheet = rate, on_sheet
+        self.starts = range(0, len(result.frames), length)
+
+    def piece(self, start: int) -> Path:
+        return self.folder / f"{start:09d}.mp4"
+
+    def finish(self, source: FrameSource, tell: Tell) -> None:
+        """Draw the pieces that are missing, in order."""
+        missing = (
+            start for start in self.starts if not is_part(self.piece(start), self.rate, self._size(start))
+        )
+        first = next(missing, None)
+        if first is None:
+            return
+        stream = _replayed(source, self.result, self.result.frames[first:])
+        for start in range(first, len(self.result.frames), self.length):
+            with OverlayWriter(
+                self.piece(start),
+                self.result.video,
+                self.renderer,
+                expected_frames=self._size(start),
+                fallback_fps=FALLBACK_FPS,
+            ) as writer:
+                for place, tracked in enumerate(islice(stream, self._size(start)), start):
+                    if place in self.on_sheet:
+                        self._save_small(place, tracked)
+                    writer.write(tracked)
+                    tell(place + 1)
+
+    def read_small(self, place: int) -> Frame:
+        """A picture for the sheet."""
+        from PIL import Image
+
+        with Image.open(self._small(place)) as picture:
+            image = np.asarray(picture.convert("RGB"))
+        return Frame(int(self.result.frames[place]), float(self.result.pts_seconds[place]), image)
+
+    def _save_small(self, place: int, tracked: TrackedFrame) -> None:
+        from PIL import Image
+
+        picture = small_picture(tracked, self.renderer)
+        with whole_file(self._small(place)) as part:
+            Image.fromarray(picture.image).save(part, format="PNG")
+
+    def _small(self, place: int) -> Path:
+        return self.folder / f"{place:09d}.png"
+
+    def _size(self, start: int) -> int:
+        return min(self.length, len(self.result.frames) - start)
+
+
+def _replayed(source: FrameSource, result: VideoResult, frames: Iterable[int]) -> Iterator[TrackedFrame]:
+    """The objects on these frames of the source, which is read no further than the last of them."""
+    wanted = {int(frame) for frame in frames}
+    last = max(wanted)
+
+    def chosen() -> Iterator[Frame]:
+        for frame in source:
+            if frame.index in wanted:
+                yield frame
+            if frame.index >= last:
+                return
+
+    return replay(chosen(), result)
