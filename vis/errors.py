@@ -16,7 +16,8 @@
 
     VisWarning (UserWarning)
     ├── TruncatedVideoWarning  fewer frames decode than the container promises
-    ├── HdrVideoWarning        high dynamic range is shown without tone mapping
+    ├── HdrVideoWarning        high dynamic range was tone-mapped to a standard screen's
+    ├── InterlacedVideoWarning lines of two moments were made into whole pictures
     ├── FallbackWarning        a slower or plainer way was taken than the one asked for
     └── EvaluationWarning      the official protocol does something worth knowing here
 
@@ -34,6 +35,7 @@ __all__ = [
     "FallbackWarning",
     "HdrVideoWarning",
     "InputError",
+    "InterlacedVideoWarning",
     "OutputError",
     "PromptError",
     "TruncatedVideoWarning",
@@ -98,7 +100,11 @@ class TruncatedVideoWarning(VisWarning):
 
 
 class HdrVideoWarning(VisWarning):
-    """High dynamic range is shown without tone mapping."""
+    """High dynamic range was tone-mapped to what a standard screen shows."""
+
+
+class InterlacedVideoWarning(VisWarning):
+    """The lines of two moments were made into whole pictures, or could not be."""
 
 
 class FallbackWarning(VisWarning):

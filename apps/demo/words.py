@@ -68,7 +68,7 @@ def card(name: str, info: VideoInfo, *, frames: int | None, estimate: Estimate) 
     if info.rotation:
         facts.append(f"turned by {info.rotation}°")
     if info.hdr:
-        facts.append("HDR, shown without tone mapping")
+        facts.append("HDR, tone-mapped to standard colours")
     facts.append("with sound" if info.has_audio else "no sound")
     plan = "" if frames is None else f"<p class='vt-plan'>{html.escape(_needs(frames, estimate))}</p>"
     return (

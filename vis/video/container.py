@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vis.errors import VideoError
 from vis.structures import VideoInfo
 from vis.video.limits import VideoLimits
+from vis.video.tone import HLG, PQ, to_standard_range
 
 __all__ = ["describe", "open_container", "rotation_of", "start_seconds", "upright", "video_stream"]
 
@@ -31,9 +32,6 @@ _CONTAINERS = (
     "aac,mp3,wav,flac,ac3,caf,aiff"
 )
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
-
-# AVColorTransferCharacteristic of PQ (SMPTE 2084) and HLG (ARIB STD-B67).
-_HDR_TRANSFERS = (16, 18)
 
 
 @contextlib.contextmanager
@@ -93,8 +91,7 @@ def describe(path: Path, container: Any, stream: Any, first: Any) -> VideoInfo:
     rotation = rotation_of(first)
     height, width = (first.width, first.height) if rotation in (90, 270) else (first.height, first.width)
     rate = stream.average_rate or stream.guessed_rate
-    transfers = {int(context.color_trc or 0) for context in (stream.codec_context,)}
-    transfers.add(int(getattr(first, "color_trc", 0) or 0))
+    transfers = {transfer_of(first), int(stream.codec_context.color_trc or 0)}
     return VideoInfo(
         name=path.stem,
         height=height,
@@ -105,7 +102,7 @@ def describe(path: Path, container: Any, stream: Any, first: Any) -> VideoInfo:
         rotation=rotation,
         codec=stream.codec_context.name,
         variable_frame_rate=_varies(stream),
-        hdr=bool(transfers & set(_HDR_TRANSFERS)),
+        hdr=bool(transfers & {PQ, HLG}),
         has_audio=bool(container.streams.audio),
     )
 
@@ -117,10 +114,20 @@ def rotation_of(frame: Any) -> int:
     return rotation if rotation % 90 == 0 else 0
 
 
+def transfer_of(frame: Any) -> int:
+    """AVColorTransferCharacteristic of a decoded frame; 0 where it does not tell."""
+    return int(getattr(frame, "color_trc", 0) or 0)
+
+
 def upright(frame: Any, rotation: int) -> NDArray[np.uint8]:
-    """A decoded frame as RGB uint8 (H, W, 3), turned counter-clockwise by ``rotation`` degrees."""
+    """A decoded frame as RGB uint8 (H, W, 3), turned counter-clockwise by ``rotation`` degrees.
+
+    PQ and HLG are tone-mapped to BT.709.
+    """
     # Named so that PyAV before 17 heeds the stream's own matrix (BT.709 for most); newer ones do anyway.
     image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", dst_colorspace="itu601")
+    if (transfer := transfer_of(frame)) in (PQ, HLG):
+        image = to_standard_range(image, transfer)
     return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
 
 

@@ -60,8 +60,9 @@ class RandomAccessReader:
             folder = FolderReader(self.path, fps=fps, limits=limits)
             self._info, self._frames, self.backend = folder.info, ImageFrames(folder), "images"
         else:
-            self._info = VideoReader(self.path, limits=limits).info
-            self._frames = self._open(backend, limits)
+            reader = VideoReader(self.path, limits=limits)
+            self._info = reader.info
+            self._frames = self._open(backend, limits, interlaced=reader.interlaced)
         height, width = self._info.size
         self._room = max(2, min(_KEEP_FRAMES, _KEEP_BYTES // (height * width * 3)))
         self._kept: OrderedDict[int, Frame] = OrderedDict()
@@ -111,7 +112,13 @@ class RandomAccessReader:
     def __repr__(self) -> str:
         return f"RandomAccessReader({str(self.path)!r}, {len(self)} frames, {self.backend})"
 
-    def _open(self, backend: str, limits: VideoLimits) -> FramesByIndex:
+    def _open(self, backend: str, limits: VideoLimits, *, interlaced: bool) -> FramesByIndex:
+        if backend == "decord" and (interlaced or self._info.hdr):
+            what = "interlaced video" if interlaced else "high dynamic range"
+            raise VideoError(f"{self.path}: decord shows {what} as it is stored; use backend='pyav'")
+        if interlaced:
+            # A whole picture is made of its neighbours too: only the streaming reader does that.
+            return CountedFrames(self.path, limits)
         container = self._stack.enter_context(open_container(self.path, limits))
         if not has_timetable(container, video_stream(self.path, container, limits)):
             self._stack.close()
@@ -119,7 +126,7 @@ class RandomAccessReader:
                 raise VideoError(f"{self.path}: decord seeks inexactly in this container; use backend='pyav'")
             return CountedFrames(self.path, limits)
         exact = SoughtFrames(self.path, limits, self._info.rotation, container)
-        if backend == "pyav":
+        if backend == "pyav" or self._info.hdr:
             return exact
         try:
             frames = DecordFrames(self.path, exact, self._info)

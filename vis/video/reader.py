@@ -10,8 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vis.errors import HdrVideoWarning, TruncatedVideoWarning, VideoError
+from vis.errors import HdrVideoWarning, InterlacedVideoWarning, TruncatedVideoWarning, VideoError
 from vis.structures import Frame, VideoInfo
+from vis.video import deinterlace
 from vis.video.ahead import read_ahead
 from vis.video.container import describe, open_container, start_seconds, upright, video_stream
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits
@@ -32,6 +33,9 @@ class VideoReader:
     ``Frame.index`` is the position in the source whatever was skipped or could not be decoded, and
     ``Frame.pts_seconds`` the presentation time counted from the stream's start, which is exact for a
     variable frame rate too. Frames follow one another with rising times.
+
+    High dynamic range is tone-mapped and interlaced video deinterlaced, each with a warning; see
+    :mod:`vis.video.tone` and :mod:`vis.video.deinterlace`.
 
     A file that is cut off or damaged gives the frames that decode, then a
     :class:`TruncatedVideoWarning`; with ``strict`` it raises :class:`VideoError` instead. A change of
@@ -59,7 +63,7 @@ class VideoReader:
         self.limits = limits
         self.ahead = ahead
         self._told: set[str] = set()
-        self._info = _probe(self.path, limits)
+        self._info, self.interlaced = _probe(self.path, limits)
         self._check_length()
         self.span.check_within(str(self.path), self._info.num_frames, self._info.duration_seconds)
 
@@ -76,9 +80,20 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         if self._info.hdr:
             self._tell(
-                f"{self.path}: high dynamic range (PQ or HLG) is shown without tone mapping, so colours look "
-                "flat; convert it to SDR first if detection suffers",
+                f"{self.path}: high dynamic range (PQ or HLG) is tone-mapped to a standard screen's colours; convert "
+                "it to SDR first for colours graded by hand",
                 HdrVideoWarning,
+            )
+        if self.interlaced and deinterlace.is_available():
+            self._tell(
+                f"{self.path}: interlaced; its lines are joined to whole pictures (bwdif)",
+                InterlacedVideoWarning,
+            )
+        elif self.interlaced:
+            self._tell(
+                f"{self.path}: interlaced, and this PyAV has no filter bwdif: moving edges look like combs; "
+                "deinterlace it with FFmpeg first",
+                InterlacedVideoWarning,
             )
         tally, given = _Tally(), 0
         frames = self._decode(tally)
@@ -107,7 +122,7 @@ class VideoReader:
     def times(self) -> list[float]:
         """``pts_seconds`` of every frame of the file, by decoding it once without converting a frame."""
         tally = _Tally()
-        return [pts for _, pts, _ in self._shown(tally, Span())]
+        return [pts for _, pts, _ in self._shown(tally, Span(), only_times=True)]
 
     def _decode(self, tally: _Tally) -> Iterator[Frame]:
         begin: int | None = None
@@ -121,15 +136,20 @@ class VideoReader:
             if (index - begin) % self.span.stride == 0:
                 yield Frame(index, pts, upright(picture, self._info.rotation))
 
-    def _shown(self, tally: _Tally, span: Span) -> Iterator[tuple[int, float, Any]]:
+    def _shown(
+        self, tally: _Tally, span: Span, *, only_times: bool = False
+    ) -> Iterator[tuple[int, float, Any]]:
         """Index, time and picture of each frame that decodes, from the key frame before ``span`` on."""
         with open_container(self.path, self.limits) as container:
             stream = video_stream(self.path, container, self.limits)
             clock = _Clock(stream, self._info.fps)
             positions = _Positions(container, stream)
             if span.start_frame or span.start_seconds:
-                _skip_to(span, container, stream, positions, tally)
-            for picture in self._pictures(container, stream, positions, tally):
+                _skip_to(span, container, stream, positions, tally, one_earlier=self.interlaced)
+            pictures = self._pictures(container, stream, positions, tally)
+            if self.interlaced and not only_times and deinterlace.is_available():
+                pictures = deinterlace.deinterlaced(pictures, stream)
+            for picture in pictures:
                 index = positions.index_of(picture)
                 if index is None:
                     tally.damaged += 1
@@ -286,8 +306,13 @@ class _Positions:
         return self._next - 1
 
 
-def _skip_to(span: Span, container: Any, stream: Any, positions: _Positions, tally: _Tally) -> None:
-    """Seek to the last key frame before the first wanted frame, where the file tells which one that is."""
+def _skip_to(
+    span: Span, container: Any, stream: Any, positions: _Positions, tally: _Tally, *, one_earlier: bool
+) -> None:
+    """Seek to the last key frame before the first wanted frame, where the file tells which one that is.
+
+    ``one_earlier``: the frame before the first wanted one is needed too, to deinterlace it.
+    """
     if not has_timetable(container, stream):
         return
     table = Timetable.read(container, stream)
@@ -300,6 +325,8 @@ def _skip_to(span: Span, container: Any, stream: Any, positions: _Positions, tal
             if float(pts * stream.time_base - origin) >= span.start_seconds
         )
         wanted = max(wanted, next(later, len(table.pts)))
+    if one_earlier and 0 < wanted < len(table.pts):
+        wanted -= 1
     key = table.key_before(table.pts[wanted]) if wanted < len(table.pts) else None
     if key is None:
         # Nothing is wanted, or nothing can be sought: decode from the first frame on.
@@ -310,8 +337,8 @@ def _skip_to(span: Span, container: Any, stream: Any, positions: _Positions, tal
     positions.begin_at(tally.decoded, key)
 
 
-def _probe(path: Path, limits: VideoLimits) -> VideoInfo:
-    """Check the header, decode one frame, and say what the video is."""
+def _probe(path: Path, limits: VideoLimits) -> tuple[VideoInfo, bool]:
+    """Check the header, decode one frame, and say what the video is, and whether it is interlaced."""
     from av.error import FFmpegError
 
     with open_container(path, limits) as container:
@@ -320,7 +347,7 @@ def _probe(path: Path, limits: VideoLimits) -> VideoInfo:
             try:
                 for picture in stream.codec_context.decode(packet):
                     limits.check_frame(str(path), picture.height, picture.width)
-                    return describe(path, container, stream, picture)
+                    return describe(path, container, stream, picture), bool(picture.interlaced_frame)
             except FFmpegError:
                 continue
     raise VideoError(
