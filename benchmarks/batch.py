@@ -12,6 +12,7 @@ of both ways measured one after the other, alternating, best of --rounds.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -157,28 +159,41 @@ class Disk:
 def measure_throughput(clips: Path, work: Path, options: list[str], rounds: int) -> None:
     """Two single runs side by side, each over half of the clips one by one, against --jobs 2."""
     files = [p for p in sorted(clips.glob("*.mp4")) if not p.name.startswith("x-")]
-    single: list[float] = []
-    both: list[float] = []
+    folder = work / "good"
+    folder.mkdir(exist_ok=True)
+    for path in files:
+        shutil.copy(path, folder)
+    single: list[tuple[float, float]] = []
+    both: list[tuple[float, float]] = []
     for number in range(rounds):
         out = work / f"single{number}"
-        started = time.monotonic()
-        halves = [subprocess.Popen(one_by_one(files[k::2], out, options), cwd=ROOT) for k in (0, 1)]
-        for half in halves:
-            half.wait()
-        single.append(time.monotonic() - started)
-        started = time.monotonic()
+        with timed(single):
+            halves = [subprocess.Popen(one_by_one(files[k::2], out, options), cwd=ROOT) for k in (0, 1)]
+            for half in halves:
+                half.wait()
         together = work / f"jobs{number}"
-        folder = work / "good"
-        if not folder.exists():
-            folder.mkdir()
-            for path in files:
-                shutil.copy(path, folder)
-        batch(folder, together, [*options, "--jobs", "2"])
-        both.append(time.monotonic() - started)
-        print(f"round {number}: two single runs {single[-1]:.1f} s, --jobs 2 {both[-1]:.1f} s", flush=True)
+        with timed(both):
+            batch(folder, together, [*options, "--jobs", "2"])
+        print(
+            f"round {number}: two single runs {single[-1][0]:.1f} s ({single[-1][1]:.1f} s of processor), "
+            f"--jobs 2 {both[-1][0]:.1f} s ({both[-1][1]:.1f} s)",
+            flush=True,
+        )
     totals = json.loads((together / "batch.json").read_text())["totals"]
-    print(f"throughput of --jobs 2: {min(single) / min(both):.2f} x two single runs")
+    for place, what in enumerate(("time", "processor time")):
+        ratio = min(spent[place] for spent in single) / min(spent[place] for spent in both)
+        print(f"throughput of --jobs 2 by {what}, best of {rounds}: {ratio:.2f} x two single runs")
     print(f"peak memory per worker: {totals['peak_memory_bytes_per_worker'] / 2**20:.0f} MiB")
+
+
+@contextlib.contextmanager
+def timed(into: list[tuple[float, float]]) -> Iterator[None]:
+    """Seconds by the clock and of processor time, this process's ended children and theirs."""
+    before, started = os.times(), time.monotonic()
+    yield
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    into.append((time.monotonic() - started, spent))
 
 
 def one_by_one(files: list[Path], out: Path, options: list[str]) -> list[str]:

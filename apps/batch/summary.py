@@ -84,49 +84,84 @@ def page(summary: Mapping[str, Any]) -> str:
     """The report as one HTML page without scripts; every name is escaped."""
     sums = summary["totals"]
     stages = list(sums["seconds_per_stage"])
-    head = "".join(f"<th>{html.escape(stage)} s</th>" for stage in stages)
-    rows: list[str] = []
-    sheets: list[str] = []
-    for line in summary["videos"]:
-        link = quote(line["name"])
-        name = html.escape(line["name"])
-        if line["status"] == "failed":
-            rows.append(
-                f'<tr class="failed"><td>{html.escape(line["path"])}</td><td>failed</td>'
-                f'<td colspan="{5 + len(stages)}">{html.escape(line["message"])}</td></tr>'
-            )
-            continue
-        spent = "".join(f"<td>{line['seconds_per_stage'].get(stage, 0):.1f}</td>" for stage in stages)
-        speed = line["frames"] / max(line["seconds"], 1e-3)
-        notes = html.escape("; ".join(line.get("warnings", [])))
-        rows.append(
-            f'<tr><td><a href="{link}/">{name}</a></td><td>{line["status"]}</td><td>{line["frames"]}</td>'
-            f"<td>{line['tubes']}</td><td>{line['seconds']:.1f}</td><td>{speed:.1f}</td>{spent}<td>{notes}</td></tr>"
-        )
-        if len(sheets) < MAX_SHEETS:
-            sheets.append(
-                f'<figure><img src="{link}/contact_sheet.png" alt="{name}" loading="lazy">'
-                f"<figcaption>{name}</figcaption></figure>"
-            )
-    peak = sums["peak_memory_bytes_per_worker"] / 2**20
-    more = "" if len(sheets) < MAX_SHEETS else f"<p>The first {MAX_SHEETS} contact sheets are shown.</p>"
+    finished = [line for line in summary["videos"] if line["status"] != "failed"]
+    failed = [line for line in summary["videos"] if line["status"] == "failed"]
     passed = "".join(f"<li>{html.escape(name)}</li>" for name in summary.get("passed_over", []))
+    more = f"<p>The first {MAX_SHEETS} of {len(finished)}.</p>" if len(finished) > MAX_SHEETS else ""
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Batch of {sums["videos"]} videos</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #1a1a1a; background: #fff }}
-table {{ border-collapse: collapse }}
-th, td {{ padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd }}
-th:first-child, td:first-child, td:last-child {{ text-align: left }} .failed td {{ color: #9b1c1c; text-align: left }}
-figure {{ display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top }} img {{ max-width: 30rem }}
-</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Batch of {sums["videos"]} videos</title><style>{STYLE}</style></head><body>
 <h1>Batch of {sums["videos"]} videos</h1>
-<p>{sums["done"]} done, {sums["kept"]} kept from before, {sums["failed"]} failed; {sums["frames"]} frames,
-{sums["tubes"]} tubes; {sums["seconds"]:.1f} s, {sums["frames_per_second"]:.2f} frames per second;
-at most {peak:.0f} MiB per worker. vis-tubes {html.escape(__version__)}.</p>
-<table><tr><th>video</th><th>status</th><th>frames</th><th>tubes</th><th>s</th><th>frames/s</th>{head}<th>notes</th></tr>
-{"".join(rows)}</table>
+<ul class="sums">{"".join(f"<li><b>{value}</b> {what}</li>" for value, what in _headline(sums))}</ul>
+{f'<h2>Failed</h2><div class="wide"><table class="failed">{_failed_rows(failed)}</table></div>' if failed else ""}
+<h2>Videos</h2><div class="wide"><table>{_head(stages)}{"".join(_row(line, stages) for line in finished)}</table></div>
 {f"<h2>Files passed over</h2><ul>{passed}</ul>" if passed else ""}
-<h2>Contact sheets</h2>{more}
-{"".join(sheets)}
+<h2>Contact sheets</h2>{more}<div class="sheets">{"".join(map(_sheet, finished[:MAX_SHEETS]))}</div>
+<footer>vis-tubes {html.escape(__version__)}. Per stage and video: seconds of its worker.</footer>
 </body></html>
 """
+
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --bad: light-dark(#9b1c1c, #ff9d9d) }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem }
+h2 { margin: 2rem 0 .5rem } .wide { overflow-x: auto } table { border-collapse: collapse }
+th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top }
+td { font-variant-numeric: tabular-nums } th { white-space: nowrap }
+.text { text-align: left } .failed td { text-align: left } .failed td:nth-child(2) { color: var(--bad) }
+.sums { display: flex; flex-wrap: wrap; gap: .3rem 1.8rem; list-style: none; padding: 0 } .sums b { font-size: 1.3em }
+.sheets { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1rem }
+td:first-child { white-space: nowrap } figure { margin: 0 } img { width: 100% } footer { margin-top: 2rem; opacity: .7 }
+"""
+
+
+def _headline(sums: Mapping[str, Any]) -> list[tuple[str, str]]:
+    hours, rest = divmod(round(sums["seconds"]), 3600)
+    time = f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
+    return [
+        (f"{sums['done']:,}", "done"),
+        (f"{sums['kept']:,}", "kept from before"),
+        (f"{sums['failed']:,}", "failed"),
+        (f"{sums['frames']:,}", "frames"),
+        (f"{sums['tubes']:,}", "tubes"),
+        (time, "in all"),
+        (f"{sums['frames_per_second']:.2f}", "frames per second"),
+        (f"{sums['peak_memory_bytes_per_worker'] / 2**20:,.0f} MiB", "at most per worker"),
+    ]
+
+
+def _failed_rows(lines: Sequence[Mapping[str, Any]]) -> str:
+    """What and why; a message that begins with the path says it once."""
+    return "".join(
+        f"<tr><td>{html.escape(line['path'])}</td>"
+        f"<td>{html.escape(line['message'].removeprefix(line['path'] + ': '))}</td></tr>"
+        for line in lines
+    )
+
+
+def _head(stages: Sequence[str]) -> str:
+    words = ["status", "frames", "tubes", "frames/s", "seconds", *stages]
+    cells = "".join(f"<th>{html.escape(word)}</th>" for word in words)
+    return f'<tr><th class="text">video</th>{cells}<th class="text">notes</th></tr>'
+
+
+def _row(line: Mapping[str, Any], stages: Sequence[str]) -> str:
+    numbers = [line["seconds"], *(line["seconds_per_stage"].get(stage, 0) for stage in stages)]
+    cells = [line["status"], f"{line['frames']:,}", f"{line['tubes']:,}"]
+    cells += [f"{line['frames'] / max(line['seconds'], 1e-3):.1f}", *(f"{number:,.1f}" for number in numbers)]
+    notes = "; ".join(text.removeprefix(line["path"] + ": ") for text in line.get("warnings", []))
+    return (
+        f'<tr><td class="text">{_link(line, "")}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}'
+        f'<td class="text">{html.escape(notes)}</td></tr>'
+    )
+
+
+def _sheet(line: Mapping[str, Any]) -> str:
+    target = quote(line["name"]) + ("/overlay.mp4" if line.get("overlay") else "/")
+    picture = f'<img src="{quote(line["name"])}/contact_sheet.png" alt="" loading="lazy">'
+    what = _link(line, "overlay.mp4") if line.get("overlay") else _link(line, "")
+    return f'<figure><a href="{target}">{picture}</a><figcaption>{what}</figcaption></figure>'
+
+
+def _link(line: Mapping[str, Any], file: str) -> str:
+    return f'<a href="{quote(line["name"])}/{file}">{html.escape(line["name"])}</a>'

@@ -317,6 +317,7 @@ def _line(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "frames": record["video"]["frames"],
         "tubes": record["tubes"],
+        "overlay": record["work"]["overlay"],
         "seconds": record["seconds"],
         "seconds_per_stage": record["seconds_per_stage"],
         "peak_memory_bytes": record["peak_memory_bytes"],

@@ -31,22 +31,33 @@ def clips(tmp_path: Path, write_clip: Any) -> Path:
 @pytest.fixture
 def two_nodes() -> Iterator[Any]:
     pytest.importorskip("ray", reason="Ray is not installed; pip install 'vis-tubes[cluster]'")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20},
-    )
-    cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    cluster = _start_two_nodes()
     yield cluster
     cluster.shutdown()
+
+
+def _start_two_nodes(attempts: int = 4) -> Any:
+    """Ray gives a node 30 s to come up, whatever else the machine does: on a busy one, try again."""
+    from ray.cluster_utils import Cluster
+
+    for left in reversed(range(attempts)):
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20)
+            cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+            return cluster
+        except Exception as error:
+            cluster.shutdown()
+            if not left or "timed out during startup" not in str(error):
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def halfway_actor(meeting: Path) -> type:
     """An actor that waits in the middle of its node's first video until it may go on.
 
-    Under ``meeting``: a file per node that is in the middle, ``go-on`` from the test, ``told`` with a line per
-    chunk. Made here, and not at the top of this module, so that Ray sends it to its workers by value.
+    Under ``meeting``: a file per node that is in the middle, ``go-on-NODE`` from the test, ``told`` with a line
+    per chunk. Made here, and not at the top of this module, so that Ray sends it to its workers by value.
     """
     from apps.cluster import VideoActor
 
@@ -59,11 +70,12 @@ def halfway_actor(meeting: Path) -> type:
             super()._tell(stage, frames, expected)
             with (meeting / "told").open("a") as file:
                 file.write(f"{self._name} {stage} {frames}\n")
-            here = meeting / str(ray.get_runtime_context().get_node_id())
+            node = str(ray.get_runtime_context().get_node_id())
+            here = meeting / node
             if stage == "tubes" and not here.exists():
                 here.touch()
                 until = time.monotonic() + 240
-                while not (meeting / "go-on").exists() and time.monotonic() < until:
+                while not (meeting / f"go-on-{node}").exists() and time.monotonic() < until:
                     time.sleep(0.02)
 
         def process(self, item: Any) -> tuple[str, Any]:
@@ -91,7 +103,10 @@ class KillsANode(threading.Thread):
         victim = next(node for node in nodes if not node.head)
         self.cluster.remove_node(victim, allow_graceful=False)
         self.killed = True
-        (self.meeting / "go-on").touch()
+        # A worker may outlive its node by a moment: the victim's is never told to go on.
+        for node in nodes:
+            if node is not victim:
+                (self.meeting / f"go-on-{node.node_id}").touch()
 
 
 @pytest.mark.slow

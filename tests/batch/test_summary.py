@@ -93,6 +93,22 @@ def test_the_page_escapes_names_and_messages() -> None:
     assert "&lt;script&gt;" in text
 
 
+def test_the_page_links_what_there_is_and_says_why_once() -> None:
+    failed = {"name": "b", "path": "in/b.mp4", "status": "failed", "message": "in/b.mp4: the file is empty"}
+    lines = [
+        line(name="day 1/a", overlay=True, warnings=["in/clip.mp4: cut off"]),
+        line(overlay=False),
+        failed,
+    ]
+    text = page({"totals": totals(lines, 5000.0), "videos": lines})
+    assert 'href="day%201/a/overlay.mp4"' in text
+    assert 'src="day%201/a/contact_sheet.png"' in text
+    assert "clip/overlay.mp4" not in text
+    assert "<td>in/b.mp4</td><td>the file is empty</td>" in text
+    assert '<td class="text">cut off</td>' in text
+    assert "<b>1 h 23 min</b> in all" in text
+
+
 def test_failures_are_there_at_once_and_in_order_at_the_end(tmp_path: Path) -> None:
     failures = Failures(tmp_path, ITEMS)
     failures.add(2, {"error": "E", "message": "second"})

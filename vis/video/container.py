@@ -70,7 +70,12 @@ def video_stream(path: Path, container: Any, limits: VideoLimits) -> Any:
     """The best video stream, its header checked against ``limits`` before anything is decoded."""
     streams = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not streams:
-        kinds = sorted({s.type for s in container.streams if not _is_cover(s)}) or ["nothing"]
+        kinds = sorted({s.type for s in container.streams if not _is_cover(s)})
+        if not kinds:
+            raise VideoError(
+                f"{path}: holds nothing that can be read, no video stream above all; it is damaged or cut off before "
+                "its index. Copy or download it again"
+            )
         raise VideoError(
             f"{path}: holds no video stream (only {', '.join(kinds)}); give a video or a folder of images"
         )
