@@ -35,19 +35,19 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("overlay.mp4", "tubes.json", "results.json", "contact_sheet.png", "failures.jsonl")
 
 
-def cut_clips(target: Path, frames: int) -> None:
-    """Ten DAVIS clips and two videos, their first frames; and five files that are damaged or no videos."""
+def cut_clips(target: Path, frames: int, count: int) -> None:
+    """Ten DAVIS clips and two videos, the first frames of the first ``count``; and five broken files."""
     beside = ROOT.parent / "shared" / "data"
     data = Path(os.environ.get("VISTUBES_SHARED_DATA", beside))
     sources = sorted((data / "davis16" / "JPEGImages" / "480p").iterdir())
     sources += [data / "videos" / "vtest.avi", data / "videos" / "bedroom.mp4"]
-    for source in sources:
+    for source in sources[:count]:
         reader = open_source(source, end_frame=frames)
         target.mkdir(parents=True, exist_ok=True)
         with VideoWriter(target / f"{source.stem}.mp4", reader.info.size, 24) as writer:
             for frame in reader:
                 writer.write(frame.image)
-    whole = (target / "dog.mp4").read_bytes()
+    whole = sorted(target.glob("*.mp4"))[0].read_bytes()
     # The index goes first in these files: without it nothing decodes, with half of the pictures half does.
     (target / "x-corrupt.mp4").write_bytes(whole[: whole.index(b"moov") + 40])
     (target / "x-halved.mp4").write_bytes(whole[: len(whole) // 2])
@@ -208,6 +208,7 @@ def main() -> int:
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for clips and outputs; made anew")
     parser.add_argument("--frames", type=int, default=30)
+    parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--small-disk", action="store_true", help="fill a small disk in the middle")
     parser.add_argument("--seed", type=int, default=0)
@@ -215,7 +216,7 @@ def main() -> int:
     parser.add_argument("--throughput", action="store_true")
     args, options = parser.parse_known_args()
     shutil.rmtree(args.work, ignore_errors=True)
-    cut_clips(args.work / "clips", args.frames)
+    cut_clips(args.work / "clips", args.frames, args.clips)
     good = True
     if args.kills:
         disk = Disk(args.work / "disk") if args.small_disk else None
