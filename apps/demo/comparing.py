@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,7 @@ def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
         image = reader_of(session)[frame].image
     boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
     predictor = decoder.predictor
-    # Without its HQ features the same embedding gives the very masks of the SAM that HQ-SAM grew on.
-    sam: Bool = predictor.decode(replace(embedding, hq_features=None), boxes=boxes).masks
-    hq: Bool = predictor.decode(embedding, boxes=boxes).masks
+    sam, hq = both_masks(predictor, embedding, boxes)
     pictures = [_draw(image, tubes, boxes, masks, result) for masks in (sam, hq)]
     if zoom:
         ids = [tube.id for tube in tubes]
@@ -96,12 +94,32 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
                 if embedding.hq_features is None:
                     raise UsageError(_PLAIN)
                 pair = [
-                    _draw(image, tubes, found.boxes, predictor.decode(part, boxes=found.boxes).masks, result)
-                    for part in (replace(embedding, hq_features=None), embedding)
+                    _draw(image, tubes, found.boxes, masks, result)
+                    for masks in both_masks(predictor, embedding, found.boxes)
                 ]
             named = [_name(picture, name) for picture, name in zip(pair, ("SAM", "HQ-SAM"), strict=True)]
             writer.write(np.concatenate(named, axis=1), tracked.frame.pts_seconds)
             yield done / total
+
+
+def both_masks(predictor: Any, embedding: Any, boxes: NDArray[np.float32]) -> tuple[Bool, Bool]:
+    """(N, H, W) masks of the SAM that HQ-SAM grew on, and of HQ-SAM, of the same boxes in one pass."""
+    import torch
+
+    from vis.hqsam.prompts import check_prompts
+
+    size = embedding.frame_size
+    prompts = check_prompts(size, 4 * predictor.model.size.grid, boxes, None, None, None)
+    sam, hq = (np.zeros((prompts.count, *size), np.bool_) for _ in range(2))
+    up = predictor.upsampler(embedding)
+    with torch.inference_mode():
+        for rows, plain, added, _ in predictor.draw(embedding, prompts, slice(0, 1)):
+            at = slice(rows[0], rows[-1] + 1)
+            up.masks(plain[:, 0], sam[at])
+            up.masks(plain[:, 0] + added, hq[at])
+        if predictor.model.device.type == "cuda":
+            torch.cuda.current_stream(predictor.model.device).synchronize()
+    return sam, hq
 
 
 def _name(image: Image, name: str) -> Image:

@@ -84,12 +84,34 @@ class StandInEmbedding:
     image: np.ndarray
     hq_features: Any = "hq"
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        return self.image.shape[:2]
+
 
 class StandInPredictor:
-    """The region of the colour under a click or in the middle of a box; without HQ it is a pixel fatter."""
+    """The region of the colour under a click or in the middle of a box; plain SAM's is a pixel fatter."""
+
+    model = SimpleNamespace(size=SimpleNamespace(grid=64), device=SimpleNamespace(type="cpu"))
 
     def embed(self, image):
         return StandInEmbedding(image)
+
+    def draw(self, embedding, prompts, which):
+        """Logits at the frame's size: SAM's, and what HQ adds to them."""
+        import torch
+
+        hq = self.decode(embedding, boxes=prompts.boxes).masks
+        sam = hq | np.roll(hq, 1, axis=2)
+        plain, whole = (torch.from_numpy(np.where(masks, 1.0, -1.0)) for masks in (sam, hq))
+        for row in range(len(hq)):
+            yield [row], plain[row : row + 1, None], (whole - plain)[row : row + 1], None
+
+    def upsampler(self, embedding):
+        def masks(logits, out):
+            out[:] = logits.numpy() > 0
+
+        return SimpleNamespace(masks=masks)
 
     def decode(self, embedding, *, boxes=None, points=None, point_labels=None, masks=None, multimask=False):
         image = embedding.image
@@ -104,8 +126,8 @@ class StandInPredictor:
                 x0, y0, x1, y1 = boxes[row].astype(int)
                 found[row] = coloured(image, image[(y0 + y1) // 2, (x0 + x1) // 2])
                 found[row, :y0] = found[row, y1:] = found[row, :, :x0] = found[row, :, x1:] = False
-        if embedding.hq_features is None:
-            found |= np.roll(found, 1, axis=2)
+        # As the real one does: an HQ-SAM takes no embedding of a plain SAM.
+        assert embedding.hq_features is not None
         logits = np.zeros((count, 256, 256), np.float32)
         if multimask:
             return SimpleNamespace(
@@ -233,6 +255,22 @@ def _serve(folder: Path, engines: Any, **settings: Any) -> Served:
     page, options = make_page(folder, engines=engines, warm=False, **settings)
     page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **options)
     return Served(f"http://127.0.0.1:{port}", engines, folder, page)
+
+
+@pytest.fixture
+def serve(monkeypatch) -> Iterator[Callable[..., Served]]:
+    """Serve another page for one test."""
+    for name in ("GRADIO_TEMP_DIR", "HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # so that they are put back
+    running: list[Served] = []
+
+    def start(folder: Path, **settings: Any) -> Served:
+        running.append(_serve(folder, StandInEngines(), **settings))
+        return running[-1]
+
+    yield start
+    for page in running:
+        page.page.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import threading
 import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -314,3 +317,55 @@ def test_two_visitors_do_not_see_each_other(tab, chromium, served, arrived):
     answer = context.request.get(f"{served.url}/gradio_api/file={mine[0] / 'base.json'}")
     assert answer.status == 403
     context.close()
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_stored(
+    chromium, clip, tmp_path, serve, arrived, monkeypatch
+):
+    from vis import video
+
+    monkeypatch.setattr(video, "WEB_LIMITS", dataclasses.replace(video.WEB_LIMITS, bytes=50_000))
+    running = serve(tmp_path / "small", offered=clip)
+    context = chromium.new_context()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(running.url)
+    arrived(page)
+    large = tmp_path / "large.mp4"
+    large.write_bytes(clip.read_bytes() + b"\0" * 60_000)
+    page.set_input_files("#vt-file input[type=file]", large)
+    page.get_by_text("exceed").first.wait_for()
+    assert page.inner_text("#vt-card").startswith("Nothing is open")
+    assert [path for path in (tmp_path / "small").rglob("*large*") if path.is_file()] == []
+    page.click("#vt-sample")  # and the page goes on
+    wait_for(page, "#vt-card", "320 × 180")
+    context.close()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../secret", "sessions"])
+def test_a_path_of_the_server_in_place_of_an_upload_opens_nothing(served, path):
+    """As a visitor may send it who writes requests by hand."""
+    own = str(served.folder / path) if path == "sessions" else path
+    names = ("preset", "detector", "tracker", "classes", "text", "score", "start", "end", "stride")
+    fields = dict.fromkeys(names, "")
+    fields |= {"preset": "quick", "score": 0.3, "start": 0, "end": 0, "stride": 1}
+    file = {"path": own, "orig_name": "clip.mp4", "meta": {"_type": "gradio.FileData"}}
+    told = post(served.url, "start", [""])
+    assert "Open a video to begin" in told
+    told = post(served.url, "open", [file, *fields.values()])
+    assert "event: error" in told
+    assert "root:" not in told
+    told = post(served.url, "run", ["/etc/passwd", *list(fields.values())[1:]])
+    assert "objects in" not in told
+
+
+def post(url: str, name: str, data: list[Any]) -> str:
+    """Everything that the server answers to one call by hand."""
+    body = json.dumps({"data": data, "session_hash": "byhand"}).encode()
+    request = urllib.request.Request(
+        f"{url}/gradio_api/call/{name}", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        event = json.loads(answer.read())["event_id"]
+    with urllib.request.urlopen(f"{url}/gradio_api/call/{name}/{event}", timeout=60) as answer:
+        return answer.read().decode()

@@ -171,7 +171,10 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     assert rows.count() == found
 
     tab.click("#vt-compare-button")
-    tab.wait_for_function("() => document.querySelector('.vt-hq').naturalWidth > 0")
+    tab.wait_for_function(
+        "() => document.querySelector('.vt-hq').naturalWidth > 0 || document.querySelector('#vt-numbers .vt-error')"
+    )
+    assert tab.locator("#vt-numbers .vt-error").all_inner_texts() == []
     assert tab.locator(".vt-table tbody tr").count() >= 1
     shots(tab, "real-4-compare")
 
