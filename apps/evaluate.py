@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.batch import hq_ytvis
 from vis.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -42,14 +41,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="two folders (or report.json files) of --report: differences with 95%% intervals",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    verbs = parser.add_subparsers(dest="what", metavar="WHAT")
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", parser_class=_SubVerb)
     for name, (summary, add, _) in VERBS.items():
-        sub = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        # The parent's --json must survive when it stands before the sub-verb.
-        sub.add_argument(
-            "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object"
-        )
-        add(sub)
+        verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".", add=add)
+
+
+class _SubVerb(argparse.ArgumentParser):
+    """Adds its options when it is first used: a sub-verb does not pay for what the others import."""
+
+    def __init__(self, *, add: Callable[[argparse.ArgumentParser], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._add: Callable[[argparse.ArgumentParser], None] | None = add
+
+    def _fill(self) -> None:
+        if self._add is not None:
+            add, self._add = self._add, None
+            # The parent's --json must survive when it stands before the sub-verb.
+            self.add_argument(
+                "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object"
+            )
+            add(self)
+
+    def parse_known_args(self, *args: Any, **options: Any) -> Any:
+        self._fill()
+        return super().parse_known_args(*args, **options)
+
+    def format_help(self) -> str:
+        self._fill()
+        return super().format_help()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -185,6 +204,21 @@ def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     answer |= {"strict_boundary": thin.stats["boundary"], "strict_ratio": args.strict_ratio}
     answer["images"] = answer.pop("videos")
     return answer, f"{reports.table(whole)}\nstrict (band {args.strict_ratio:g}):\n{reports.table(thin)}"
+
+
+# ---------------------------------------------------------------- hq-ytvis
+
+
+def _add_hq_ytvis(parser: argparse.ArgumentParser) -> None:
+    from apps.batch import hq_ytvis
+
+    hq_ytvis.add(parser)
+
+
+def _hq_ytvis(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from apps.batch import hq_ytvis
+
+    return hq_ytvis.evaluate(args)
 
 
 # ---------------------------------------------------------------- masks
@@ -332,6 +366,6 @@ VERBS: dict[
     "masks": ("mIoU and mBIoU of a model on folders of images and masks", _add_masks, _masks),
     "davis": ("J, F and J&F of label images", _add_davis, _davis),
     "coco": ("mask, boundary and strict boundary AP of COCO style results", _add_coco, _coco),
-    "hq-ytvis": ("run over HQ-YTVIS and score it, from frames and JSON", hq_ytvis.add, hq_ytvis.evaluate),
+    "hq-ytvis": ("run over HQ-YTVIS and score it, from frames and JSON", _add_hq_ytvis, _hq_ytvis),
     "zip": ("pack results for the challenge servers, whose truth is not public", _add_zip, _zip),
 }

@@ -83,6 +83,7 @@ def _options(parser: object) -> set[str]:
 
     assert isinstance(parser, argparse.ArgumentParser)
     names: set[str] = set()
+    parser.format_help()  # some parsers add their options when first used
     for action in parser._actions:
         names |= set(action.option_strings)
         if isinstance(action, argparse._SubParsersAction):

@@ -10,29 +10,29 @@ import numpy as np
 import pytest
 
 from vis.errors import FallbackWarning
-from vis.evaluation import native, plain
+from vis.evaluation import kernel_store, machine_code, plain
 from vis.evaluation.runs import BadMaskError, engine
 
 
 def test_stored_code_is_used_only_when_whole(tmp_path):
     path = tmp_path / "kernels" / "code.o"
-    assert native._read(path) is None
-    native._write(path, b"machine code")
-    assert native._read(path) == b"machine code"
+    assert kernel_store._read(path) is None
+    kernel_store._write(path, b"machine code")
+    assert kernel_store._read(path) == b"machine code"
     path.write_bytes(path.read_bytes()[:-1])
-    assert native._read(path) is None
+    assert kernel_store._read(path) is None
 
 
 def test_a_read_only_cache_is_no_failure(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    native._write(tmp_path / "file" / "code.o", b"machine code")
+    kernel_store._write(tmp_path / "file" / "code.o", b"machine code")
 
 
 def test_without_numba_numpy_takes_over_with_a_warning(monkeypatch):
     def missing():
         raise ImportError("numba is not installed")
 
-    monkeypatch.setattr(native, "functions", missing)
+    monkeypatch.setattr(kernel_store, "functions", missing)
     with pytest.warns(FallbackWarning, match="numba is not installed.*same numbers but slower"):
         assert engine.__wrapped__("auto") is plain
     with pytest.raises(ImportError):
@@ -46,8 +46,8 @@ def test_the_environment_chooses_the_plain_way(monkeypatch):
 
 def test_a_later_process_needs_no_numba(tmp_path):
     """Importing numba takes longer than evaluating; stored code must do without."""
-    native.functions()
-    code = "import sys; from vis.evaluation import native; native.functions(); print('numba' in sys.modules)"
+    kernel_store.functions()
+    code = "import sys; from vis.evaluation.kernel_store import functions; functions(); print('numba' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
@@ -67,3 +67,47 @@ def test_broken_run_lengths_name_the_mask(name):
         with pytest.raises(BadMaskError) as caught:
             compute.from_text(b"63" + text, np.array([0, 2 + len(text)], np.int64), (3, 4))
         assert caught.value.index == 1
+
+
+@pytest.mark.skipif(machine_code.processor() is None, reason="images are for Linux on x86-64")
+def test_the_mapped_image_computes_what_the_linked_object_computes():
+    kernel_store.functions()  # compiles and stores what is missing
+    mapped, linked = kernel_store._mapped(), kernel_store._linked()
+    assert mapped is not None, "the compiled object was not understood"
+    assert mapped.keys() == linked.keys() == kernel_store._ARGUMENTS.keys()
+    chars, ends = np.frombuffer(b"633", np.uint8), np.array([3], np.int64)
+    for places in (mapped, linked):
+        decode = kernel_store._callable(places["decode"], "decode")
+        edges, offsets, areas = np.empty(4, np.int32), np.empty(2, np.int64), np.empty(1, np.int64)
+        assert decode(chars, ends, 1, 3, 12, edges, offsets, areas, np.empty((1, 4), np.int32)) == -1
+        assert edges[: offsets[1]].tolist() == [6, 9]
+        assert areas.tolist() == [3]
+
+
+@pytest.mark.skipif(machine_code.processor() is None, reason="images are for Linux on x86-64")
+def test_a_damaged_image_is_not_run(tmp_path):
+    kernel_store.functions()
+    good = kernel_store._cache_path(machine_code.processor(), "image").read_bytes()
+    path = tmp_path / "code.image"
+    for bad in (good[:-1], good[:5000] + bytes([good[5000] ^ 1]) + good[5001:], b"", good[:4096]):
+        path.write_bytes(bad)
+        with pytest.raises((OSError, ValueError)):
+            machine_code.map_image(path)
+    path.write_bytes(good)
+    addresses, _ = machine_code.map_image(path)
+    assert addresses.keys() == kernel_store._ARGUMENTS.keys()
+
+
+def test_what_is_no_object_of_this_machine_is_not_flattened():
+    assert machine_code.flatten(b"MZ" + bytes(100), ["f"]) is None
+    assert machine_code.flatten(b"\x7fELF\x02\x01" + bytes(100), ["f"]) is None
+
+
+def test_the_cache_folder_is_where_platformdirs_says(monkeypatch, tmp_path):
+    import platformdirs
+
+    for place in (str(tmp_path), ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", place)
+        assert str(kernel_store._cache_folder()) == platformdirs.user_cache_dir("vis-tubes")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert str(kernel_store._cache_folder()) == platformdirs.user_cache_dir("vis-tubes")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vis import masks
 from vis.errors import EvaluationWarning
 from vis.evaluation import evaluate_tubes
-from vis.evaluation.overlaps import Overlaps
+from vis.evaluation.overlaps import boundary_ious, mask_ious
 from vis.evaluation.runs import TubeMasks, engine
 
 ENGINES = ("native", "plain")
@@ -200,9 +200,10 @@ def test_tube_and_boundary_iou_equal_dense_masks(seed, width_a, width_b):
         for side, width in ((a, width_a), (b, width_b))
     ]
     for name in ENGINES:
-        overlaps = Overlaps(engine(name), detection_width=width_a, truth_width=width_b)
         x, y = tube_of(a, name), tube_of(b, name)
-        for ours, (p, q) in ((overlaps.masks([x], [y])[0, 0], (a, b)), (overlaps.boundary(x, y), bands)):
+        widths = np.array([width_a]), np.array([width_b])
+        band = boundary_ious([x], [y], np.zeros((1, 2), np.int64), *widths, engine(name))[0]
+        for ours, (p, q) in ((mask_ious([x], [y], engine(name))[0, 0], (a, b)), (band, bands)):
             union = (p | q).sum()
             assert ours == (pytest.approx((p & q).sum() / union, abs=1e-15) if union else 0)
 
@@ -218,7 +219,7 @@ def test_combs_and_checkers_erode_right():
         for width in (1, 2, 3):
             expected = np.array([masks.erode(mask, width) for mask in dense])
             for name in ENGINES:
-                eroded = engine(name).erode(tube_of(dense, name), width)
+                (eroded,) = engine(name).erode([tube_of(dense, name)], [width])
                 wanted = tube_of(expected, name)
                 np.testing.assert_array_equal(eroded.edges, wanted.edges)
                 np.testing.assert_array_equal(eroded.offsets, wanted.offsets)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.evaluation.loading import ResultTube, TruthTube
-from vis.evaluation.overlaps import mask_iou
+from vis.evaluation.overlaps import mask_ious
 from vis.evaluation.protocol import RECALLS
 from vis.evaluation.runs import Engine, TubeMasks, engine
 from vis.evaluation.tubes import TubeEvaluation
@@ -138,7 +138,7 @@ def diagnose(evaluation: TubeEvaluation, kind: str, compute: Engine | None = Non
 def _judge(
     result: ResultTube, truths: list[TruthTube], compute: Engine, *, mask_hit: bool, pooled: bool
 ) -> Verdict:
-    ious = [mask_iou(result.masks, truth.masks, compute) for truth in truths]
+    ious = mask_ious([result.masks], [truth.masks for truth in truths], compute)[0].tolist()
     best = int(np.argmax(ious)) if truths else -1
     if best < 0 or ious[best] == 0:
         return Verdict(result, "background", None, 0.0)
@@ -165,26 +165,22 @@ def _judge(
 
 def _followed(masks: TubeMasks, truths: list[TruthTube], compute: Engine) -> list[int]:
     """Truths that the result overlaps well in at least a tenth of its frames (and two), most first."""
-    present = np.flatnonzero(masks.areas)
-    frames: Counter[int] = Counter()
-    for t in present:
-        for i, truth in enumerate(truths):
-            if t < len(truth.masks) and _frame_iou(masks, truth.masks, int(t), compute) >= FOREGROUND:
-                frames[i] += 1
-    least = max(2, len(present) / 10) if len(present) > 1 else 1
-    return [i for i, count in frames.most_common() if count >= least]
+    present = int(np.count_nonzero(masks.areas))
+    least = max(2, present / 10) if present > 1 else 1
+    frames = {
+        i: int(np.count_nonzero(_frame_ious(masks, truth.masks, compute) >= FOREGROUND))
+        for i, truth in enumerate(truths)
+    }
+    return [i for i, count in Counter(frames).most_common() if count >= least]
 
 
-def _frame_iou(a: TubeMasks, b: TubeMasks, t: int, compute: Engine) -> float:
-    total = int(a.areas[t] + b.areas[t])
-    common = compute.overlap(_frame(a, t), _frame(b, t), 1)
-    return common / (total - common) if total else 0.0
-
-
-def _frame(masks: TubeMasks, t: int) -> TubeMasks:
-    return TubeMasks(
-        masks.size, masks.edges, masks.offsets[t : t + 2], masks.areas[t : t + 1], masks.boxes[t : t + 1]
-    )
+def _frame_ious(a: TubeMasks, b: TubeMasks, compute: Engine) -> NDArray[np.float64]:
+    """IoU in each frame that both cover."""
+    frames = min(len(a), len(b))
+    common = compute.overlap(a, b, frames)
+    union = a.areas[:frames] + b.areas[:frames] - common
+    ious: NDArray[np.float64] = common / np.maximum(union, 1)
+    return ious
 
 
 def _iou_while_there(a: TubeMasks, b: TubeMasks, compute: Engine) -> float:
@@ -192,7 +188,7 @@ def _iou_while_there(a: TubeMasks, b: TubeMasks, compute: Engine) -> float:
     frames = min(len(a), len(b))
     present = a.areas[:frames] > 0
     total = int(a.areas[:frames].sum() + b.areas[:frames][present].sum())
-    common = compute.overlap(a, b, frames)
+    common = int(compute.overlap(a, b, frames).sum())
     return common / (total - common) if total else 0.0
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vis import masks
 from vis.errors import InputError
-from vis.evaluation.overlaps import Overlaps, mask_iou
+from vis.evaluation.overlaps import boundary_ious, mask_ious
 from vis.evaluation.runs import Engine, TubeMasks, engine
 
 __all__ = ["GroupMean", "ImagePair", "group_means", "iou_and_boundary_iou", "pair_folders", "read_mask"]
@@ -41,9 +41,9 @@ def iou_and_boundary_iou(
     a, b = _one(prediction, compute), _one(truth, compute)
     if not len(a.edges) and not len(b.edges):
         return 1.0, 1.0
-    width = masks.boundary_width(a.size, ratio)
-    overlaps = Overlaps(compute, detection_width=width, truth_width=width)
-    return mask_iou(a, b, compute), overlaps.boundary(a, b)
+    width = np.array([masks.boundary_width(a.size, ratio)])
+    band = boundary_ious([a], [b], np.zeros((1, 2), np.int64), width, width, compute)
+    return float(mask_ious([a], [b], compute)[0, 0]), float(band[0])
 
 
 def _one(mask: NDArray[np.bool_], compute: Engine) -> TubeMasks:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vis import masks as rle
 from vis.errors import AnnotationError, EvaluationWarning
 from vis.evaluation.mask_reader import MaskReader
@@ -70,6 +72,8 @@ class TruthTube:
     """From ``segmentations``."""
     refined: TubeMasks | None = None
     """From ``segmentations_refined`` (HQ-YTVIS), where the annotation has it."""
+    stated_area: float = 0.0
+    """Mean of ``areas``, 0 without any."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,15 +249,17 @@ def _truth_tube(entry: Any, truth: Truth, reader: MaskReader, where: str, strict
         return None
     where = f"{where}, video {video.id}"
     refined = entry.get("segmentations_refined")
+    areas = _areas(entry.get("areas"), where)
     return TruthTube(
         id=number,
         video=video.id,
         category=category,
         crowd=_flag(entry, "iscrowd", where),
         ignore=_flag(entry, "ignore", where),
-        areas=_areas(entry.get("areas"), where),
+        areas=areas,
         masks=reader.read(entry.get("segmentations"), video.size, where),
         refined=None if refined is None else reader.read(refined, video.size, f"{where}, refined"),
+        stated_area=float(np.array(areas).mean()) if areas else 0.0,
     )
 
 

@@ -6,6 +6,7 @@ The common spellings are read in bulk, past the JSON parser where the compiled k
 from __future__ import annotations
 
 import array
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,17 @@ from numpy.typing import NDArray
 
 from vis import masks as rle
 from vis.errors import AnnotationError
-from vis.evaluation.runs import LIST_MARK, TEXT_MARK, BadMaskError, Engine, Lifted, TubeMasks
+from vis.evaluation.runs import (
+    LIST_MARK,
+    POLYGON_MARK,
+    TEXT_MARK,
+    TUBE_MARK,
+    BadMaskError,
+    Engine,
+    Lifted,
+    Polygons,
+    TubeMasks,
+)
 
 __all__ = ["MaskReader"]
 
@@ -36,6 +47,22 @@ class MaskReader:
         The common spellings are read in bulk. Whatever they refuse is gone through mask by mask,
         which finds the fault and names it.
         """
+        if isinstance(value, str) and value[:1] == POLYGON_MARK and self.lifted is not None:
+            polygons = self.lifted.polygons[int(value[1:])]
+            try:
+                return self.compute.from_polygons(polygons, size)
+            except BadMaskError:
+                value = _lists(polygons)
+        elif isinstance(value, str) and value[:1] == TUBE_MARK and self.lifted is not None:
+            tube = self.lifted.tubes[int(value[1:])]
+            if tube.size == size:
+                return tube
+            if tube.size == (0, 0):  # no mask that could say its size
+                return replace(tube, size=size)
+            frame = int(np.flatnonzero(np.diff(tube.offsets) + tube.areas)[0]) if len(tube.edges) else 0
+            raise AnnotationError(
+                f"{where}, frame {frame}: size {list(tube.size)}, expected {list(size)} (height, width)"
+            )
         if not isinstance(value, list):
             raise AnnotationError(f"{where}: segmentations: expected a list, got {type(value).__name__}")
         for bulk in (self._bulk_lifted, self._bulk_text, self._bulk_lists):
@@ -123,3 +150,10 @@ class MaskReader:
             text = self.lifted.chars[self.lifted.text_ends[k] : self.lifted.text_ends[k + 1]]
             return {**mask, "counts": text.tobytes()}
         return mask
+
+
+def _lists(polygons: Polygons) -> list[list[list[float]] | None]:
+    """Polygons as JSON has them."""
+    outlines = [part.tolist() for part in np.split(polygons.points, polygons.polygon_ends[:-1])]
+    ends = polygons.mask_ends.tolist()
+    return [outlines[start:end] or None for start, end in zip([0, *ends], ends, strict=False)]

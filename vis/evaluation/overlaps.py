@@ -18,67 +18,36 @@ from numpy.typing import NDArray
 
 from vis.evaluation.runs import Engine, TubeMasks
 
-__all__ = ["Overlaps", "area_until", "mask_iou"]
+__all__ = ["boundary_ious", "mask_ious"]
 
 
-def area_until(masks: TubeMasks, frames: int) -> int:
-    """Pixels over the first ``frames`` frames."""
-    return int(masks.areas[:frames].sum())
+def mask_ious(
+    detections: Sequence[TubeMasks], truths: Sequence[TubeMasks], compute: Engine
+) -> NDArray[np.float64]:
+    """Mask tube IoU, float64 (D, G), over the frames that both lists cover; 0 when both are empty."""
+    spans = np.array([[0, len(detections), 0, len(truths)]], np.int64)
+    return compute.ious(detections, truths, spans, 0.0).reshape(len(detections), len(truths))
 
 
-def mask_iou(a: TubeMasks, b: TubeMasks, compute: Engine, floor: float = 0.0) -> float:
-    """Tube IoU over the frames that both lists cover; 0 when it cannot reach ``floor``."""
-    frames = min(len(a), len(b))
-    total = area_until(a, frames) + area_until(b, frames)
-    if total == 0:
-        return 0.0
-    if floor > 0:
-        # No intersection is larger than the smaller mask of each frame.
-        most = int(np.minimum(a.areas[:frames], b.areas[:frames]).sum())
-        if most / (total - most) < floor:
-            return 0.0
-    common = compute.overlap(a, b, frames)
-    return common / (total - common)
+def boundary_ious(
+    detections: Sequence[TubeMasks],
+    truths: Sequence[TubeMasks],
+    pairs: NDArray[np.int64],
+    detection_widths: NDArray[np.int64],
+    truth_widths: NDArray[np.int64],
+    compute: Engine,
+) -> NDArray[np.float64]:
+    """Boundary tube IoU, float64 (P,), of ``pairs`` int64 (P, 2); widths are pixels, one per tube.
 
+    Every tube that a pair names is eroded once.
+    """
+    rows = np.empty_like(pairs)
 
-class Overlaps:
-    """IoUs between detections and truths of one video; keeps the eroded masks that it made."""
+    def chosen(side: int, tubes: Sequence[TubeMasks], widths: NDArray[np.int64]) -> list[list[TubeMasks]]:
+        used, rows[:, side] = np.unique(pairs[:, side], return_inverse=True)
+        some = [tubes[k] for k in used.tolist()]
+        return [some, compute.erode(some, widths[used].tolist())]
 
-    def __init__(
-        self, compute: Engine, *, detection_width: int, truth_width: int, floor: float = 0.0
-    ) -> None:
-        """Band widths in pixels for either side; mask IoUs below ``floor`` may be given as 0."""
-        self.compute, self.floor = compute, floor
-        self.detection_width, self.truth_width = detection_width, truth_width
-        self._eroded: dict[tuple[int, int], TubeMasks] = {}
-
-    def masks(self, detections: Sequence[TubeMasks], truths: Sequence[TubeMasks]) -> NDArray[np.float64]:
-        """Mask tube IoU, float64 (D, G)."""
-        ious = np.zeros((len(detections), len(truths)))
-        for d, detection in enumerate(detections):
-            for g, truth in enumerate(truths):
-                ious[d, g] = mask_iou(detection, truth, self.compute, self.floor)
-        return ious
-
-    def boundary(self, detection: TubeMasks, truth: TubeMasks) -> float:
-        """Boundary tube IoU of one pair."""
-        compute = self.compute
-        frames = min(len(detection), len(truth))
-        inner_d = self._inner(detection, self.detection_width)
-        inner_g = self._inner(truth, self.truth_width)
-        common = (
-            compute.overlap(detection, truth, frames)
-            - compute.overlap(detection, inner_g, frames)
-            - compute.overlap(inner_d, truth, frames)
-            + compute.overlap(inner_d, inner_g, frames)
-        )
-        band_d = area_until(detection, frames) - area_until(inner_d, frames)
-        band_g = area_until(truth, frames) - area_until(inner_g, frames)
-        union = band_d + band_g - common
-        return common / union if union else 0.0
-
-    def _inner(self, masks: TubeMasks, width: int) -> TubeMasks:
-        key = id(masks), width
-        if key not in self._eroded:
-            self._eroded[key] = self.compute.erode(masks, width)
-        return self._eroded[key]
+    a, a_inner = chosen(0, detections, detection_widths)
+    b, b_inner = chosen(1, truths, truth_widths)
+    return compute.bands(a, a_inner, b, b_inner, rows)

@@ -5,13 +5,27 @@ Used where numba is missing, and by the tests as the second opinion.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vis import masks as rle
-from vis.evaluation.runs import BadMaskError, Lifted, Text, TubeMasks
+from vis.errors import AnnotationError
+from vis.evaluation.runs import BadMaskError, Lifted, Polygons, Text, TubeMasks
 
-__all__ = ["erode", "from_runs", "from_text", "lift", "match", "overlap"]
+__all__ = [
+    "bands",
+    "erode",
+    "from_polygons",
+    "from_runs",
+    "from_text",
+    "ious",
+    "lift",
+    "match",
+    "overlap",
+    "sizes",
+]
 
 Int64 = NDArray[np.int64]
 
@@ -40,6 +54,22 @@ def from_runs(lengths: Int64, ends: Int64, size: tuple[int, int]) -> TubeMasks:
     return _collect(np.split(lengths[: ends[-1] if len(ends) else 0], ends[:-1]), size)
 
 
+def from_polygons(polygons: Polygons, size: tuple[int, int]) -> TubeMasks:
+    """See :class:`vis.evaluation.runs.Engine`."""
+    outlines = np.split(polygons.points, polygons.polygon_ends[:-1])
+    texts, start = [], 0
+    for t, end in enumerate(polygons.mask_ends.tolist()):
+        try:
+            mask = (
+                rle.from_coco([part.tolist() for part in outlines[start:end]], size) if end > start else None
+            )
+        except AnnotationError:
+            raise BadMaskError(t) from None
+        texts.append(mask.counts if mask else b"")
+        start = end
+    return from_text(b"".join(texts), np.cumsum([len(text) for text in texts], dtype=np.int64), size)
+
+
 def _collect(parts: list[Int64], size: tuple[int, int]) -> TubeMasks:
     pixels = size[0] * size[1]
     edges = [np.zeros(0, np.int64)] * len(parts)
@@ -66,7 +96,13 @@ def _join(size: tuple[int, int], edges: list[Int64], boxes: NDArray[np.int32]) -
     return TubeMasks(size, joined, offsets, areas, boxes)
 
 
-def overlap(a: TubeMasks, b: TubeMasks, frames: int) -> int:
+def sizes(tubes: Sequence[TubeMasks]) -> tuple[Int64, Int64]:
+    """See :class:`vis.evaluation.runs.Engine`."""
+    totals = np.array([tube.areas.sum() for tube in tubes], np.int64)
+    return totals, np.array([np.count_nonzero(tube.areas) for tube in tubes], np.int64)
+
+
+def overlap(a: TubeMasks, b: TubeMasks, frames: int) -> Int64:
     """See :class:`vis.evaluation.runs.Engine`."""
     (a_start, a_stop), (b_start, b_stop) = _on_one_axis(a, frames), _on_one_axis(b, frames)
     whole = np.concatenate([[0], np.cumsum(b_stop - b_start)])
@@ -77,7 +113,48 @@ def overlap(a: TubeMasks, b: TubeMasks, frames: int) -> int:
         counted: Int64 = whole[index] - np.maximum(stops[index] - positions, 0)
         return counted
 
-    return int((ones_before(a_stop) - ones_before(a_start)).sum())
+    shared = np.concatenate([[0], np.cumsum(ones_before(a_stop) - ones_before(a_start))])
+    per_frame: Int64 = np.diff(shared[(a.offsets[: frames + 1] - a.offsets[0]) // 2])
+    return per_frame
+
+
+def ious(a: Sequence[TubeMasks], b: Sequence[TubeMasks], spans: Int64, floor: float) -> NDArray[np.float64]:
+    """See :class:`vis.evaluation.runs.Engine`."""
+    return np.array(
+        [_iou(x, y, floor) for i, j, k, m in spans.tolist() for x in a[i:j] for y in b[k:m]], np.float64
+    )
+
+
+def _iou(a: TubeMasks, b: TubeMasks, floor: float) -> float:
+    frames = min(len(a), len(b))
+    a_areas, b_areas = a.areas[:frames], b.areas[:frames]
+    total = int(a_areas.sum() + b_areas.sum())
+    # No intersection is larger than the smaller mask of each frame.
+    most = int(np.minimum(a_areas, b_areas).sum())
+    if most == 0 or most / (total - most) < floor:
+        return 0.0
+    common = int(overlap(a, b, frames).sum())
+    return common / (total - common)
+
+
+def bands(
+    a: Sequence[TubeMasks],
+    a_inner: Sequence[TubeMasks],
+    b: Sequence[TubeMasks],
+    b_inner: Sequence[TubeMasks],
+    pairs: Int64,
+) -> NDArray[np.float64]:
+    """See :class:`vis.evaluation.runs.Engine`."""
+    return np.array([_band(a[i], a_inner[i], b[j], b_inner[j]) for i, j in pairs.tolist()], np.float64)
+
+
+def _band(a: TubeMasks, a_inner: TubeMasks, b: TubeMasks, b_inner: TubeMasks) -> float:
+    frames = min(len(a), len(b))
+    common = overlap(a, b, frames) - overlap(a, b_inner, frames)
+    common += overlap(a_inner, b_inner, frames) - overlap(a_inner, b, frames)
+    areas = [int(tube.areas[:frames].sum()) for tube in (a, a_inner, b, b_inner)]
+    union = areas[0] - areas[1] + areas[2] - areas[3] - int(common.sum())
+    return int(common.sum()) / union if union else 0.0
 
 
 def _on_one_axis(masks: TubeMasks, frames: int) -> tuple[Int64, Int64]:
@@ -88,8 +165,12 @@ def _on_one_axis(masks: TubeMasks, frames: int) -> tuple[Int64, Int64]:
     return moved[0::2], moved[1::2]
 
 
-def erode(masks: TubeMasks, width: int) -> TubeMasks:
+def erode(tubes: Sequence[TubeMasks], widths: Sequence[int]) -> list[TubeMasks]:
     """See :class:`vis.evaluation.runs.Engine`."""
+    return [_eroded(tube, width) for tube, width in zip(tubes, widths, strict=True)]
+
+
+def _eroded(masks: TubeMasks, width: int) -> TubeMasks:
     edges = [np.zeros(0, np.int64)] * len(masks)
     for t, (x0, y0, x1, y1) in enumerate(masks.boxes.tolist()):
         if min(x1 - x0, y1 - y0) > 2 * width:
@@ -103,23 +184,41 @@ def erode(masks: TubeMasks, width: int) -> TubeMasks:
 
 def match(
     ious: NDArray[np.float64],
-    order: Int64,
+    spans: Int64,
     ignored: NDArray[np.bool_],
     crowd: NDArray[np.bool_],
     thresholds: NDArray[np.float64],
+    detections: int,
 ) -> Int64:
     """See :class:`vis.evaluation.runs.Engine`."""
-    matched = np.full((len(order), len(thresholds), len(ious)), -1, np.int64)
-    for a, truths in enumerate(order):
-        for t, threshold in enumerate(np.minimum(thresholds, 1 - 1e-10)):
-            free = np.ones(len(truths), bool)
-            for d, row in enumerate(ious[:, truths]):
-                able = (row >= threshold) & (free | crowd[truths])
-                # Real truths come first: an ignored one counts only when no real one fits.
-                real = able & ~ignored[a]
-                pool = np.flatnonzero(real if real.any() else able)
-                if len(pool):
-                    best = pool[len(pool) - 1 - int(np.argmax(row[pool][::-1]))]  # the last of equals
-                    free[best] = False
-                    matched[a, t, d] = truths[best]
+    matched = np.full((len(ignored), len(thresholds), detections), -1, np.int64)
+    first = 0
+    for d0, d1, g0, g1 in spans.tolist():
+        values = ious[first : first + (d1 - d0) * (g1 - g0)].reshape(d1 - d0, g1 - g0)
+        first += values.size
+        if values.size:
+            found = matched[:, :, d0:d1]
+            _match_group(values, ignored[:, g0:g1], crowd[g0:g1], thresholds, found)
+            found[found >= 0] += g0
     return matched
+
+
+def _match_group(
+    ious: NDArray[np.float64],
+    ignored: NDArray[np.bool_],
+    crowd: NDArray[np.bool_],
+    thresholds: NDArray[np.float64],
+    matched: Int64,
+) -> None:
+    """Fill ``matched`` (A, T, D) with columns of ``ious`` (D, G)."""
+    for a, t in np.ndindex(*matched.shape[:2]):
+        free = np.ones(len(crowd), bool)
+        for d, row in enumerate(ious):
+            able = (row >= min(thresholds[t], 1 - 1e-10)) & (free | crowd)
+            # Real truths come first: an ignored one counts only when no real one fits.
+            real = able & ~ignored[a]
+            pool = np.flatnonzero(real if real.any() else able)
+            if len(pool):
+                best = pool[len(pool) - 1 - int(np.argmax(row[pool][::-1]))]  # the last of equals
+                free[best] = False
+                matched[a, t, d] = best

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vis.evaluation.runs import Engine
 
-__all__ = ["STATS", "AreaRanges", "Group", "Matches", "Summary", "accumulate", "match_group", "summarize"]
+__all__ = ["STATS", "AreaRanges", "Group", "Matches", "Summary", "accumulate", "match_groups", "summarize"]
 
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -35,7 +35,7 @@ IMAGE_AREAS: AreaRanges = ((0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """The D detections (best first) and G truths that compete, without their IoUs."""
+    """The D detections (best first) and G truths that compete, without their IoUs; or those of several groups."""
 
     category: int
     """Category id; -1 when classes are pooled."""
@@ -71,30 +71,55 @@ class Matches:
     """(A,): truths that count."""
 
 
-def match_group(
-    group: Group, ious: Sequence[Float64], compute: Engine, *, areas: AreaRanges, thresholds: Float64
-) -> list[Matches]:
-    """Match by each of several kinds of IoU, float64 (D, G), and judge every detection."""
+def match_groups(
+    places: Sequence[tuple[int, int]],
+    spans: NDArray[np.int64],
+    together: Group,
+    ious: Sequence[Float64],
+    compute: Engine,
+    *,
+    areas: AreaRanges,
+    thresholds: Float64,
+) -> list[list[Matches]]:
+    """Match by each of several kinds of IoU and judge every detection.
+
+    Group k, of (video, category) ``places[k]``, is detections ``spans[k, 0]`` to ``spans[k, 1]`` and truths
+    ``spans[k, 2]`` to ``spans[k, 3]`` of ``together``; ``ious`` follow each other as from ``compute.ious``.
+    """
     low, high = np.array(areas, np.float64).T[:, :, None]
-    ignored = group.ignore | (group.truth_areas < low) | (group.truth_areas > high)
-    order = np.argsort(ignored, axis=1, kind="stable")
-    rows = np.arange(len(areas))[:, None]
-    ordered = ignored[rows, order]
-    outside = ((group.detection_areas < low) | (group.detection_areas > high))[:, None, :]
-    positives = np.count_nonzero(~ignored, axis=1)
-    shape = len(areas), len(thresholds), len(group.scores)
+    ignored = together.ignore | (together.truth_areas < low) | (together.truth_areas > high)
+    outside = ((together.detection_areas < low) | (together.detection_areas > high))[:, None, :]
+    counting = np.concatenate([np.zeros((len(areas), 1), np.int64), np.cumsum(~ignored, axis=1)], axis=1)
+    positives = (counting[:, spans[:, 3]] - counting[:, spans[:, 2]]).T
+    rows = np.arange(len(areas))[:, None, None]
+    count = len(together.scores)
+    # Truths are numbered from their group's first.
+    begin = np.repeat(spans[:, 2], spans[:, 1] - spans[:, 0])
+    whole = spans.tolist()
+    groups = [
+        Group(
+            category, video, together.scores[d0:d1], together.detection_areas[d0:d1],
+            together.truth_areas[g0:g1], together.crowd[g0:g1], together.ignore[g0:g1], together.uncounted[g0:g1],
+        )
+        for (video, category), (d0, d1, g0, g1) in zip(places, whole, strict=True)
+    ]  # fmt: skip
     out = []
     for one in ious:
-        if one.size:
-            truth = compute.match(one, order, ordered, group.crowd, thresholds)
-            found = truth >= 0
-            matched = found & ~group.uncounted[truth]
-            excused = (found & ignored[rows[:, :, None], truth]) | (~matched & outside)
-            hit, miss = matched & ~excused, ~(matched | excused)
-        else:
-            truth = np.full(shape, -1, np.int64)
-            hit, miss = np.zeros(shape, bool), np.broadcast_to(~outside, shape)
-        out.append(Matches(group, truth, hit, miss, positives))
+        truth = compute.match(one, spans, ignored, together.crowd, thresholds, count)
+        found = truth >= 0
+        matched, excused = found, found
+        if len(together.ignore):
+            matched = found & ~together.uncounted[truth]
+            excused = found & ignored[rows, truth]
+        excused = excused | (~matched & outside)
+        hit, miss = matched & ~excused, ~(matched | excused)
+        truth = np.where(found, truth - begin, -1)
+        out.append(
+            [
+                Matches(group, truth[:, :, d0:d1], hit[:, :, d0:d1], miss[:, :, d0:d1], row)
+                for group, (d0, d1, _, _), row in zip(groups, whole, positives, strict=True)
+            ]
+        )
     return out
 
 

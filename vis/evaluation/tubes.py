@@ -7,7 +7,6 @@ the differences one by one.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,23 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import AnnotationError, EvaluationWarning, UsageError
+from vis.evaluation.judge import POOLED, Judge, Members, judge_all
 from vis.evaluation.loading import ResultTube, Source, Truth, TruthTube, read_results, read_truth
-from vis.evaluation.overlaps import Overlaps
 from vis.evaluation.protocol import (
     IMAGE_AREAS,
     IOU_THRESHOLDS,
     MAX_DETS,
     VIDEO_AREAS,
     AreaRanges,
-    Group,
     Matches,
     Summary,
     accumulate,
-    match_group,
     summarize,
 )
-from vis.evaluation.runs import Engine, TubeMasks, engine
-from vis.masks import boundary_width
+from vis.evaluation.runs import Engine, engine
 
 __all__ = ["KINDS", "TubeEvaluation", "evaluate", "evaluate_images", "evaluate_tubes"]
 
@@ -44,8 +40,6 @@ KINDS = ("mask", "boundary")
 OFFICIAL_RESULT_RATIO = 0.02
 IMAGE_RULES: dict[str, Any] = {"areas": IMAGE_AREAS, "crowd_as_share": True, "same_ratio": True}
 """What COCO does otherwise than the tube evaluators: options of :func:`evaluate`."""
-POOLED = -1
-"""Category id when classes are pooled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,8 +132,8 @@ def evaluate(
             official tube code makes theirs with 0.02 whatever the ratio is.
         floor: IoUs below it may be left at 0; None is the lowest threshold, where it changes nothing.
         compute: from :func:`vis.evaluation.runs.engine`.
-        threads: how many videos at a time; None is one per core, at most 8.
-        progress: called with (videos done, videos).
+        threads: how many parts of the data at a time; None is one per core, at most 8.
+        progress: called with (groups done, groups); a group is a class in a video.
 
     Raises :class:`AnnotationError` (strict mode: lengths, unknown categories) and
     :class:`UsageError`.
@@ -153,11 +147,13 @@ def evaluate(
     key = ("official" if mode == "official" else "refined") if key == "auto" else key
     compute = compute or engine()
     strict = mode == "strict"
+    mean_areas = _mean_areas(truth, results, compute)
     notes: dict[str, int] = {}
-    results = _checked(truth, results, notes, strict=strict, pad_short=pad_short)
+    results = _checked(truth, results, mean_areas, notes, strict=strict, pad_short=pad_short)
     if strict and pad_short:
         truth, results = _padded(truth, results)
-    judge = _Judge(
+        mean_areas = _mean_areas(truth, results, compute)
+    judge = Judge(
         compute=compute,
         truth=truth,
         strict=strict,
@@ -170,14 +166,14 @@ def evaluate(
         floor=float(thresholds[0]) if floor is None else floor,
         crowd_as_share=strict if crowd_as_share is None else crowd_as_share,
         result_ratio=ratio if (strict if same_ratio is None else same_ratio) else OFFICIAL_RESULT_RATIO,
+        mean_areas=mean_areas,
     )
     groups = _groups(truth, results, class_agnostic=class_agnostic)
-    verdicts = _judge_all(judge, groups, threads, progress)
+    matches = judge_all(judge, groups, threads, progress)
     # Categories without a tube on either side say nothing; some files list tens of thousands.
     categories = sorted({category for (_, category), _, _ in groups})
-    summaries, stats, matches = {}, {}, {}
+    summaries, stats = {}, {}
     for kind in judge.kinds:
-        matches[kind] = [by_kind[kind] for by_kind in verdicts]
         summaries[kind] = accumulate(
             matches[kind], categories, thresholds=judge.thresholds, areas=len(areas), max_dets=max_dets
         )
@@ -200,7 +196,13 @@ def _has_refined(truth: Truth) -> bool:
 
 
 def _checked(
-    truth: Truth, results: list[ResultTube], notes: dict[str, int], *, strict: bool, pad_short: bool
+    truth: Truth,
+    results: list[ResultTube],
+    mean_areas: dict[int, float],
+    notes: dict[str, int],
+    *,
+    strict: bool,
+    pad_short: bool,
 ) -> list[ResultTube]:
     """Count, warn about or refuse what the two modes see differently; strict drops empty tubes."""
     notes["unequal_lengths"] = _check_lengths(truth, results, strict=strict, pad_short=pad_short)
@@ -221,12 +223,12 @@ def _checked(
     for tube in results:
         scores[tube.video, tube.category].add(tube.score)
     notes["score_ties"] = len(results) - sum(map(len, scores.values()))
-    notes["empty_results"] = sum(not tube.masks.areas.any() for tube in results)
+    notes["empty_results"] = sum(mean_areas[id(tube.masks)] == 0 for tube in results)
     notes["area_mismatches"] = sum(
-        tube.areas is not None and abs(_mean(tube.areas) - mean_area(tube.masks)) > 0.5
+        tube.areas is not None and abs(tube.stated_area - mean_areas[id(tube.masks)]) > 0.5
         for tube in truth.tubes
     )
-    return [tube for tube in results if tube.masks.areas.any()] if strict else results
+    return [tube for tube in results if mean_areas[id(tube.masks)]] if strict else results
 
 
 def _check_lengths(truth: Truth, results: list[ResultTube], *, strict: bool, pad_short: bool) -> int:
@@ -277,22 +279,19 @@ def _warn(message: str) -> None:
     warnings.warn(message, EvaluationWarning, stacklevel=4)
 
 
-def mean_area(masks: TubeMasks) -> float:
-    """Mean pixels over the frames where the object is, 0 when it never is."""
-    present = masks.areas[masks.areas > 0]
-    return int(present.sum()) / len(present) if len(present) else 0.0
-
-
-def _mean(values: tuple[float, ...]) -> float:
-    return float(np.array(values).mean()) if values else 0.0
+def _mean_areas(truth: Truth, results: list[ResultTube], compute: Engine) -> dict[int, float]:
+    """Mean pixels over the frames where the object is, 0 when it never is, by id() of the masks."""
+    masks = [tube.masks for tube in results]
+    for tube in truth.tubes:
+        masks += [tube.masks] if tube.refined is None else [tube.masks, tube.refined]
+    totals, present = compute.sizes(masks)
+    return dict(zip(map(id, masks), (totals / np.maximum(present, 1)).tolist(), strict=True))
 
 
 # ---------------------------------------------------------------- groups
 
-_Members = tuple[tuple[int, int], list[ResultTube], list[TruthTube]]
 
-
-def _groups(truth: Truth, results: list[ResultTube], *, class_agnostic: bool) -> list[_Members]:
+def _groups(truth: Truth, results: list[ResultTube], *, class_agnostic: bool) -> list[Members]:
     """((video, category), detections best first, truths) in rising order of video and category."""
     truths: dict[tuple[int, int], list[TruthTube]] = defaultdict(list)
     found: dict[tuple[int, int], list[ResultTube]] = defaultdict(list)
@@ -315,110 +314,3 @@ def _pool(groups: dict[tuple[int, int], list[Any]]) -> dict[tuple[int, int], lis
     for video, category in sorted(groups):
         pooled[video, POOLED] += groups[video, category]
     return pooled
-
-
-def _judge_all(
-    judge: _Judge,
-    groups: list[_Members],
-    threads: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> list[dict[str, Matches]]:
-    threads = min(os.cpu_count() or 1, 8) if threads is None else threads
-    verdicts: list[dict[str, Matches]] = []
-    if threads > 1 and len(groups) > 1:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(threads) as pool:
-            stream = pool.map(judge, groups)
-            for verdict in stream:
-                verdicts.append(verdict)
-                if progress:
-                    progress(len(verdicts), len(groups))
-    else:
-        for group in groups:
-            verdicts.append(judge(group))
-            if progress:
-                progress(len(verdicts), len(groups))
-    return verdicts
-
-
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """Matches one group by mask and by boundary; holds what all groups share."""
-
-    compute: Engine
-    truth: Truth
-    strict: bool
-    key: str
-    ratio: float
-    kinds: tuple[str, ...]
-    thresholds: NDArray[np.float64]
-    areas: AreaRanges
-    limit: int
-    floor: float
-    crowd_as_share: bool
-    result_ratio: float
-
-    def __call__(self, members: _Members) -> dict[str, Matches]:
-        (video, category), found, truths = members
-        found = found[: self.limit]
-        size = self.truth.videos[video].size
-        overlaps = Overlaps(
-            self.compute,
-            detection_width=boundary_width(size, self.result_ratio),
-            truth_width=boundary_width(size, self.ratio),
-            floor=self.floor,
-        )
-        crowd = np.array([tube.crowd for tube in truths], bool)
-        group = Group(
-            category=category,
-            video=video,
-            scores=np.array([tube.score for tube in found], np.float64),
-            detection_areas=np.array([mean_area(tube.masks) for tube in found], np.float64),
-            truth_areas=np.array([self._area(tube) for tube in truths], np.float64),
-            crowd=crowd,
-            ignore=crowd | np.array([self.strict and tube.ignore for tube in truths], bool),
-            uncounted=np.array([not self.strict and tube.id == 0 for tube in truths], bool),
-        )
-        detections = [tube.masks for tube in found]
-        for_masks = [self._masks(tube, refined=self.key == "refined") for tube in truths]
-        mask = overlaps.masks(detections, for_masks)
-        if self.crowd_as_share:
-            self._crowd_columns(mask, detections, for_masks, crowd)
-        by_kind = {"mask": mask}
-        if "boundary" in self.kinds:
-            boundary = mask.copy()
-            for d, g in np.argwhere(mask * ~crowd >= max(self.floor, 1e-300)):
-                band = overlaps.boundary(detections[d], self._masks(truths[g], refined=self.key != "raw"))
-                boundary[d, g] = min(mask[d, g], band)
-            by_kind["boundary"] = boundary
-        matches = match_group(
-            group,
-            [by_kind[k] for k in self.kinds],
-            self.compute,
-            areas=self.areas,
-            thresholds=self.thresholds,
-        )
-        return dict(zip(self.kinds, matches, strict=True))
-
-    def _masks(self, tube: TruthTube, *, refined: bool) -> TubeMasks:
-        return tube.refined if refined and tube.refined is not None else tube.masks
-
-    def _area(self, tube: TruthTube) -> float:
-        if not self.strict and tube.areas is not None:
-            return _mean(tube.areas)
-        return mean_area(self._masks(tube, refined=self.key == "refined"))
-
-    def _crowd_columns(
-        self,
-        ious: NDArray[np.float64],
-        detections: list[TubeMasks],
-        truths: list[TubeMasks],
-        crowd: NDArray[np.bool_],
-    ) -> None:
-        """COCO's rule for crowds: the share of the detection that lies in the region."""
-        for g in np.flatnonzero(crowd):
-            for d, detection in enumerate(detections):
-                area = int(detection.areas.sum())
-                common = self.compute.overlap(detection, truths[g], min(len(detection), len(truths[g])))
-                ious[d, g] = common / area if area else 0.0

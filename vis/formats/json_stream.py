@@ -73,7 +73,7 @@ def items(
             raise AnnotationError(f"{path}: {size:,} bytes, over the limit of {LIMIT_BYTES:,}")
         try:
             if size <= whole_bytes:
-                yield from members(json.loads(prepare(file.read()), parse_constant=_refuse), lists, str(path))
+                yield from members(_parse(file.read(), prepare), lists, str(path))
             else:
                 yield from _Chunks(file).members(lists)
         except json.JSONDecodeError as error:
@@ -83,6 +83,14 @@ def items(
             ) from error
         except (ValueError, RecursionError) as error:
             raise AnnotationError(f"{path}: not valid JSON: {error}") from error
+
+
+def _parse(text: bytes, prepare: Callable[[bytes], bytes]) -> Any:
+    try:
+        return json.loads(prepare(text), parse_constant=_refuse)
+    except json.JSONDecodeError:
+        # The place of the fault in the file, not in what was made of it.
+        return json.loads(text, parse_constant=_refuse)
 
 
 def _refuse(word: str) -> Any:
