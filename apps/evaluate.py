@@ -139,7 +139,7 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         pad_short=args.pad_short,
         ratio=args.ratio,
         kinds=tuple(args.kinds),
-        max_dets=tuple(args.max_dets),
+        max_dets=tuple(args.max_dets or (1, 10, 100)),
         threads=args.threads,
     )
     answer = reports.summary(evaluation) | {"report": None}
@@ -178,7 +178,13 @@ def _add_coco(parser: argparse.ArgumentParser) -> None:
         default=0.01,
         help="the thinner band of 'strict' boundary AP; 0.01 is remembered, not published",
     )
-    _add_limits(parser)
+    parser.add_argument(
+        "--federated",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="LVIS' rule, by neg_category_ids and not_exhaustive_category_ids (auto: when all images have both)",
+    )
+    _add_limits(parser, "1 10 100, LVIS: 1 10 300 per image")
 
 
 def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -191,19 +197,35 @@ def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     compute = engine()
     truth = read_truth(args.truth, compute, images=True)
     results = read_results(args.results, truth, compute, images=True)
+    told = bool(truth.videos) and all(
+        v.absent is not None and v.open is not None for v in truth.videos.values()
+    )
+    federated = args.federated == "yes" or (args.federated == "auto" and told)
     options: dict[str, Any] = {
         **IMAGE_RULES,
         "compute": compute,
         "class_agnostic": args.class_agnostic,
-        "max_dets": tuple(args.max_dets),
+        "max_dets": tuple(args.max_dets or (1, 10, 300 if federated else 100)),
         "threads": args.threads,
+        "federated": federated,
     }
     whole = evaluate(truth, results, ratio=args.ratio, **options)
     thin = evaluate(truth, results, ratio=args.strict_ratio, kinds=("boundary",), **options)
     answer = reports.summary(whole)
     answer |= {"strict_boundary": thin.stats["boundary"], "strict_ratio": args.strict_ratio}
+    answer |= {"federated": federated, "max_dets": list(options["max_dets"])}
     answer["images"] = answer.pop("videos")
-    return answer, f"{reports.table(whole)}\nstrict (band {args.strict_ratio:g}):\n{reports.table(thin)}"
+    text = f"{reports.table(whole)}\nstrict (band {args.strict_ratio:g}):\n{reports.table(thin)}"
+    if frequencies := reports.frequency_rows(whole) | {
+        f"strict_{kind}": row for kind, row in reports.frequency_rows(thin).items()
+    }:
+        answer["ap_by_frequency"] = frequencies
+        for kind, row in frequencies.items():
+            shown = (f"{name} {'-' if ap < 0 else format(100 * ap, '.2f')}" for name, ap in row.items())
+            text += f"\n{kind} AP of rare, common, frequent classes: {', '.join(shown)}"
+    if federated:
+        text += f"\nLVIS' federated rule, {options['max_dets'][-1]} results per image"
+    return answer, text
 
 
 # ---------------------------------------------------------------- hq-ytvis
@@ -342,14 +364,13 @@ def _add_truth_and_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, metavar="FILE", help="results JSON, or a zip")
 
 
-def _add_limits(parser: argparse.ArgumentParser) -> None:
+def _add_limits(parser: argparse.ArgumentParser, default: str = "1 10 100") -> None:
     parser.add_argument(
         "--max-dets",
         type=int,
         nargs=3,
-        default=(1, 10, 100),
         metavar="N",
-        help="three limits of detections for AR (default 1 10 100)",
+        help=f"three limits of detections for AR (default {default})",
     )
     parser.add_argument("--threads", type=int, help="default: one per core, at most 8")
 

@@ -71,6 +71,7 @@ class Judge:
     floor: float
     crowd_as_share: bool
     result_ratio: float
+    federated: bool
     mean_areas: dict[int, float]
     """Mean pixels over the frames where the object is, by id() of the masks."""
 
@@ -91,6 +92,7 @@ class Judge:
             crowd=crowd,
             ignore=crowd | np.array([self.strict and tube.ignore for tube in truths], bool),
             uncounted=np.array([not self.strict and tube.id == 0 for tube in truths], bool),
+            excused=self._excused(found),
         )
         detections = [tube.masks for tube in found]
         for_masks = [self._masks(tube, refined=self.key == "refined") for tube in truths]
@@ -123,6 +125,12 @@ class Judge:
             areas=self.areas,
             thresholds=self.thresholds,
         )
+
+    def _excused(self, found: list[ResultTube]) -> NDArray[np.bool_]:
+        if not self.federated:
+            return np.zeros(len(found), bool)
+        videos = self.truth.videos
+        return np.array([tube.category in (videos[tube.video].open or ()) for tube in found], bool)
 
     def _masks(self, tube: TruthTube, *, refined: bool) -> TubeMasks:
         return tube.refined if refined and tube.refined is not None else tube.masks

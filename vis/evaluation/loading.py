@@ -40,6 +40,10 @@ class Video:
     """Folder of its frames, or its id as text."""
     files: tuple[str, ...] = ()
     """Relative paths of its frames, empty when the file does not say."""
+    absent: frozenset[int] | None = None
+    """Categories known to be absent (LVIS' ``neg_category_ids``); None when the file does not say."""
+    open: frozenset[int] | None = None
+    """Categories of which not every object is annotated (LVIS' ``not_exhaustive_category_ids``); or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Category:
     """Unique among the categories."""
     name: str
     """As in the file."""
+    frequency: str = ""
+    """LVIS: r, c or f for rare, common, frequent; empty when the file does not say."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,7 +219,11 @@ def _head(head: dict[str, Any], name: str) -> Truth:
     categories = {}
     for index, entry in enumerate(_list(head, "categories", name)):
         where = f"{name}: category {index}"
-        category = Category(_int(entry, "id", where), str(_get(entry, "name", where, "")))
+        category = Category(
+            _int(entry, "id", where),
+            str(_get(entry, "name", where, "")),
+            str(_get(entry, "frequency", where, "")),
+        )
         if category.id in categories:
             raise AnnotationError(f"{where}: id {category.id} is given twice")
         categories[category.id] = category
@@ -234,7 +244,24 @@ def _video(entry: Any, where: str) -> Video:
         raise AnnotationError(f"{where}: length: expected an int >= 0, got {length!r}")
     folder = str(names[0]).rpartition("/")[0] if isinstance(names, list) and names else ""
     files = tuple(map(str, names)) if isinstance(names, list) else ()
-    return Video(number, size, length, folder or str(_get(entry, "name", where, number)), files)
+    return Video(
+        number,
+        size,
+        length,
+        folder or str(_get(entry, "name", where, number)),
+        files,
+        _ids(entry, "neg_category_ids", where),
+        _ids(entry, "not_exhaustive_category_ids", where),
+    )
+
+
+def _ids(entry: Any, key: str, where: str) -> frozenset[int] | None:
+    value = _get(entry, key, where, None)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(map(_is_int, value)):
+        raise AnnotationError(f"{where}: {key}: expected a list of category ids, got {str(value)[:40]!r}")
+    return frozenset(value)
 
 
 def _truth_tube(entry: Any, truth: Truth, reader: MaskReader, where: str, strict: bool) -> TruthTube | None:

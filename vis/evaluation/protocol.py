@@ -53,6 +53,8 @@ class Group:
     """(G,) never counts."""
     uncounted: Bool
     """(G,) truths whose match is not remembered: the official evaluator's trouble with id 0."""
+    excused: Bool
+    """(D,) not counted when unmatched: not every object of its class is annotated there (LVIS)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +90,8 @@ def match_groups(
     """
     low, high = np.array(areas, np.float64).T[:, :, None]
     ignored = together.ignore | (together.truth_areas < low) | (together.truth_areas > high)
-    outside = ((together.detection_areas < low) | (together.detection_areas > high))[:, None, :]
+    outside = (together.detection_areas < low) | (together.detection_areas > high) | together.excused
+    outside = outside[:, None, :]
     counting = np.concatenate([np.zeros((len(areas), 1), np.int64), np.cumsum(~ignored, axis=1)], axis=1)
     positives = (counting[:, spans[:, 3]] - counting[:, spans[:, 2]]).T
     rows = np.arange(len(areas))[:, None, None]
@@ -100,6 +103,7 @@ def match_groups(
         Group(
             category, video, together.scores[d0:d1], together.detection_areas[d0:d1],
             together.truth_areas[g0:g1], together.crowd[g0:g1], together.ignore[g0:g1], together.uncounted[g0:g1],
+            together.excused[d0:d1],
         )
         for (video, category), (d0, d1, g0, g1) in zip(places, whole, strict=True)
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vis.evaluation.protocol import STATS, Matches
 from vis.evaluation.tubes import TubeEvaluation
 
-__all__ = ["category_rows", "evidence", "summary", "table", "to_csv", "video_rows"]
+__all__ = ["category_rows", "evidence", "frequency_rows", "summary", "table", "to_csv", "video_rows"]
 
 IOU50 = 0
 """Index of the lowest threshold."""
@@ -82,6 +82,20 @@ def category_rows(evaluation: TubeEvaluation) -> list[dict[str, Any]]:
             recall = values.recall[:, k, 0, -1]
             row[f"{kind}_ar"] = float(recall.mean()) if defined else None
         rows.append(row)
+    return rows
+
+
+def frequency_rows(evaluation: TubeEvaluation) -> dict[str, dict[str, float]]:
+    """AP of rare (r), common (c) and frequent (f) classes by kind, -1 without truth; {} when classes have none."""
+    frequencies = {c.id: c.frequency for c in evaluation.truth.categories.values() if c.frequency}
+    rows: dict[str, dict[str, float]] = {}
+    for kind, values in evaluation.summaries.items() if frequencies else ():
+        rows[kind] = {}
+        for frequency in "rcf":
+            chosen = [frequencies.get(category) == frequency for category in values.categories]
+            curve = values.precision[:, :, chosen, 0, -1]
+            curve = curve[curve > -1]
+            rows[kind][frequency] = float(curve.mean()) if curve.size else -1.0
     return rows
 
 

@@ -105,6 +105,7 @@ def evaluate(
     max_dets: tuple[int, ...] = MAX_DETS,
     crowd_as_share: bool | None = None,
     same_ratio: bool | None = None,
+    federated: bool = False,
     floor: float | None = None,
     compute: Engine | None = None,
     threads: int | None = None,
@@ -130,6 +131,10 @@ def evaluate(
             does; None is so in strict mode only: the official tube code uses plain IoU.
         same_ratio: use ``ratio`` for the bands of results too; None is so in strict mode only: the
             official tube code makes theirs with 0.02 whatever the ratio is.
+        federated: LVIS' rule for classes that were not looked for everywhere. Results count only where their
+            class has truth or is known to be absent, false ones not where its objects are not all annotated,
+            and the largest limit holds for all classes of a video together. The truth must say so for
+            every video.
         floor: IoUs below it may be left at 0; None is the lowest threshold, where it changes nothing.
         compute: from :func:`vis.evaluation.runs.engine`.
         threads: how many parts of the data at a time; None is one per core, at most 8.
@@ -147,8 +152,10 @@ def evaluate(
     key = ("official" if mode == "official" else "refined") if key == "auto" else key
     compute = compute or engine()
     strict = mode == "strict"
-    mean_areas = _mean_areas(truth, results, compute)
     notes: dict[str, int] = {}
+    if federated:
+        results = _verified(truth, results, max_dets[-1], notes)
+    mean_areas = _mean_areas(truth, results, compute)
     results = _checked(truth, results, mean_areas, notes, strict=strict, pad_short=pad_short)
     if strict and pad_short:
         truth, results = _padded(truth, results)
@@ -166,6 +173,7 @@ def evaluate(
         floor=float(thresholds[0]) if floor is None else floor,
         crowd_as_share=strict if crowd_as_share is None else crowd_as_share,
         result_ratio=ratio if (strict if same_ratio is None else same_ratio) else OFFICIAL_RESULT_RATIO,
+        federated=federated,
         mean_areas=mean_areas,
     )
     groups = _groups(truth, results, class_agnostic=class_agnostic)
@@ -177,7 +185,7 @@ def evaluate(
         summaries[kind] = accumulate(
             matches[kind], categories, thresholds=judge.thresholds, areas=len(areas), max_dets=max_dets
         )
-        stats[kind] = summarize(summaries[kind], literal_100=not strict)
+        stats[kind] = summarize(summaries[kind], literal_100=not (strict or federated))
     if not results:
         # The official code fails on an empty list; nothing found is nothing right.
         warnings.warn("there are no results: every AP is 0", EvaluationWarning, stacklevel=2)
@@ -229,6 +237,29 @@ def _checked(
         for tube in truth.tubes
     )
     return [tube for tube in results if mean_areas[id(tube.masks)]] if strict else results
+
+
+def _verified(truth: Truth, results: list[ResultTube], limit: int, notes: dict[str, int]) -> list[ResultTube]:
+    """Results that the truth can judge, of the best ``limit`` of each video; LVIS (Gupta et al., CVPR 2019)."""
+    silent = [video.id for video in truth.videos.values() if video.absent is None or video.open is None]
+    if silent:
+        raise AnnotationError(
+            f"video {silent[0]}: neg_category_ids or not_exhaustive_category_ids is missing ({len(silent)} such); "
+            "LVIS' rule needs both for every image"
+        )
+    by_video: dict[int, list[ResultTube]] = defaultdict(list)
+    for tube in results:
+        by_video[tube.video].append(tube)
+    kept: set[int] = set()
+    for some in by_video.values():
+        kept.update(tube.index for tube in sorted(some, key=lambda tube: -tube.score)[:limit])
+    judged = {(tube.video, tube.category) for tube in truth.tubes}
+    judged |= {(video.id, category) for video in truth.videos.values() for category in video.absent or ()}
+    notes["over_the_limit"] = len(results) - len(kept)
+    chosen = [tube for tube in results if tube.index in kept]
+    verified = [tube for tube in chosen if (tube.video, tube.category) in judged]
+    notes["unverified_results"] = len(chosen) - len(verified)
+    return verified
 
 
 def _check_lengths(truth: Truth, results: list[ResultTube], *, strict: bool, pad_short: bool) -> int:
