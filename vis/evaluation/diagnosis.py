@@ -29,8 +29,19 @@ from vis.evaluation.protocol import RECALLS
 from vis.evaluation.runs import Engine, TubeMasks, engine
 from vis.evaluation.tubes import TubeEvaluation
 
-__all__ = ["REASONS", "Diagnosis", "Verdict", "diagnose"]
+__all__ = ["MEANINGS", "REASONS", "Diagnosis", "Verdict", "diagnose"]
 
+MEANINGS = {
+    "duplicate": "overlaps a truth of its class that a better result already took",
+    "class": "overlaps a truth of another class",
+    "boundary": "right by mask, wrong by boundary",
+    "identity switch": "follows one truth for a while, then another",
+    "fragment": "right while it lasts, but covers too little of the truth",
+    "localisation": "touches a truth, not well enough",
+    "background": "touches no truth to speak of",
+    "missed": "a truth that nothing explains",
+}
+"""What each reason says, in one line, in the order in which they are tried."""
 REASONS = (
     "class",
     "missed",

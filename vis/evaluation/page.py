@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vis.errors import InputError
 from vis.evaluation import bootstrap, report
-from vis.evaluation.diagnosis import Diagnosis, diagnose
-from vis.evaluation.loading import TruthTube
+from vis.evaluation.diagnosis import MEANINGS, Diagnosis, diagnose
+from vis.evaluation.loading import ResultTube, TruthTube
 from vis.evaluation.protocol import RECALLS
+from vis.evaluation.runs import TubeMasks
 from vis.evaluation.tubes import TubeEvaluation
 
 __all__ = ["compare_reports", "comparison_table", "full_report", "losses_table", "render"]
 
 FORMAT = "vis-tubes-evaluation"
 WORST = 12
-PICTURE_WIDTH = 360
+PICTURE_WIDTH = 330
 
 
 def full_report(evaluation: TubeEvaluation, frames: Path | None = None) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def _worst(evaluation: TubeEvaluation, found: Diagnosis, frames: Path | None) ->
     """Missed truths, largest first, then false results that should have been a truth, best score first."""
     rows: list[dict[str, Any]] = []
 
-    def add(truth: TruthTube, reason: str, **more: Any) -> None:
+    def add(truth: TruthTube, reason: str, found: ResultTube | None = None, **more: Any) -> None:
         video, category = evaluation.truth.videos[truth.video], evaluation.truth.categories[truth.category]
         frame = int(np.argmax(truth.masks.areas))
         row = {
@@ -141,7 +143,7 @@ def _worst(evaluation: TubeEvaluation, found: Diagnosis, frames: Path | None) ->
             "reason": reason,
             "frame": frame,
         }
-        picture = _picture(evaluation, truth, frame, frames)
+        picture = _picture(evaluation, truth, found, frame, frames)
         rows.append(row | more | ({"picture": picture} if picture else {}))
 
     for truth in found.missed[: WORST // 2]:
@@ -153,15 +155,23 @@ def _worst(evaluation: TubeEvaluation, found: Diagnosis, frames: Path | None) ->
             add(
                 verdict.truth,
                 verdict.reason,
+                verdict.result,
                 result=verdict.result.index,
+                found_as=evaluation.truth.categories[verdict.result.category].name,
                 iou=verdict.iou,
                 score=verdict.result.score,
             )
     return rows
 
 
-def _picture(evaluation: TubeEvaluation, truth: TruthTube, frame: int, frames: Path | None) -> str | None:
-    """The frame with the truth outlined in green, as an embedded JPEG; None without the file."""
+def _picture(
+    evaluation: TubeEvaluation,
+    truth: TruthTube,
+    result: ResultTube | None,
+    frame: int,
+    frames: Path | None,
+) -> str | None:
+    """The frame with the truth outlined in green, a result in orange, as an embedded JPEG; None without the file."""
     files = evaluation.truth.videos[truth.video].files
     if frames is None or frame >= len(files):
         return None
@@ -175,19 +185,25 @@ def _picture(evaluation: TubeEvaluation, truth: TruthTube, frame: int, frames: P
     if image is None or image.shape[:2] != truth.masks.size:
         return None
     height, width = truth.masks.size
-    flat = np.zeros(height * width, np.uint8)
-    at, end = truth.masks.offsets[frame : frame + 2]
-    for start, stop in truth.masks.edges[at:end].reshape(-1, 2):
-        flat[start:stop] = 1
-    outlines, _ = cv2.findContours(
-        np.ascontiguousarray(flat.reshape(width, height).T), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
-    )
-    cv2.drawContours(image, outlines, -1, (0, 255, 0), max(2, width // 300))
+    for tube, colour in ((truth.masks, (0, 255, 0)), (result.masks if result else None, (0, 140, 255))):
+        if tube is not None and frame < len(tube):
+            outlines, _ = cv2.findContours(_dense(tube, frame), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(image, outlines, -1, colour, max(2, width // 300))
     small = cv2.resize(
         image, (PICTURE_WIDTH, max(1, round(height * PICTURE_WIDTH / width))), interpolation=cv2.INTER_AREA
     )
     done, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii") if done else None
+
+
+def _dense(masks: TubeMasks, frame: int) -> NDArray[np.uint8]:
+    """One mask as 0 and 1, (H, W)."""
+    height, width = masks.size
+    flat = np.zeros(height * width, np.uint8)
+    at, end = masks.offsets[frame : frame + 2]
+    for start, stop in masks.edges[at:end].reshape(-1, 2):
+        flat[start:stop] = 1
+    return np.ascontiguousarray(flat.reshape(width, height).T)
 
 
 # ---------------------------------------------------------------- the page
@@ -196,9 +212,9 @@ STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1b2330}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem;font-variant-numeric:tabular-nums}
 th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #dde3ea}
-th:first-child,td:first-child{text-align:left}
+th:first-child,td:first-child,.word{text-align:left}
 h2{margin-top:2.2rem}.note{color:#5b6675}svg{background:#f7f9fb;margin-right:1rem}
-figure{display:inline-block;margin:.4rem;vertical-align:top;width:360px}figcaption{font-size:13px}
+figure{display:inline-block;margin:.4rem;vertical-align:top;width:330px}figcaption{font-size:13px}
 details>div{max-height:30rem;overflow:auto}
 """
 COLOURS = ("#1769aa", "#c2571a", "#3f7d3f")
@@ -209,7 +225,7 @@ def render(whole: dict[str, Any], evaluation: TubeEvaluation, title: str) -> str
     made = (
         f"mode {whole['mode']}, truth masks {whole['annotation_key']}, band {whole['dilation_ratio']:g} of the "
         f"diagonal, {'classes pooled' if whole['class_agnostic'] else 'per class'}; {whole['videos']} videos, "
-        f"{whole['truth_tubes']} truths, {whole['result_tubes']} results"
+        f"{whole['truth_tubes']} truths, {whole['result_tubes']} results; in percent, –: no truth"
     )
     stats = [
         {"": kind} | dict(zip(whole["stats_order"], whole[kind], strict=True)) for kind in evaluation.stats
@@ -225,11 +241,13 @@ def render(whole: dict[str, Any], evaluation: TubeEvaluation, title: str) -> str
         "<h2>Precision and recall</h2>",
         *(_curves(evaluation, kind) for kind in evaluation.summaries),
         "<h2>Where AP50 was lost</h2>",
-        "<p class=note>Gain in AP50 if only the errors of that reason were put right.</p>",
+        "<p class=note>Gain in AP50 if only the errors of that reason were put right; every false result has one."
+        "</p>",
         *(_losses(kind, losses) for kind, losses in whole["losses"].items()),
         "<h2>Classes</h2>",
         _table(whole["classes"]),
         "<h2>Worst tubes</h2>",
+        f"<p class=note>{_worst_note(whole['worst'])}</p>",
         *map(_figure, whole["worst"]),
         "<h2>Videos</h2><details><summary>all videos, at IoU 0.5</summary><div>",
         _table(whole["videos_table"]),
@@ -249,16 +267,39 @@ def _cell(value: Any) -> str:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in names)
+    words = {name for name in names if any(isinstance(row.get(name), str) for row in rows)}
+    kind = {name: " class=word" if name in words else "" for name in names}
+    head = "".join(f"<th{kind[name]}>{html.escape(_heading(name))}</th>" for name in names)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(row.get(name))}</td>" for name in names) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td{kind[name]}>{_cell(row.get(name))}</td>" for name in names) + "</tr>"
+        for row in rows
     )
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
+def _heading(name: str) -> str:
+    return " ".join(w.upper() if w.rstrip("0123456789") in ("ap", "ar") else w for w in name.split("_"))
+
+
+def _worst_note(worst: list[dict[str, Any]]) -> str:
+    if not worst:
+        return "None: nothing was missed, and no false result should have been a truth."
+    said = (
+        "Missed truths, largest first, then false results that should have been a truth, best score first. "
+    )
+    if any("picture" in row for row in worst):
+        return said + "Green: the truth; orange: the result; in the frame where the truth is largest."
+    return said + "Give --frames DIR, the folder of the truth's file_names, to see them."
+
+
 def _losses(kind: str, losses: dict[str, Any]) -> str:
     rows = [
-        {f"{kind} (AP50 {100 * losses['ap50']:.2f})": reason, "tubes": losses["counts"][reason], "gain": cost}
+        {
+            f"{kind} (AP50 {100 * losses['ap50']:.2f})": reason,
+            "tubes": losses["counts"][reason],
+            "gain": cost,
+            "what it means": MEANINGS[reason],
+        }
         for reason, cost in sorted(losses["costs"].items(), key=lambda item: -item[1])
     ]
     return _table(rows) if rows else f"<p>{kind}: nothing was lost.</p>"
@@ -284,7 +325,8 @@ def _curves(evaluation: TubeEvaluation, kind: str) -> str:
         lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
         at = 28 + 16 * len(labels)
         labels.append(f'<text x="270" y="{at}" fill="{colour}">IoU {threshold:g}</text>')
-    axes = '<path d="M40 10V310H340" fill="none" stroke="#8a95a3"/>'
+    axes = '<path d="M40 10H340V310M40 160H340M190 10V310" fill="none" stroke="#dde3ea"/>'
+    axes += '<path d="M40 10V310H340" fill="none" stroke="#8a95a3"/>'
     ticks = "".join(
         f'<text x="{40 + 300 * v:.0f}" y="326" text-anchor="middle">{v:g}</text>'
         f'<text x="34" y="{314 - 300 * v:.0f}" text-anchor="end">{v:g}</text>'
@@ -298,8 +340,11 @@ def _curves(evaluation: TubeEvaluation, kind: str) -> str:
 
 
 def _figure(row: dict[str, Any]) -> str:
-    said = f"{row['class']} in {row['video']}, annotation {row['annotation']}, frame {row['frame']}: {row['reason']}"
+    said = f"{row['reason']}: {row['class']} in {row['video']}, annotation {row['annotation']}, frame {row['frame']}"
     if "iou" in row:
-        said += f" (result {row['result']}, score {row['score']:.3g}, IoU {row['iou']:.3f})"
+        other = f" found as {row['found_as']}" if row["found_as"] != row["class"] else ""
+        said += (
+            f"; result {row['result']}{other}, score {row['score']:.3g}, mask IoU {100 * row['iou']:.1f} %"
+        )
     image = f'<img alt="" src="{row["picture"]}">' if "picture" in row else ""
     return f"<figure>{image}<figcaption>{html.escape(said)}</figcaption></figure>"
