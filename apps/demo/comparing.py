@@ -103,7 +103,10 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
 
 
 def both_masks(predictor: Any, embedding: Any, boxes: NDArray[np.float32]) -> tuple[Bool, Bool]:
-    """(N, H, W) masks of the SAM that HQ-SAM grew on, and of HQ-SAM, of the same boxes in one pass."""
+    """(N, H, W) masks of SAM inside of HQ-SAM, and of HQ-SAM, of the same boxes in one pass.
+
+    The first are SAM's but for the HQ token, which its tokens see too: a few pixels in a thousand differ.
+    """
     import torch
 
     from vis.hqsam.prompts import check_prompts
