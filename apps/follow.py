@@ -42,6 +42,8 @@ examples:
   vistubes follow clip.mp4 --box 40,60,200,220@120 --point 500,300@4.5s
   vistubes follow clip.mp4 --point 310,96@0#1 --not-point 340,180@0#1 --box 60,40,260,300@90#1
   vistubes follow frames/ --mask 00000.png --format davis --out masks/
+  vistubes follow clip.mp4 --text 'red car' --speed balanced
+  vistubes follow 0 --live --box 200,100,440,380 --speed fastest --json
 """
 
 
@@ -86,6 +88,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="numbers of the network: exact, fast (default) or fastest, as for 'run'",
     )
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    group = parser.add_argument_group("speed")
+    group.add_argument(
+        "--speed",
+        choices=("exact", "balanced", "fastest"),
+        default="exact",
+        help="the network looks at every frame (exact, default), at one in 4 (balanced) or one in 8 (fastest), "
+        "and where motion is hard to tell; between, objects are carried by motion from both sides",
+    )
+    group.add_argument(
+        "--live",
+        action="store_true",
+        help="SOURCE is a camera's number, '-' (stdin), a pipe or a stream: prompts are on its first frame, "
+        "frames that come too fast are dropped and counted; --json prints one line per frame",
+    )
     add_output(parser, default="runs/NAME")
     parser.add_argument(
         "--format",
@@ -103,6 +119,15 @@ def run(args: argparse.Namespace) -> int:
     given = [follow_prompts.parse(kind, value) for kind, value in args.prompts or []]
     if not given:
         follow_prompts.assemble([], None, None, find=lambda _words, _frame: [])  # type: ignore[arg-type]
+    if args.live:
+        from apps.follow_live import run_live
+
+        if args.format == "davis":
+            raise UsageError(
+                "--live writes a run folder; convert it with 'vistubes convert RUN OUT --to davis'"
+            )
+        check_replaceable(args.out or Path("runs") / "live", overwrite=args.overwrite)
+        return run_live(args, given)
     path, source_options = source_arguments(args)
     if args.format == "davis":
         return _run_davis(args, given, path, source_options)
@@ -162,7 +187,7 @@ class FollowJob(Job):
     def made_with(self) -> dict[str, Any]:
         """How the result was made: prompts, options and checksums."""
         args = self._args
-        options = {"model": args.model, "mode": args.mode}
+        options = {"model": args.model, "mode": args.mode, "speed": args.speed}
         prompts = [item.spelled for item in self._given]
         return {
             "program": "vis-tubes",
@@ -187,7 +212,7 @@ class FollowJob(Job):
         return pipeline.collect(stream, source.info, self.class_names, made_with=self.made_with())
 
     def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
-        from vis.follow import Follower, follow
+        from vis.follow import SPEEDS, Follower, follow
         from vis.hqsam import Predictor, load_model
 
         assert self._request is not None
@@ -204,7 +229,12 @@ class FollowJob(Job):
             return progress(frames, what="backwards", total=total, quiet=quiet)
 
         stream = follow(
-            source, lambda: Follower(predictor), self._request.prompts, backwards=backwards, labels=labels
+            source,
+            lambda: Follower(predictor),
+            self._request.prompts,
+            backwards=backwards,
+            every=SPEEDS[self._args.speed],
+            labels=labels,
         )
         total = getattr(source, "expected_frames", None)
         yield from progress(self._timed(stream), what="follow", total=total, quiet=quiet)

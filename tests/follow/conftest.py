@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from vis.hqsam import SIZES, ImageEmbedding, Predictor
+from vis.hqsam.engine import Drawn
 from vis.hqsam.predictor import network_size
 from vis.structures import Frame
 
@@ -47,9 +48,7 @@ class ColourPredictor(Predictor):
             out.append(ImageEmbedding(image.shape[:2], features, torch.from_numpy(cells)[None], "vit_tiny"))
         return out
 
-    def draw(
-        self, embedding: ImageEmbedding, prompts: Any, which: slice, **_: Any
-    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def draw(self, embedding: ImageEmbedding, prompts: Any, which: slice, **_: Any) -> Iterator[Drawn]:
         colours = embedding.hq_features[0].numpy()
         scale = 256 / max(embedding.frame_size)
         for row in range(prompts.count):
@@ -68,7 +67,8 @@ class ColourPredictor(Predictor):
             alike = inside & (np.abs(colours - wanted[:, None, None]).max(axis=0) < 40)
             logits = torch.from_numpy(np.where(alike, 4.0, -4.0).astype(np.float32))
             score = torch.full((4,), 0.95 if alike.any() else 0.05)
-            yield row, logits.repeat(4, 1, 1)[which], logits, score
+            sam = logits.repeat(4, 1, 1)[which]
+            yield Drawn([row], sam[None], logits[None], score[None])
 
 
 @pytest.fixture

@@ -128,3 +128,35 @@ def test_pictures_do_not_pile_up(scene, predictor) -> None:
         gc.collect()
         most = max(most, sum(ref() is not None for ref in alive))
     assert most <= 4
+
+
+def test_hidden_behind_a_pillar_is_lost_and_then_found(scene, predictor) -> None:
+    pictures = scene(pillar=True)
+    found = masks_of(run(pictures, predictor, {1: {0: on(pictures, RED, 0)}}), 1)
+    for index in range(24):
+        truth = pictures.truth(RED, index)
+        if not truth.any():
+            assert index not in found
+        elif truth.sum() == pictures.side**2:
+            assert region_j(rle.decode(found[index]), truth) > 0.8, index
+
+
+@pytest.mark.parametrize("way", ["forwards", "both"])
+def test_between_looks_of_the_network_motion_carries(scene, predictor, way) -> None:
+    pictures = scene()
+    at = 0 if way == "forwards" else 13
+    found = masks_of(run(pictures, predictor, {1: {at: on(pictures, RED, at)}}, every=4), 1)
+    assert sorted(found) == list(range(24))
+    for index, mask in found.items():
+        assert region_j(rle.decode(mask), pictures.truth(RED, index)) > 0.8, index
+    assert predictor.embedded <= 9  # 24 frames in steps of 4, and the ends of legs
+
+
+def test_a_leg_ends_where_it_should_between_looks_too(scene, predictor) -> None:
+    pictures = scene()
+    prompts = {1: {0: on(pictures, RED, 0), 9: on(pictures, BLUE, 9)}}
+    found = masks_of(run(pictures, predictor, prompts, every=4), 1)
+    for index, mask in found.items():
+        colour = RED if index <= 4 else BLUE  # 4 is as near to 0 as 5 is to 9
+        assert region_j(rle.decode(mask), pictures.truth(colour, index)) > 0.8, index
+    assert sorted(found) == list(range(24))

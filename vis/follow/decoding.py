@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from vis.hqsam import ImageEmbedding, Predictor
 
-__all__ = ["Candidates", "candidates"]
+__all__ = ["Candidates", "candidates", "masks_of"]
 
 Float32 = NDArray[np.float32]
 
@@ -51,9 +51,27 @@ def candidates(predictor: Predictor, embedding: ImageEmbedding, **prompts: Any) 
     logits = np.zeros((checked.count, 4, side, side), np.float32)
     scores = np.zeros((checked.count, 4), np.float32)
     with torch.inference_mode():
-        for row, sam, hq, predicted in predictor.draw(embedding, checked, slice(0, 4)):
-            logits[row] = sam.float().cpu().numpy()
+        for rows, sam, hq, predicted in predictor.draw(embedding, checked, slice(0, 4)):
+            logits[rows] = sam.float().cpu().numpy()
             if hq is not None:
-                logits[row, 0] += hq.float().cpu().numpy()
-            scores[row] = predicted.float().cpu().numpy()
+                logits[rows, 0] += hq.float().cpu().numpy()
+            scores[rows] = predicted.float().cpu().numpy()
     return Candidates(logits, scores)
+
+
+def masks_of(predictor: Predictor, frame: tuple[int, int], logits: Float32) -> NDArray[np.bool_]:
+    """Low-resolution logits (N, side, side) as masks (N, H, W) of a frame of (height, width)."""
+    import torch
+
+    from vis.hqsam.predictor import network_size
+    from vis.hqsam.upsample import upsampler
+
+    model = predictor.model
+    side = model.size.image_size
+    up = upsampler(frame, network_size(frame, side), side // 4, side, model.device)
+    out = np.zeros((len(logits), *frame), np.bool_)
+    with torch.inference_mode():
+        up.masks(torch.from_numpy(np.ascontiguousarray(logits)).to(model.device), out)
+    if model.device.type == "cuda":
+        torch.cuda.current_stream(model.device).synchronize()
+    return out

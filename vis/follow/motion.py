@@ -22,12 +22,12 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """Motion from the cells of one picture back to another picture."""
+    """Motion from the cells of one picture to those of another, earlier or later one."""
 
     back: Float32
-    """(rows, columns, 2): what to add to a cell's x, y to find where it was, in cells."""
+    """(rows, columns, 2): what to add to a cell's x, y to find it in the other picture, in cells."""
     trust: Float32
-    """(rows, columns) in [0, 1]: how surely the cell was visible there."""
+    """(rows, columns) in [0, 1]: how surely the cell is visible there."""
 
 
 class FlowFinder:
@@ -48,23 +48,24 @@ class FlowFinder:
         small: Any = cv2.resize(grey, (2 * columns, 2 * rows), interpolation=cv2.INTER_AREA)
         return np.asarray(small, np.uint8)
 
-    def between(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> Field:
-        """From ``now`` back to ``before``, both from :meth:`grey`."""
+    def between(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> tuple[Field, Field]:
+        """From ``now`` back to ``before`` and the other way, both from :meth:`grey`."""
+        back: Any = self._search.calc(now, before, None)
+        ahead: Any = self._search.calc(before, now, None)
+        return self._field(back, ahead), self._field(ahead, back)
+
+    def _field(self, there: Float32, home: Float32) -> Field:
+        """Motion ``there`` at the resolution of cells, trusted where ``home`` leads back."""
         import cv2
 
-        back: Any = self._search.calc(now, before, None)
-        there: Any = self._search.calc(before, now, None)
-        trip = back + warp(there, back)
-        error = (trip**2).sum(axis=2)
-        length = (back**2).sum(axis=2)
+        error = ((there + warp(home, there)) ** 2).sum(axis=2)
+        length = (there**2).sum(axis=2)
         # Sundaram et al. (ECCV 2010): the return may miss by a share of the way, and a little always.
         trust = np.exp(-np.maximum(0.0, error - (0.02 * length + 1.0)) / 4.0).astype(np.float32)
         rows, columns = self.grid.valid
-        small = cv2.resize(back, (columns, rows), interpolation=cv2.INTER_AREA) / 2
-        return Field(
-            np.asarray(small, np.float32),
-            np.asarray(cv2.resize(trust, (columns, rows), interpolation=cv2.INTER_AREA), np.float32),
-        )
+        small: Any = cv2.resize(there, (columns, rows), interpolation=cv2.INTER_AREA) / 2
+        sure: Any = cv2.resize(trust, (columns, rows), interpolation=cv2.INTER_AREA)
+        return Field(np.asarray(small, np.float32), np.asarray(sure, np.float32))
 
 
 def warp(values: Float32, back: Float32) -> Float32:
@@ -80,5 +81,5 @@ def warp(values: Float32, back: Float32) -> Float32:
 
 
 def compose(near: Field, far: Field) -> Field:
-    """Motion over two steps: ``near`` leads from now to between, ``far`` from between to the past."""
+    """Motion over two steps: ``near`` leads from here to a picture between, ``far`` from there on."""
     return Field(near.back + warp(far.back, near.back), np.minimum(near.trust, warp(far.trust, near.back)))

@@ -50,11 +50,18 @@ class FirstMask:
     """The network's own estimate of the mask's IoU, clipped to [0, 1]."""
 
 
+WHOLE = 0.05
+"""Of masks whose estimated IoUs differ by no more than this from the best one, the largest is meant."""
+SAME = 0.8
+"""Least IoU of the second mask of a click with its first, to be the same object more finely."""
+
+
 def first_mask(predictor: Predictor, embedding: ImageEmbedding, prompt: Prompt) -> FirstMask:
     """Decode one prompt.
 
-    One click may mean a part or the whole: SAM gives three masks, the best of which is then a prompt
-    beside the click, as in SAM's own interactive evaluation.
+    One click may mean a part or the whole, and SAM gives a mask of each. Estimates of them that are alike
+    do not tell which is meant; then it is the whole. Its box and itself are then prompts beside the
+    click, and what comes of them is taken where it is the same object.
 
     Raises :class:`PromptError` for a prompt without any field.
     """
@@ -62,10 +69,30 @@ def first_mask(predictor: Predictor, embedding: ImageEmbedding, prompt: Prompt) 
     if not given:
         raise PromptError("the prompt is empty: give points, a box or a mask")
     if set(given) == {"points", "point_labels"} and len(prompt.points) == 1:
-        three = predictor.decode(embedding, multimask=True, **given)
-        given["masks"] = three.low_res_logits[:, int(three.scores[0].argmax())]
+        return _of_one_click(predictor, embedding, given)
     out = predictor.decode(embedding, **given)
-    return FirstMask(out.masks[0], out.low_res_logits[0], float(np.clip(out.scores[0], 0, 1)))
+    return FirstMask(out.masks[0], out.low_res_logits[0], _unit(out.scores[0]))
+
+
+def _of_one_click(predictor: Predictor, embedding: ImageEmbedding, given: dict[str, Any]) -> FirstMask:
+    three = predictor.decode(embedding, multimask=True, **given)
+    areas = three.masks[0].sum(axis=(1, 2))
+    alike = three.scores[0] >= three.scores[0].max() - WHOLE
+    best = int(np.where(alike, areas, -1).argmax())
+    mask, logits = three.masks[0, best], three.low_res_logits[0, best]
+    if not mask.any():
+        return FirstMask(mask, logits, 0.0)
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = np.array([[xs[0], ys[0], xs[-1] + 1, ys[-1] + 1]], np.float32)
+    finer = predictor.decode(embedding, boxes=box, masks=logits[None], **given)
+    common, union = int((finer.masks[0] & mask).sum()), int((finer.masks[0] | mask).sum())
+    if common >= SAME * union:
+        return FirstMask(finer.masks[0], finer.low_res_logits[0], _unit(finer.scores[0]))
+    return FirstMask(mask, logits, _unit(three.scores[0, best]))
+
+
+def _unit(score: Any) -> float:
+    return float(np.clip(score, 0, 1))
 
 
 def _arguments(prompt: Prompt) -> dict[str, Any]:

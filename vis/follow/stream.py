@@ -9,6 +9,9 @@ around it::
     frames    0 . . . . . . . . . . . . . . . . . . . . n
 
 Legs that run backwards are walked first and kept as run lengths; the stream then runs forwards.
+
+With ``every`` above 1 the network looks at key frames only, and where motion is hard to tell;
+between, objects are carried by motion from both sides, so up to ``every`` frames are held.
 """
 
 from __future__ import annotations
@@ -22,11 +25,14 @@ from numpy.typing import NDArray
 
 from vis import masks as rle
 from vis.errors import CancelledError, PromptError
-from vis.follow.follower import Followed, Follower
+from vis.follow.follower import DOUBT, Followed, Follower
 from vis.follow.prompts import Prompt
 from vis.structures import Detections, Frame, MaskRLE, TrackedFrame
 
-__all__ = ["Leg", "Prompts", "follow", "legs"]
+__all__ = ["SPEEDS", "Leg", "Prompts", "follow", "legs"]
+
+SPEEDS = {"exact": 1, "balanced": 4, "fastest": 8}
+"""Name -> at most so many frames from one look of the network to the next."""
 
 Prompts = Mapping[int, Mapping[int, Prompt]]
 """Object id -> frame index -> prompt."""
@@ -74,6 +80,7 @@ def follow(
     prompts: Prompts,
     *,
     backwards: Callable[[int, int], Iterable[Frame]] | None = None,
+    every: int = 1,
     labels: Mapping[int, int] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[TrackedFrame]:
@@ -85,6 +92,7 @@ def follow(
         prompts: by object id and frame index; the frames must be among ``frames``.
         backwards: gives the frames from one index down to another, in falling order; None follows
             forwards only.
+        every: at most so many frames from one look of the network to the next.
         labels: object id -> class index; 0 where it is silent.
         cancelled: asked at every frame; true ends with :class:`CancelledError`.
 
@@ -96,14 +104,12 @@ def follow(
     missing = {(number, frame) for number, at in prompts.items() for frame in at}
     kept: dict[int, list[_Kept]] = defaultdict(list)
     if backwards is not None:
-        _walk_back(prompts, make, backwards, kept, cancelled)
+        _walk_back(prompts, make, backwards, every, kept, cancelled)
     plan = legs(prompts, 0, np.iinfo(np.int64).max)
     ends = {(leg.number, leg.prompt): leg.last for leg in plan if leg.way > 0}
-    walk = _Walk(make(), prompts, ends, way=1)
-    for frame in frames:
-        if cancelled():
-            raise CancelledError("following was stopped")
-        seen = [_keep(item) for item in walk.to(frame) if not item.lost]
+    walk = _Walk(make(), prompts, ends, way=1, every=every)
+    for frame, found in walk.through(_until(frames, cancelled)):
+        seen = [_keep(item) for item in found if not item.lost]
         missing -= {(number, frame.index) for number, at in prompts.items() if frame.index in at}
         yield TrackedFrame(frame, _detections([*kept.pop(frame.index, []), *seen], frame.size, labels or {}))
     if missing:
@@ -115,10 +121,17 @@ class _Walk:
     """A follower led through frames in one direction, objects joining and leaving by plan."""
 
     def __init__(
-        self, follower: Follower, prompts: Prompts, ends: Mapping[tuple[int, int], int], *, way: int
+        self,
+        follower: Follower,
+        prompts: Prompts,
+        ends: Mapping[tuple[int, int], int],
+        *,
+        way: int,
+        every: int,
     ) -> None:
         self.follower = follower
         self.way = way
+        self.every = every
         self._ends = ends
         self._starts: dict[int, list[tuple[int, Prompt]]] = defaultdict(list)
         for number, at in prompts.items():
@@ -126,32 +139,63 @@ class _Walk:
                 self._starts[frame].append((number, prompt))
         self._until: dict[int, int] = {}
 
-    @property
-    def busy(self) -> bool:
-        """Whether any object is on its way."""
-        return bool(self._until)
-
-    def to(self, frame: Frame) -> list[Followed]:
-        """The next frame: what is seen on it."""
-        for number, end in list(self._until.items()):
-            if (frame.index - end) * self.way > 0:
+    def through(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Followed]]]:
+        """Each frame with what is seen on it, in order; frames between key frames wait for the next one."""
+        waiting: list[Frame] = []
+        doubtful = False
+        for frame, following in _with_next(frames):
+            for number in [number for number, end in self._until.items() if self._past(frame.index, end)]:
                 self.follower.stop(number)
                 del self._until[number]
-        starts = self._starts.get(frame.index, [])
-        if not starts and not self._until:
-            return []
-        embedding = self.follower.predictor.embed(frame.image)
-        found = {item.number: item for item in self.follower.step(frame.image, embedding)}
-        for number, prompt in starts:
-            found[number] = self.follower.start(number, frame.image, embedding, prompt)
-            self._until[number] = self._ends[number, frame.index]
-        return list(found.values())
+            starts = self._starts.get(frame.index, [])
+            if not starts and not self._until:
+                yield frame, []
+                continue
+            due = len(waiting) + 1 >= self.every or doubtful or not self._until
+            if not (due or starts or self._ends_here(following)):
+                doubtful = self.follower.glance(frame.image) > DOUBT
+                waiting.append(frame)
+                continue
+            embedding = self.follower.predictor.embed(frame.image)
+            found = {item.number: item for item in self.follower.step(frame.image, embedding)}
+            for earlier, carried in zip(waiting, self.follower.between(), strict=True):
+                yield earlier, list(carried)
+            waiting, doubtful = [], False
+            for number, prompt in starts:
+                found[number] = self.follower.start(number, frame.image, embedding, prompt)
+                self._until[number] = self._ends[number, frame.index]
+            yield frame, list(found.values())
+
+    def _past(self, index: int, end: int) -> bool:
+        return (index - end) * self.way > 0
+
+    def _ends_here(self, following: Frame | None) -> bool:
+        """Whether a leg has no frame after this one."""
+        return following is None or any(self._past(following.index, end) for end in self._until.values())
+
+
+def _with_next(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
+    """Each frame with the one that follows it."""
+    stream = iter(frames)
+    now = next(stream, None)
+    while now is not None:
+        following = next(stream, None)
+        yield now, following
+        now = following
+
+
+def _until(frames: Iterable[Frame], cancelled: Callable[[], bool]) -> Iterator[Frame]:
+    for frame in frames:
+        if cancelled():
+            raise CancelledError("following was stopped")
+        yield frame
 
 
 def _walk_back(
     prompts: Prompts,
     make: MakeFollower,
     backwards: Callable[[int, int], Iterable[Frame]],
+    every: int,
     kept: dict[int, list[_Kept]],
     cancelled: Callable[[], bool],
 ) -> None:
@@ -160,11 +204,10 @@ def _walk_back(
     starting = {key: last for key, last in ends.items() if last < key[1]}
     if not starting:
         return
-    walk = _Walk(make(), _only(prompts, starting), starting, way=-1)
-    for frame in backwards(max(frame for _, frame in starting), min(starting.values())):
-        if cancelled():
-            raise CancelledError("following was stopped")
-        for item in walk.to(frame):
+    walk = _Walk(make(), _only(prompts, starting), starting, way=-1, every=every)
+    frames = backwards(max(frame for _, frame in starting), min(starting.values()))
+    for frame, found in walk.through(_until(frames, cancelled)):
+        for item in found:
             if not item.lost and frame.index not in prompts[item.number]:
                 kept[frame.index].append(_keep(item))
 

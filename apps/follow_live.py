@@ -1,0 +1,171 @@
+"""``vistubes follow --live``: a camera, a pipe or a stream, answered as fast as the machine allows."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps import follow_prompts
+from apps.follow_prompts import Given, Selection
+from apps.run_folder import new_run_folder
+from vis import __version__
+from vis.errors import UsageError, VideoError
+
+if TYPE_CHECKING:
+    from vis.follow import Followed
+    from vis.structures import Frame, TrackedFrame
+
+__all__ = ["pictures", "run_live"]
+
+
+def run_live(args: argparse.Namespace, given: list[Given]) -> int:
+    """Follow until the stream ends, ``--end`` is reached, or Ctrl-C; then write what was followed."""
+    from apps.assemble import model_checksums, parse_moment
+    from apps.report import write_record, write_results
+    from vis.follow import SPEEDS, Follower
+    from vis.follow.live import Newest, follow_live
+    from vis.hqsam import Predictor, load_model
+    from vis.pipeline import TubeCollector
+    from vis.structures import VideoInfo
+
+    if any(item.kind == "text" for item in given):
+        raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
+    until = (None, None) if args.end is None else parse_moment(args.end, "--end")
+    predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
+    newest = Newest(pictures(args.source))
+    frames = iter(newest)
+    first = next(frames, None)
+    if first is None:
+        raise VideoError(f"{args.source}: not one picture came")
+    info = VideoInfo("live", first.size[0], first.size[1])
+    request = follow_prompts.assemble(given, info, Selection(0, 1, 1, lambda _: 0), find=lambda *_: [])
+    prompts = {number: at[0] for number, at in request.prompts.items()}
+    collector = TubeCollector(info, ("object",))
+    begin = time.monotonic()
+    answered = 0
+    try:
+        stream = itertools.chain([first], frames)
+        for frame, seen in follow_live(stream, Follower(predictor), prompts, every=SPEEDS[args.speed]):
+            collector.add(_tracked(frame, seen))
+            answered += 1
+            if args.json:
+                print(json.dumps(_line(frame, seen, newest.dropped)), flush=True)
+            if (until[0] is not None and frame.index + 1 >= until[0]) or (
+                until[1] is not None and frame.pts_seconds >= until[1]
+            ):
+                break
+    except KeyboardInterrupt:
+        print("\nvistubes: stopped; writing what was followed", file=sys.stderr)
+    seconds = time.monotonic() - begin
+    record = {
+        "program": "vis-tubes",
+        "version": __version__,
+        "options": {
+            "model": args.model,
+            "mode": args.mode,
+            "speed": args.speed,
+            "prompts": [item.spelled for item in given],
+        },
+        "weights_sha256": model_checksums(args.model),
+        "live": {"arrived": newest.arrived, "answered": answered, "dropped": newest.dropped},
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(answered / max(seconds, 1e-6), 3),
+    }
+    out = args.out or Path("runs") / "live"
+    with new_run_folder(out, overwrite=args.overwrite) as folder:
+        write_results(folder, collector.result(made_with={k: record[k] for k in ("program", "options")}))
+        write_record(folder, record)
+    if not args.quiet:
+        print(
+            f"{answered} of {newest.arrived} pictures answered, {newest.dropped} dropped, "
+            f"{record['frames_per_second']} per second; written to {out}/",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def pictures(source: str) -> Iterator[NDArray[np.uint8]]:
+    """RGB pictures of a camera (its number), of stdin ('-'), or of a file, pipe or address.
+
+    A file is read at its own pace, as if it were filmed now.
+    """
+    if source.isdecimal():
+        yield from _camera(int(source))
+        return
+    import av
+    from av.error import FFmpegError
+
+    begin: float | None = None
+    try:
+        with av.open(sys.stdin.buffer if source == "-" else source, mode="r") as container:
+            if not container.streams.video:
+                raise VideoError(f"{source}: holds no video stream")
+            paced = Path(source).is_file()
+            for frame in container.decode(container.streams.video[0]):
+                now = time.monotonic()
+                begin = now - (frame.time or 0.0) if begin is None else begin
+                if paced and frame.time is not None:
+                    time.sleep(max(0.0, begin + frame.time - now))
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    except (FFmpegError, OSError) as error:
+        raise VideoError(f"{source}: cannot be read as a video stream ({error})") from error
+
+
+def _camera(number: int) -> Iterator[NDArray[np.uint8]]:
+    import cv2
+
+    camera = cv2.VideoCapture(number)
+    try:
+        if not camera.isOpened():
+            raise VideoError(f"camera {number} does not open; is it there, and is nobody else using it?")
+        while True:
+            more, image = camera.read()
+            if not more:
+                return
+            yield np.ascontiguousarray(image[..., ::-1])
+    finally:
+        camera.release()
+
+
+def _tracked(frame: Frame, seen: tuple[Followed, ...]) -> TrackedFrame:
+    from vis.structures import Detections, TrackedFrame
+
+    shown = [item for item in seen if not item.lost]
+    found = Detections(
+        boxes=np.array([item.box for item in shown], np.float32).reshape(-1, 4),
+        scores=np.array([item.score for item in shown], np.float32),
+        labels=np.zeros(len(shown), np.int64),
+        masks=np.array([item.mask for item in shown], np.bool_).reshape(-1, *frame.size),
+        track_ids=np.array([item.number for item in shown], np.int64),
+    )
+    return TrackedFrame(frame, found)
+
+
+def _line(frame: Frame, seen: tuple[Followed, ...], dropped: int) -> dict[str, Any]:
+    """One answer as plain JSON values."""
+    from vis import masks
+
+    return {
+        "frame": frame.index,
+        "pts_seconds": round(frame.pts_seconds, 4),
+        "dropped": dropped,
+        "objects": [
+            {
+                "id": item.number,
+                "lost": item.lost,
+                "score": round(item.score, 4),
+                "box": [float(value) for value in item.box],
+                "mask": masks.to_coco(masks.encode(item.mask)),
+            }
+            for item in seen
+        ],
+    }
