@@ -214,6 +214,7 @@ class FollowJob(Job):
     def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
         from vis.follow import SPEEDS, Follower, follow
         from vis.hqsam import Predictor, load_model
+        from vis.video.ahead import read_ahead
 
         assert self._request is not None
         with self.watch("load"):
@@ -226,7 +227,7 @@ class FollowJob(Job):
             low = max(low, selection.first)
             frames = (self._pictures[index] for index in range(high, low - 1, -selection.stride))
             total = len(range(high, low - 1, -selection.stride))
-            return progress(frames, what="backwards", total=total, quiet=quiet)
+            return progress(read_ahead(frames, 4), what="backwards", total=total, quiet=quiet)
 
         stream = follow(
             source,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vis import masks as rle
 from vis.errors import CancelledError, PromptError
 from vis.evaluation.davis import region_j
-from vis.follow import Follower, Leg, Prompt, follow, legs
+from vis.follow import Follower, Leg, Prompt, changed_legs, follow, follow_again, legs
 from vis.pipeline import collect
 from vis.structures import VideoInfo
 
@@ -160,3 +160,33 @@ def test_a_leg_ends_where_it_should_between_looks_too(scene, predictor) -> None:
         colour = RED if index <= 4 else BLUE  # 4 is as near to 0 as 5 is to 9
         assert region_j(rle.decode(mask), pictures.truth(colour, index)) > 0.8, index
     assert sorted(found) == list(range(24))
+
+
+def test_a_correction_walks_its_own_frames_and_ends_where_following_anew_ends(scene, predictor) -> None:
+    pictures = scene()
+    first, second, fix = on(pictures, RED, 0), on(pictures, BLUE, 3), on(pictures, BLUE, 12)
+    before = {1: {0: first}, 2: {3: second}}
+    after = {1: {0: first, 12: fix}, 2: {3: second}}
+    result = run(pictures, predictor, before)
+    whole = run(pictures, predictor, after)
+    predictor.embedded = 0
+
+    def frames(start: int, end: int):
+        return (
+            pictures[index]
+            for index in range(start, end + (1 if end >= start else -1), 1 if end >= start else -1)
+        )
+
+    changed = follow_again(result, lambda: Follower(predictor), before, after, frames)
+    assert masks_of(changed, 1) == masks_of(whole, 1)
+    assert changed.tubes[1] is result.tubes[1]
+    # Frames 7 to 23 belong to the correction; its own is looked at in either direction.
+    assert predictor.embedded == 17 + 1
+    # Taking it back gives its frames to the first prompt again.
+    assert [leg.prompt for leg in changed_legs(after, before, 0, 23)] == [0]
+    back = follow_again(changed, lambda: Follower(predictor), after, before, frames)
+    assert masks_of(back, 1) == masks_of(result, 1)
+    assert [
+        tube.id
+        for tube in follow_again(result, lambda: Follower(predictor), before, {2: before[2]}, frames).tubes
+    ] == [2]

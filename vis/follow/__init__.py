@@ -9,11 +9,13 @@
 ``prompts`` says what points at an object, ``motion`` how the picture moved, ``memory`` what earlier pictures
 looked like, ``decoding`` what masks there are to choose from, ``between`` carries objects to pictures that
 the network does not see, ``follower`` takes objects from picture to picture, ``stream`` walks a whole video
-both ways, ``live`` takes pictures as they come. Knows no page, no file and no detector.
+both ways, ``live`` takes pictures as they come, ``again`` follows anew what other
+prompts change. Knows no page, no file and no detector.
 """
 
 from __future__ import annotations
 
+from vis.follow.again import changed_legs, follow_again
 from vis.follow.follower import Followed, Follower
 from vis.follow.prompts import FirstMask, Prompt, first_mask
 from vis.follow.stream import SPEEDS, Leg, Prompts, follow, legs
@@ -26,7 +28,9 @@ __all__ = [
     "Leg",
     "Prompt",
     "Prompts",
+    "changed_legs",
     "first_mask",
     "follow",
+    "follow_again",
     "legs",
 ]

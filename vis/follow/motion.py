@@ -37,7 +37,7 @@ class FlowFinder:
         import cv2
 
         self.grid = grid
-        self._search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def grey(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The small grey picture that motion is looked for in: uint8 (2 rows, 2 columns)."""

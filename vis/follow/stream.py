@@ -29,7 +29,7 @@ from vis.follow.follower import DOUBT, Followed, Follower
 from vis.follow.prompts import Prompt
 from vis.structures import Detections, Frame, MaskRLE, TrackedFrame
 
-__all__ = ["SPEEDS", "Leg", "Prompts", "follow", "legs"]
+__all__ = ["SPEEDS", "Leg", "MakeFollower", "Prompts", "Walk", "follow", "legs"]
 
 SPEEDS = {"exact": 1, "balanced": 4, "fastest": 8}
 """Name -> at most so many frames from one look of the network to the next."""
@@ -37,6 +37,7 @@ SPEEDS = {"exact": 1, "balanced": 4, "fastest": 8}
 Prompts = Mapping[int, Mapping[int, Prompt]]
 """Object id -> frame index -> prompt."""
 MakeFollower = Callable[[], Follower]
+"""Gives a new follower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def follow(
         _walk_back(prompts, make, backwards, every, kept, cancelled)
     plan = legs(prompts, 0, np.iinfo(np.int64).max)
     ends = {(leg.number, leg.prompt): leg.last for leg in plan if leg.way > 0}
-    walk = _Walk(make(), prompts, ends, way=1, every=every)
+    walk = Walk(make(), prompts, ends, way=1, every=every)
     for frame, found in walk.through(_until(frames, cancelled)):
         seen = [_keep(item) for item in found if not item.lost]
         missing -= {(number, frame.index) for number, at in prompts.items() if frame.index in at}
@@ -117,7 +118,7 @@ def follow(
         raise PromptError(f"object {number}: frame {index} of its prompt is not among the frames that came")
 
 
-class _Walk:
+class Walk:
     """A follower led through frames in one direction, objects joining and leaving by plan."""
 
     def __init__(
@@ -204,7 +205,7 @@ def _walk_back(
     starting = {key: last for key, last in ends.items() if last < key[1]}
     if not starting:
         return
-    walk = _Walk(make(), _only(prompts, starting), starting, way=-1, every=every)
+    walk = Walk(make(), _only(prompts, starting), starting, way=-1, every=every)
     frames = backwards(max(frame for _, frame in starting), min(starting.values()))
     for frame, found in walk.through(_until(frames, cancelled)):
         for item in found:
