@@ -101,23 +101,31 @@ def pictures(source: str) -> Iterator[NDArray[np.uint8]]:
     if source.isdecimal():
         yield from _camera(int(source))
         return
+    if Path(source).is_file():
+        yield from _filmed_now(source)
+        return
     import av
     from av.error import FFmpegError
 
-    begin: float | None = None
     try:
         with av.open(sys.stdin.buffer if source == "-" else source, mode="r") as container:
             if not container.streams.video:
                 raise VideoError(f"{source}: holds no video stream")
-            paced = Path(source).is_file()
             for frame in container.decode(container.streams.video[0]):
-                now = time.monotonic()
-                begin = now - (frame.time or 0.0) if begin is None else begin
-                if paced and frame.time is not None:
-                    time.sleep(max(0.0, begin + frame.time - now))
                 yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except (FFmpegError, OSError) as error:
         raise VideoError(f"{source}: cannot be read as a video stream ({error})") from error
+
+
+def _filmed_now(path: str) -> Iterator[NDArray[np.uint8]]:
+    from vis.video import VideoReader
+
+    begin: float | None = None
+    for frame in VideoReader(path):
+        now = time.monotonic()
+        begin = now - frame.pts_seconds if begin is None else begin
+        time.sleep(max(0.0, begin + frame.pts_seconds - now))
+        yield frame.image
 
 
 def _camera(number: int) -> Iterator[NDArray[np.uint8]]:

@@ -173,7 +173,7 @@ def prompt_of(truth: np.ndarray, kind: str) -> Prompt:
 # ---------------------------------------------------------------- cost
 
 
-def seconds_per_frame(args: argparse.Namespace, every: int, clip: str = "camel", count: int = 25) -> float:
+def seconds_per_frame(args: argparse.Namespace, every: int, clip: str = "camel", count: int = 17) -> float:
     """Processor seconds per frame of one object, pictures read beforehand; the start is not counted."""
     predictor = Predictor(load_model(args.model))
     frames = [frame for frame, _ in zip(frames_of(args, clip), range(count), strict=False)]

@@ -65,15 +65,17 @@ def test_each_frame_is_answered_at_once(scene, predictor, every) -> None:
     for frame, (seen,) in follow_live(frames(), follower, prompts, every=every):
         assert asked[-1] == frame.index  # nothing was read ahead
         assert seen.number == 5
-        assert region_j(seen.mask, pictures.truth("red", frame.index)) > 0.7, frame.index
+        # Carried forwards only, over up to three strides of a fifth of its size, it keeps the most of itself.
+        least = 0.85 if frame.index % every == 0 else 0.6
+        assert region_j(seen.mask, pictures.truth("red", frame.index)) > least, frame.index
     assert predictor.embedded == (12 if every == 1 else 3)
 
 
-def test_no_video_in_the_stream_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "noise.bin"
-    path.write_text("no video at all\n" * 50)
-    with pytest.raises(VideoError, match="video stream"):
-        next(pictures(str(path)))
+@pytest.mark.parametrize("name", ["notes.mp4", "gone"])
+def test_no_video_in_the_stream_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.mp4").write_text("no video at all\n" * 50)
+    with pytest.raises(VideoError, match=name):
+        next(pictures(str(tmp_path / name)))
 
 
 @pytest.mark.slow

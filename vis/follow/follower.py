@@ -46,15 +46,15 @@ __all__ = ["Followed", "Follower"]
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-BELIEVED = 0.3
+BELIEVED = 0.25
 """Least agreement (soft IoU) of a mask with what is expected, for an object that is in sight."""
-FOUND = 0.4
+FOUND = 0.3
 """The same for an object that was lost: it must be surer than one that never left."""
 SURE = 0.6
 """Masks that agree less than this are shown, but not remembered."""
 REMEMBERED = 1.0
 """Weight of the memory's log odds in the prior."""
-CARRIED = 0.35
+CARRIED = 0.5
 """Weight of the carried logits in the prior."""
 REACH = 0.5
 """How far from where the object was carried to its parts may lie, as a share of its size."""
