@@ -28,6 +28,7 @@ COMMANDS = {
     ),
     "refine": ("apps.refine", "refine the masks of a saved result with another model or policy"),
     "link": ("apps.link", "stitch the tubes of a saved result across gaps, fill, drop and cap them"),
+    "fill": ("apps.fill", "follow the objects of a saved result through its gaps, or between key frames"),
     "batch": ("apps.batch", "run over folders of videos: resumes after a kill, isolates failures"),
     "eval": ("apps.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
     "edit": ("apps.edit", "replay a list of corrections on a saved result"),

@@ -1,0 +1,163 @@
+"""``vistubes fill``: gaps of a saved result's tubes followed through, from both sides."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apps.assemble import Job, model_checksums, source_arguments
+from apps.options import add_output
+from apps.progress import Stopwatch, progress
+from vis import __version__
+from vis.errors import InputError
+
+if TYPE_CHECKING:
+    from vis.interfaces import FrameSource
+    from vis.structures import Frame, VideoResult
+    from vis.video import RandomAccessReader
+
+__all__ = ["FillJob", "configure", "run"]
+
+EPILOG = """\
+A gap is where a tube is absent between two of its frames: the detector missed the object, or was run on some
+frames only. The object is followed into the gap from both sides; on frames where it cannot be found the tube
+stays absent. Where the two sides turn out to be different objects, the tube is cut in two.
+
+examples:
+  vistubes fill runs/clip clip.mp4 --out runs/filled
+  vistubes run clip.mp4 --detector yolox --stride 10 --out runs/sparse    # detect on every tenth frame ...
+  vistubes fill runs/sparse clip.mp4 --out runs/whole                     # ... and follow in between
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``fill``."""
+    parser.epilog = EPILOG
+    parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
+    parser.add_argument("source", help="the video that the result was made from, or 'sample'")
+    parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
+    parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    parser.add_argument(
+        "--max-gap", type=float, metavar="S", help="longest gap to fill, seconds (default: any)"
+    )
+    parser.add_argument(
+        "--cut-below",
+        type=float,
+        default=0.05,
+        metavar="IOU",
+        help="cut a tube whose two sides overlap less than this where they meet (0.05); 0 never cuts",
+    )
+    parser.add_argument(
+        "--model", default="hq-tiny", metavar="NAME", help="a name of 'vistubes models list', or a checkpoint"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("exact", "fast", "fastest"),
+        default="fast",
+        help="numbers of the network: exact, fast (default) or fastest, as for 'run'",
+    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    add_output(parser, default="runs/NAME")
+    # Which frames: those from the result's first to its last.
+    parser.set_defaults(start=None, end=None, stride=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, fill, write; errors leave as exceptions of vis.errors."""
+    from apps.run import run_job
+    from vis.formats import tubes
+
+    started = time.time()
+    file = args.result / "tubes.json" if args.result.is_dir() else args.result
+    saved = tubes.read(file)
+    path, source_options = source_arguments(args)
+    return run_job(args, path, source_options, lambda: FillJob(args, saved, path), started)
+
+
+class FillJob(Job):
+    """A saved result whose gaps are filled; no detector, no tracker."""
+
+    def __init__(self, args: argparse.Namespace, saved: VideoResult, path: Path) -> None:
+        from vis.hqsam import Predictor, load_model
+        from vis.video import RandomAccessReader
+
+        self.saved = saved
+        self.watch = Stopwatch()
+        self.refiner = None
+        self._args = args
+        with self.watch("load"):
+            self._predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
+            backend = "auto" if path.is_dir() else "pyav"
+            self._pictures: RandomAccessReader = RandomAccessReader(path, backend=backend, fps=args.fps)
+
+    def describe(self) -> str:
+        """One line that says what will run."""
+        return f"{len(self._gaps())} gaps of {len(self.saved.tubes)} tubes -> follow -> {self._args.model}"
+
+    def made_with(self) -> dict[str, Any]:
+        """This step's part, and under ``association`` how the saved result was made."""
+        args = self._args
+        names = ("model", "mode", "max_gap", "cut_below")
+        return {
+            "program": "vis-tubes",
+            "version": __version__,
+            "options": {name: getattr(args, name) for name in names},
+            "weights_sha256": model_checksums(args.model),
+            "association": dict(self.saved.made_with),
+        }
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that the labels index."""
+        return self.saved.class_names
+
+    def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
+        """The saved tubes, their gaps filled.
+
+        Raises :class:`InputError` when the video is not the one that the result was made from, as far
+        as size and frame numbers tell.
+        """
+        from dataclasses import replace
+
+        from vis.follow import Follower, fill_gaps
+
+        saved = self.saved
+        if source.info.size != saved.video.size:
+            raise InputError(
+                f"{source.info.name}: frames are {source.info.size} (height, width), the saved result is of "
+                f"{saved.video.size}; give the video that it was made from"
+            )
+
+        def backwards(high: int, low: int) -> Iterator[Frame]:
+            frames = (self._pictures[index] for index in range(high, low - 1, -1))
+            return progress(frames, what="backwards", total=high - low + 1, quiet=quiet)
+
+        total = None if not len(saved.frames) else int(saved.frames[-1]) + 1
+        with self.watch("follow"):
+            filled = fill_gaps(
+                saved,
+                progress(iter(source), what="fill", total=total, quiet=quiet),
+                lambda: Follower(self._predictor),
+                backwards=backwards,
+                longest=self._longest(),
+                cut_below=self._args.cut_below,
+            )
+        return replace(filled, made_with=self.made_with())
+
+    def _gaps(self) -> tuple[Any, ...]:
+        from vis.follow import find_gaps
+
+        return find_gaps(self.saved, longest=self._longest())
+
+    def _longest(self) -> float:
+        """``--max-gap`` in frames."""
+        seconds = self._args.max_gap
+        if seconds is None:
+            return float("inf")
+        frames, times = self.saved.frames, self.saved.pts_seconds
+        if len(frames) < 2 or times[-1] <= times[0]:
+            return 0.0
+        return float(seconds * (frames[-1] - frames[0]) / (times[-1] - times[0]))
