@@ -48,9 +48,9 @@ def batched_predictor(model: SamModel, dtype: torch.dtype = torch.float32) -> Pr
 
 @pytest.mark.parametrize("hq", [True, False])
 def test_batches_draw_what_exact_draws_one_by_one(
-    hq: bool, make_model: Callable[..., SamModel], sizes: Any, photo: np.ndarray
+    hq: bool, make_model: Callable[..., SamModel], by_modules: Any, sizes: Any, photo: np.ndarray
 ) -> None:
-    exact = Predictor(make_model(sizes("vit_b"), hq=hq))
+    exact = by_modules(make_model(sizes("vit_b"), hq=hq))
     fast = batched_predictor(make_model(sizes("vit_b"), hq=hq, mode="fast"))
     want, have = exact.embed(photo), fast.embed(photo)
     assert relative(have.features, want.features) < 1e-4
@@ -67,9 +67,9 @@ def test_batches_draw_what_exact_draws_one_by_one(
 
 
 def test_rows_below_the_least_score_are_left_out(
-    make_model: Callable[..., SamModel], sizes: Any, photo: np.ndarray
+    make_model: Callable[..., SamModel], by_modules: Any, sizes: Any, photo: np.ndarray
 ) -> None:
-    exact = Predictor(make_model(sizes("vit_b")))
+    exact = by_modules(make_model(sizes("vit_b")))
     fast = batched_predictor(make_model(sizes("vit_b"), mode="fast"))
     limits = {"points_per_side": 4, "predicted_iou": 0.0, "stability": 0.2}
     want, have = (find_everything(one, photo, **limits) for one in (exact, fast))  # type: ignore[arg-type]
@@ -238,9 +238,9 @@ def test_tensor_float32_is_left_as_it_was(newer: bool) -> None:
 @needs_cuda
 @pytest.mark.parametrize("name", ["vit_b", "vit_h", "vit_tiny"])
 def test_cuda_against_exact_on_the_processor(
-    name: str, make_model: Callable[..., SamModel], sizes: Any, photo: np.ndarray
+    name: str, make_model: Callable[..., SamModel], by_modules: Any, sizes: Any, photo: np.ndarray
 ) -> None:
-    exact = Predictor(make_model(sizes(name)))
+    exact = by_modules(make_model(sizes(name)))
     same = Predictor(make_model(sizes(name)).to("cuda"))
     fast = Predictor(make_model(sizes(name), mode="fast").to("cuda"))
     assert fast.describe()["engine"] == "batched"

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from vis import weights
-from vis.hqsam import SIZES, Predictor, SamModel, engine, kernels, load_model
-from vis.hqsam.engine import ExactEngine, FastEngine
+from vis.hqsam import SIZES, Predictor, SamModel, engine, fast_decoder, kernels, load_model
+from vis.hqsam.engine import FastEngine
+from vis.hqsam.fast_decoder import _reach
 
 BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199]], np.float32)
 PROMPTS: dict[str, dict[str, Any]] = {
@@ -39,15 +40,15 @@ def test_plain_vit_in_float32(
     hq: bool,
     operators: str,
     make_model: Callable[..., SamModel],
+    by_modules: Callable[[SamModel], Predictor],
     sizes: Any,
     photo: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if operators == "plain":
         monkeypatch.setattr(kernels, "fused", lambda dtype, device: False)
-    exact = Predictor(make_model(sizes("vit_b"), hq=hq))
+    exact = by_modules(make_model(sizes("vit_b"), hq=hq))
     fast = Predictor(make_model(sizes("vit_b"), hq=hq, mode="fast"))
-    assert isinstance(exact._engine, ExactEngine)
     assert isinstance(fast._engine, FastEngine)
     want, have = exact.embed(photo), fast.embed(photo)
     assert relative(have.features, want.features) < 1e-4
@@ -58,7 +59,7 @@ def test_plain_vit_in_float32(
         for multimask in (False, True):
             one, other = (
                 exact.decode(want, **given, multimask=multimask),
-                fast.decode(have, **given, multimask=multimask),
+                fast.decode(have, **given, multimask=multimask, whole=True),
             )
             assert relative(other.low_res_logits, one.low_res_logits) < 1e-4, kind
             assert relative(other.scores, one.scores) < 1e-4, kind
@@ -74,6 +75,55 @@ def test_tiny_vit_in_float32(make_model: Callable[..., SamModel]) -> None:
         want, want_early = model.image_encoder(frame)
     assert relative(features.permute(0, 3, 1, 2), want) < 1e-4
     assert relative(early.permute(0, 3, 1, 2), want_early) < 1e-4
+
+
+@pytest.mark.usefixtures("float32_only")
+@pytest.mark.parametrize("hq", [True, False])
+def test_drawn_around_the_box_and_sampled_elsewhere(
+    hq: bool,
+    make_model: Callable[..., SamModel],
+    by_modules: Callable[[SamModel], Predictor],
+    sizes: Any,
+    photo: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With SAM's own logits left out of the choice, exactly the boxes and their margin are drawn."""
+    model = make_model(sizes("vit_b"), hq=hq, mode="fast")
+    exact, fast = by_modules(model), Predictor(model)
+    monkeypatch.setattr(fast_decoder, "_NEAR", float("-inf"))
+    boxes = np.array([[100, 60, 160, 100], [0, 0, 30, 40], [250, 150, 300, 200]], np.float32)
+    want = exact.decode(exact.embed(photo), boxes=boxes)
+    have = fast.decode(fast.embed(photo), boxes=boxes)
+    scale = 256 / 300 / 16  # frame pixels to cells
+    for row, (x0, y0, x1, y1) in enumerate(boxes * scale):
+        inside = np.zeros((64, 64), bool)
+        (top, bottom), (left, right) = ((_reach(torch.zeros(16), a, b)) for a, b in ((y0, y1), (x0, x1)))
+        inside[4 * top : 4 * bottom, 4 * left : 4 * right] = True
+        assert 0 < inside.mean() < 0.7
+        error = np.abs(have.low_res_logits[row] - want.low_res_logits[row])
+        assert error[inside].max() < 1e-4 * np.abs(want.low_res_logits[row]).max()
+        cells = have.low_res_logits[row].reshape(16, 4, 16, 4)
+        outside = ~inside[::4, ::4]
+        assert (cells == cells[:, 2:3, :, 2:3]).all((1, 3))[outside].all()
+    if not hq:  # a sample is SAM's logit of one pixel of sixteen
+        assert (
+            np.abs(have.low_res_logits - want.low_res_logits)[:, 2::4, 2::4].max()
+            < 1e-4 * np.abs(want.low_res_logits).max()
+        )
+    fully = fast.decode(fast.embed(photo), boxes=boxes, whole=True)
+    assert relative(fully.low_res_logits, want.low_res_logits) < 1e-4
+
+
+def test_what_is_drawn_reaches_the_box_and_what_sam_sees() -> None:
+    nothing = torch.zeros(64, dtype=torch.bool)
+    assert _reach(nothing, 20.0, 30.0) == (17, 33)  # two cells, and a tenth of the side
+    assert _reach(nothing, -5.0, 3.0) == (0, 6)
+    assert _reach(nothing, 60.0, 90.0) == (55, 64)
+    seen = nothing.clone()
+    seen[[2, 40]] = True
+    assert _reach(seen, 20.0, 30.0) == (1, 42)  # a cell more on each side
+    seen[[0, 63]] = True
+    assert _reach(seen, 20.0, 30.0) == (0, 64)
 
 
 @pytest.fixture

@@ -64,9 +64,17 @@ class BatchedEngine:
         return features, hq[0] if hq else None
 
     def decode(
-        self, features: Tensor, hq: Tensor | None, sparse: Tensor, dense: Tensor, which: slice, least: float
+        self,
+        features: Tensor,
+        hq: Tensor | None,
+        sparse: Tensor,
+        dense: Tensor,
+        which: slice,
+        least: float,
+        boxes: Tensor | None = None,
     ) -> Iterator[Drawn]:
         """See :class:`Engine`. All objects are drawn: it costs less than to ask which."""
+        del boxes
         count = len(sparse)
         sparse, dense = (_padded(x, padded_count(count)) if len(x) == count else x for x in (sparse, dense))
         given = [features, sparse, dense] if hq is None else [features, sparse, dense, hq]

@@ -16,6 +16,7 @@ Tokens stay float32; the maps' number types are chosen by the engine. Maps are (
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,10 @@ from vis.hqsam.transformer import Attention, Layer
 __all__ = ["FastDecoder"]
 
 _HEADS = 8
+_NEAR = 4.0
+"""SAM logits above minus this are drawn: the HQ branch may lift them over zero."""
+_MARGIN, _SHARE = 2.0, 0.1
+"""Around a box, in cells and as a share of its side."""
 
 
 def _by_head(layer: nn.Linear) -> Tensor:
@@ -142,6 +147,12 @@ class Upscale:
         assert isinstance(second, nn.ConvTranspose2d)
         return cls(matrix(first), Norm.of(norm, dtype), matrix(second), len(layers) == 5)
 
+    def sample(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., 32): of each cell's 4 x 4 pixels the one below and right of its centre."""
+        hidden, out = self.first[1].numel() // 4, self.second[1].numel() // 4
+        y = linear(x, self.first[0][-hidden:], self.first[1][-hidden:])
+        return linear(F.gelu(self.norm(y)), self.second[0][:out], self.second[1][:out], gelu=self.gelu)
+
     def __call__(self, x: Tensor) -> Tensor:
         """(N, H, W, C) to (N, 4H, 4W, 32)."""
         count, height, width, _ = x.shape
@@ -215,19 +226,81 @@ class FastDecoder:
         Returns:
             SAM's logits (N, M, 4g, 4g) and the HQ logits (N, 4g, 4g) or None, float32.
         """
-        count, cells, _ = image.shape
-        g = math.isqrt(cells)
-        up = self.upscale(image.view(count, g, g, -1).to(self.types[1]))
-        side = up.shape[1]
-        sam = _products(kernels.to(up.dtype), up.flatten(1, 2)).view(count, -1, side, side).float()
+        g = math.isqrt(image.shape[1])
+        return self._draw(image.unflatten(1, (g, g)), kernels, hf, hq)  # type: ignore[no-untyped-call]
+
+    def _draw(
+        self, image: Tensor, kernels: Tensor, hf: Tensor | None, hq: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`draw`, for maps (N, h, w, 256) and (4h, 4w, 32) of any size."""
+        up = self.upscale(image.to(self.types[1]))
+        count, height, width, _ = up.shape
+        sam = _products(kernels.to(up.dtype), up.flatten(1, 2)).view(count, -1, height, width).float()
         if hf is None or hq is None:
             return sam, None
         mixed = F.gelu(self.mix_norm(conv(up, *self.mix)))
         kernel = torch.einsum("no,ocyx->nyxc", hf, self.last.weight).flatten(1, 2)  # (N, 9, 64)
-        taps = _products(kernel.to(mixed.dtype), mixed.flatten(1, 2)).view(count, 9, side, side)
+        taps = _products(kernel.to(mixed.dtype), mixed.flatten(1, 2)).view(count, 9, height, width)
         constant = (hf @ self.last.bias)[:, None, None] if self.last.bias is not None else 0.0
-        frame = (hf.to(hq.dtype) @ hq.flatten(0, 1).T).view(count, side, side).float()
+        frame = (hf.to(hq.dtype) @ hq.reshape(-1, hq.shape[-1]).T).view(count, height, width).float()
         return sam, _three_by_three(taps) + frame + constant
+
+    def draw_within(
+        self, image: Tensor, kernel: Tensor, hf: Tensor | None, hq: Tensor | None, box: Sequence[float]
+    ) -> tuple[Tensor, Tensor | None]:
+        """One object's single mask, drawn only where it can be: around its box, and wherever SAM sees it.
+
+        One pixel of each cell's 4 x 4 is cheap to draw. The rectangle around all cells where that one
+        comes near to positive, and around the box with some margin, is drawn as :meth:`draw` does, with a
+        cell more on each side for the 3x3 convolutions. Elsewhere SAM's logits are that one pixel's, well
+        below zero, and the HQ logits nothing; so a mask differs only where the HQ branch alone draws what
+        SAM is sure is not there.
+
+        Args:
+            image: (1, g * g, 256) from :meth:`transform`.
+            kernel: (1, 1, 32) of the SAM mask.
+            hf: (1, 32) or None.
+            hq: (4g, 4g, 32) or None.
+            box: x0, y0, x1, y1 in cells.
+
+        Returns:
+            SAM's logits (1, 1, 4g, 4g) and the HQ logits (1, 4g, 4g) or None, float32.
+        """
+        g = math.isqrt(image.shape[1])
+        cells = image.view(g, g, -1)
+        sample = (self.upscale.sample(cells.to(self.types[1])) @ kernel[0, 0].to(self.types[1])).float()
+        near = sample > -_NEAR
+        (y0, y1), (x0, x1) = (_reach(near.any(1 - axis), box[1 - axis], box[3 - axis]) for axis in (0, 1))
+        rows, columns = _with_halo(y0, y1, g), _with_halo(x0, x1, g)
+        fine = slice(4 * rows.start, 4 * rows.stop), slice(4 * columns.start, 4 * columns.stop)
+        sam, drawn = self._draw(cells[None, rows, columns], kernel, hf, None if hq is None else hq[fine])
+        inner = slice(4 * y0, 4 * y1), slice(4 * x0, 4 * x1)
+        cut = (
+            ...,
+            slice(4 * (y0 - rows.start), 4 * (y1 - rows.start)),
+            slice(4 * (x0 - columns.start), 4 * (x1 - columns.start)),
+        )
+        full = sample.repeat_interleave(4, 0).repeat_interleave(4, 1)
+        full[inner] = sam[cut][0, 0]
+        if drawn is None:
+            return full[None, None], None
+        full_hq = torch.zeros_like(full)
+        full_hq[inner] = drawn[cut][0]
+        return full[None, None], full_hq[None]
+
+
+def _reach(near: Tensor, low: float, high: float) -> tuple[int, int]:
+    """First and last cell, half-open, of those ``near`` (g,) and of the box's side ``low`` to ``high``."""
+    margin = _MARGIN + _SHARE * (high - low)
+    first, last = max(0, math.floor(low - margin)), min(len(near), math.ceil(high + margin))
+    at = near.nonzero()
+    if len(at):
+        first, last = min(first, max(0, int(at[0]) - 1)), max(last, min(len(near), int(at[-1]) + 2))
+    return min(first, len(near) - 1), max(last, 1)
+
+
+def _with_halo(start: int, stop: int, length: int) -> slice:
+    return slice(max(0, start - 1), min(length, stop + 1))
 
 
 def _three_by_three(taps: Tensor) -> Tensor:

@@ -117,6 +117,7 @@ class Predictor:
         masks: Any = None,
         multimask: bool = False,
         hq_token_only: bool = False,
+        whole: bool = False,
         chunk: int | None = None,
     ) -> MaskPrediction:
         """Masks for N objects of one frame; boxes, points and masks combine per object.
@@ -131,6 +132,9 @@ class Predictor:
                 plus the HQ mask. True gives SAM's three for ambiguous prompts such as one click, in its
                 order and with their scores, and the HQ mask beside them.
             hq_token_only: the HQ mask alone instead of SAM + HQ: for images of one object.
+            whole: the fast modes draw an object given by a box only around the box and wherever SAM's own
+                logits, sampled over all of the frame, come near zero; elsewhere ``low_res_logits`` are
+                samples, well below zero. True draws every pixel; ``exact`` always does.
             chunk: objects decoded at once, which bounds memory; None leaves it to the engine: 4 on a
                 processor, as many as free memory bears on CUDA.
 
@@ -153,7 +157,8 @@ class Predictor:
         )
         which = slice(1, 4) if multimask else slice(0, 1)
         up = self.upsampler(embedding)
-        for rows, sam, hq, scores in self.draw(embedding, prompts, which, chunk=chunk):
+        near = not (whole or multimask or hq_token_only)
+        for rows, sam, hq, scores in self.draw(embedding, prompts, which, chunk=chunk, near_boxes=near):
             at = slice(rows[0], rows[-1] + 1)  # none is left out, so they follow one another
             if multimask:
                 _send(sam, out.low_res_logits[at])
@@ -180,11 +185,13 @@ class Predictor:
         *,
         least: float = float("-inf"),
         chunk: int | None = None,
+        near_boxes: bool = False,
     ) -> Iterator[Drawn]:
         """Low-resolution logits, some objects at a time; call it in inference mode.
 
         ``which`` of SAM's four masks (0 the single one, 1-3 the three); objects none of whose scores
-        among them exceeds ``least`` are left out before they are drawn.
+        among them exceeds ``least`` are left out before they are drawn. ``near_boxes`` allows a single mask
+        to be drawn only in part, as ``whole`` of :meth:`decode` says.
         """
         features, hq_features = embedding.features, embedding.hq_features
         features = features.to(self.model.device)
@@ -193,7 +200,8 @@ class Predictor:
         for at in range(0, prompts.count, step):
             scaled = self._to_network(prompts, slice(at, at + step), embedding.frame_size)
             sparse, dense = self.model.prompt_encoder(*scaled)
-            for drawn in self._engine.decode(features, hq_features, sparse, dense, which, least):
+            given = features, hq_features, sparse, dense, which, least
+            for drawn in self._engine.decode(*given, scaled[2] if near_boxes else None):
                 yield drawn._replace(rows=[at + row for row in drawn.rows])
 
     def upsampler(self, embedding: ImageEmbedding) -> Upsampler:
