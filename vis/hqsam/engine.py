@@ -204,8 +204,6 @@ def make_engine(model: SamModel, *, compiled: bool = False) -> Engine:
     recorded graphs depend on the card, its driver and the PyTorch build. Where one does not, the next more
     careful one is taken, with a warning.
     """
-    if model.device.type == "cpu":
-        return FastEngine(model)
     if model.mode == "exact":
         return ExactEngine(model)
     if model.device.type != "cuda":
