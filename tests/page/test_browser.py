@@ -249,7 +249,8 @@ def test_new_objects_one_click_each_followed_at_once(tab):
     for number, (x, y) in ((3, (40, 60)), (4, (270, 130))):
         click_video(tab, x, y)
         wait_for(tab, STATUS, f"Followed object {number} over frames 0 to")
-        assert tab.locator(f".vt-row[data-id='{number}'] .vt-present").count() == 1
+        # One stretch, or several where the follower does without it for a while.
+        assert tab.locator(f".vt-row[data-id='{number}'] .vt-present").count() >= 1
     tab.keyboard.press("z")
     wait_for(tab, ".vt-message", "Undone: follow 4")
 

@@ -25,7 +25,13 @@ async function open() {
   }
   if (!box.open) { release(); return; }
   live.srcObject = stream;
-  await live.play();
+  try {
+    await live.play();
+  } catch (error) {  // most often the box was closed before the first picture came
+    if (box.open) text.textContent = 'The camera does not start. Upload a file instead.';
+    return;
+  }
+  if (!box.open) return;
   text.textContent = 'Without sound, at most ' + LONGEST + ' seconds. Nothing is kept until you press Stop and use.';
   record.disabled = false;
 }
