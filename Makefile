@@ -34,7 +34,7 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/vistubes models fetch mobile-sam u2netp
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/vistubes demo

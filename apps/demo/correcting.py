@@ -152,10 +152,10 @@ def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
 
 def follow(session: Session, engines: Engines) -> Iterator[Update]:
     """Carry the selected object's mask on, both ways, up to frames that were set by hand; cancel keeps a part."""
-    history = session.history
-    if history is None:
-        raise UsageError("there is nothing to follow yet; press Run first")
     with claim(session):
+        history = session.history
+        if history is None:
+            raise UsageError("there is nothing to follow yet; press Run first")
         result, tube, frame = history.result, _selected(session), _frame(session)
         wish = _reach(history, tube, frame)
         reached, lost, shown = [frame], 0, 0.0

@@ -131,7 +131,8 @@ class Desk:
         """Find, track and refine; the quick look takes a few frames of five seconds."""
         try:
             session = self.sessions.get(token)
-            form = _meant(session, form)
+            with session.opening:  # the form is about the clip that is coming in
+                form = _meant(session, form)
             if quick_look:
                 form = self._quick_look(session, form)
             opening.span_of(session, form.start, form.end, form.stride)
@@ -219,9 +220,10 @@ class Desk:
     def _open(self, token: str, form: Form, take: Callable[[Session], None]) -> tuple[Update, str]:
         try:
             session = self.sessions.get(token)
-            if session.running:
-                raise UsageError("a run is going on; cancel it before another clip is opened")
-            take(session)
+            with session.opening:
+                if session.running:
+                    raise UsageError("a run is going on; cancel it before another clip is opened")
+                take(session)
         except Exception as error:
             return Update(text=status_html(self._say(error), error=True)), self.card(token, form)
         text = f"Opened {session.name}. Press Run, or Quick look for a first impression."

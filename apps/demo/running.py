@@ -40,8 +40,8 @@ class Update:
 
 @contextmanager
 def claim(session: Session) -> Iterator[None]:
-    """One heavy thing at a time per visitor."""
-    with session.lock:
+    """One heavy thing at a time per visitor; it waits for a clip that is coming in, as that one is meant."""
+    with session.opening, session.lock:
         if session.running:
             raise UsageError("a run is going on in this page already; wait for it, or cancel it")
         session.running = True
@@ -58,9 +58,9 @@ def run(session: Session, engines: Engines, words: list[str], *, max_frames: int
     Cancelling keeps what was found so far: the result then ends at the last finished frame, and so do
     the words that repeat it.
     """
-    if session.video is None or session.info is None:
-        raise UsageError("no video is open; choose a file, or press 'Use the sample clip'")
     with claim(session):
+        if session.video is None or session.info is None:
+            raise UsageError("no video is open; choose a file, or press 'Use the sample clip'")
         yield from _run(session, engines, words, max_frames)
 
 

@@ -47,6 +47,8 @@ class Session:
         self.lock = threading.RLock()
         self.reader_lock = threading.Lock()
         """Held while the clip is opened; taken after ``lock``, never before it."""
+        self.opening = threading.Lock()
+        """Held while a clip comes in; taken before ``lock``, never after it."""
         self.cancel = threading.Event()
         self.running = False
         self.seen = time.time()

@@ -60,13 +60,13 @@ class Package:
 
 def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) -> Iterator[Package]:
     """Write the chosen files into a folder of ``cache`` with an unguessable name; it replaces the one before."""
-    history = session.history
-    if history is None:
-        raise UsageError("there is nothing to take home yet; press Run first")
     known = [name for name in CHOICES if name in wanted]
     if not known:
         raise UsageError("nothing is chosen; tick at least one kind of file")
     with claim(session):
+        history = session.history
+        if history is None:
+            raise UsageError("there is nothing to take home yet; press Run first")
         if session.take_home is not None:
             shutil.rmtree(session.take_home, ignore_errors=True)
         folder = session.take_home = cache / secrets.token_urlsafe(24)
