@@ -13,7 +13,7 @@ from typing import Any
 
 from vis.errors import InputError, OutputError
 
-__all__ = ["read_json", "whole_file", "write_json", "write_text"]
+__all__ = ["files_under", "read_json", "whole_file", "write_json", "write_text"]
 
 
 @contextlib.contextmanager
@@ -88,6 +88,19 @@ def read_json(path: str | Path, *, limit_bytes: int = 2**31) -> Any:
         ) from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not JSON text ({error})") from error
+
+
+def files_under(folder: Path) -> list[Path]:
+    """All files in ``folder`` and below, sorted; a linked folder counts where it is linked, once a loop.
+
+    ``Path.rglob`` passes by linked folders, which is how data sets are often laid out.
+    """
+    found: list[Path] = []
+    for here, folders, names in os.walk(folder, followlinks=True):
+        above = {place.resolve() for place in (Path(here), *Path(here).parents)}
+        folders[:] = [name for name in folders if Path(here, name).resolve() not in above]
+        found += [Path(here, name) for name in names]
+    return sorted(found)
 
 
 def _umask() -> int:

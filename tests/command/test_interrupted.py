@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ import pytest
 from vis.formats import tubes
 
 WORDS = ("--detector", "motion", "--tracker", "iou", "--score", "0", "--model", "none")
+
+
+@pytest.fixture(autouse=True)
+def listening() -> Iterator[None]:
+    """A test run in a shell's background inherits that Ctrl-C is ignored; here it is heard."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vis.errors import InputError, OutputError
-from vis.files import read_json, whole_file, write_json, write_text
+from vis.files import files_under, read_json, whole_file, write_json, write_text
 
 
 def test_a_failing_block_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -85,3 +85,16 @@ def test_missing_and_oversized_json(tmp_path: Path) -> None:
     write_json(tmp_path / "big.json", list(range(100)))
     with pytest.raises(InputError, match="over the limit of 10"):
         read_json(tmp_path / "big.json", limit_bytes=10)
+
+
+def test_files_under_follows_linked_folders_and_ends_at_loops(tmp_path: Path) -> None:
+    data, tree = tmp_path / "data", tmp_path / "tree"
+    (data / "dog").mkdir(parents=True)
+    (data / "dog" / "0.png").touch()
+    (tree / "cat").mkdir(parents=True)
+    (tree / "cat" / "0.png").touch()
+    (tree / "dog").symlink_to(data / "dog")
+    (tree / "dog-again").symlink_to(data / "dog")
+    (tree / "cat" / "loop").symlink_to(tree)
+    found = [path.relative_to(tree).as_posix() for path in files_under(tree)]
+    assert found == ["cat/0.png", "dog/0.png", "dog-again/0.png"]

@@ -5,6 +5,7 @@ Numbers are those of the table in docs/evaluation.md.
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -278,3 +279,11 @@ def test_a_split_without_public_truth_says_what_to_do(Scene):
             del truth["annotations"]
         with pytest.raises(AnnotationError, match=r"not public.*vistubes eval zip"):
             evaluate_tubes(truth, [])
+
+
+def test_results_given_as_the_truth_are_told_apart_from_a_split_without_truth(Scene, tmp_path):
+    scene = Scene().add_truth([None] * 4).add_result([None] * 4)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(scene.results))
+    with pytest.raises(AnnotationError, match=r"results.json: expected an object with videos.*got a list"):
+        evaluate_tubes(path, scene.results)

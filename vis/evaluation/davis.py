@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import InputError
+from vis.files import files_under
 
 __all__ = [
     "ClipScores",
@@ -195,8 +196,9 @@ def clips(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     out: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*.png")):
-        out.setdefault(path.relative_to(folder).parent.as_posix(), []).append(path)
+    for path in files_under(folder):
+        if path.suffix == ".png":
+            out.setdefault(path.relative_to(folder).parent.as_posix(), []).append(path)
     if not out:
         raise InputError(f"{folder}: holds no .png; expected <clip>/00000.png")
     return out

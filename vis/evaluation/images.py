@@ -18,6 +18,7 @@ from vis import masks
 from vis.errors import InputError
 from vis.evaluation.overlaps import boundary_ious, mask_ious
 from vis.evaluation.runs import Engine, TubeMasks, engine
+from vis.files import files_under
 
 __all__ = ["GroupMean", "ImagePair", "group_means", "iou_and_boundary_iou", "pair_folders", "read_mask"]
 
@@ -118,7 +119,7 @@ def pair_folders(images: Path, truth: Path, stride: int = 1) -> list[ImagePair]:
 
 def _named(folder: Path, ending: str) -> dict[str, Path]:
     """Image files by relative path without suffix; ``ending`` is cut off where BIG's files have it."""
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    files = [path for path in files_under(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     marked = [path for path in files if path.stem.endswith(ending)]
     out = {}
     for path in marked or files:

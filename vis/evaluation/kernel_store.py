@@ -89,6 +89,11 @@ def _linked() -> dict[str, int]:
     path = _cache_path("\0".join(here).encode(), "o")
     code = _read(path)
     if code is None:
+        import logging  # only here: the fast way needs no logging
+
+        logging.getLogger(__name__).warning(
+            "compiling the evaluator's kernels, once on this machine: ten to thirty seconds"
+        )
         assembly = _compile(llvm)
         code = _emit(llvm, assembly, jit=True)
         _write(path, code)

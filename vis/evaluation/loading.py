@@ -141,6 +141,11 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False, images:
     index = 0
     reader = MaskReader(compute)
     for key, value in _members(source, "annotations", prepare=reader.lift):
+        if not key:
+            raise AnnotationError(
+                f"{name}: expected an object with videos, categories and annotations, got a list; a list of "
+                "results is given as the results, and the data set's own file as the truth"
+            )
         if images:
             key, value = _from_image(key, value)
         if key == "annotations" and isinstance(value, dict):
