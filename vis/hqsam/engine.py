@@ -21,6 +21,8 @@ from vis.hqsam.fast_tiny_vit import FastTinyViT
 from vis.hqsam.fast_vit import FastViT
 from vis.hqsam.kernels import fast_dtype, float32_products
 from vis.hqsam.model import SamModel
+from vis.hqsam.simd import own_kernels
+from vis.hqsam.simd.tiny_vit import SimdTinyViT
 from vis.hqsam.tiny_vit import TinyViT
 
 __all__ = ["Drawn", "Engine", "ExactEngine", "FastEngine", "make_engine", "rows_above"]
@@ -136,9 +138,14 @@ class FastEngine:
         self.model = model
         small = torch.float32 if model.mode == "exact" else fast_dtype(model.device.type)
         careful = small if model.mode == "fastest" else torch.float32
-        self.encoder: FastTinyViT | FastViT
+        self.encoder: FastTinyViT | SimdTinyViT | FastViT
+        own = own_kernels() if model.device.type == "cpu" else None
+        self._kernels = "PyTorch's"
         if isinstance(model.image_encoder, TinyViT):
             self.encoder = FastTinyViT(model.image_encoder, careful)
+            if own is not None and careful == torch.float32:
+                self.encoder = SimdTinyViT(own, self.encoder)
+                self._kernels = f"own, {own.run.width} floats a vector"
         else:
             self.encoder = FastViT(model.image_encoder, small)
         position = model.prompt_encoder.dense_position()
@@ -186,7 +193,8 @@ class FastEngine:
 
     def describe(self) -> dict[str, str]:
         """See :class:`Engine`."""
-        return {"engine": "one object at a time", "numbers": str(self.dtype).removeprefix("torch.")}
+        numbers = str(self.dtype).removeprefix("torch.")
+        return {"engine": "one object at a time", "numbers": numbers, "kernels": self._kernels}
 
 
 def rows_above(scores: Tensor, which: slice, least: float) -> list[int]:
