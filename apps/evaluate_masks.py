@@ -106,7 +106,7 @@ def prompts_from_truth(
     if kind == "box":
         return {"boxes": bounding_box(encode(truth))[None]}
     if kind == "mask":
-        return {"masks": mask_prompt((truth if given else _coarsened(truth))[None])}
+        return {"masks": mask_prompt((truth if given else _coarsened(truth))[None], alone=True)}
     if count == 1:
         points = deepest_point(truth)[None, None]
     else:

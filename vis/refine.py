@@ -36,6 +36,9 @@ __all__ = ["POLICIES", "HQSamRefiner", "deepest_point", "mask_prompt"]
 POLICIES = ("box", "box+mask", "box+points", "gated")
 PROMPT_SIDE = 256  # SAM's mask prompt is a 256 x 256 map of the padded 1024 x 1024 input
 PROMPT_LOGIT = 8.0  # about the magnitude of SAM's own low-resolution logits inside an object
+# A mask that is the whole prompt must be louder, or SAM answers with nothing: over 14 frames of DAVIS, the
+# true mask as MobileSAM's only prompt gives an IoU of .23 at 8, .60 at 20, .92 at 60, .91 at 140.
+ALONE_LOGIT = 60.0
 
 
 @dataclass(slots=True)
@@ -150,8 +153,8 @@ class HQSamRefiner:
         return groups
 
 
-def mask_prompt(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Masks (N, H, W) as SAM's mask prompt: float32 logits (N, 256, 256).
+def mask_prompt(masks: NDArray[np.bool_], *, alone: bool = False) -> NDArray[np.float32]:
+    """Masks (N, H, W) as SAM's mask prompt: float32 logits (N, 256, 256); ``alone``: without box or points.
 
     The longer side becomes 256, the rest is background, as the image itself is laid into its
     1024 x 1024 input.
@@ -161,10 +164,11 @@ def mask_prompt(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     height, width = masks.shape[1:]
     scale = PROMPT_SIDE / max(height, width)
     inner = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
-    logits = np.full((len(masks), PROMPT_SIDE, PROMPT_SIDE), -PROMPT_LOGIT, np.float32)
+    level = ALONE_LOGIT if alone else PROMPT_LOGIT
+    logits = np.full((len(masks), PROMPT_SIDE, PROMPT_SIDE), -level, np.float32)
     for target, mask in zip(logits, masks, strict=True):
         share = cv2.resize(mask.astype(np.float32), inner, interpolation=cv2.INTER_AREA)
-        target[: inner[1], : inner[0]] = (2 * share - 1) * PROMPT_LOGIT
+        target[: inner[1], : inner[0]] = (2 * share - 1) * level
     return logits
 
 

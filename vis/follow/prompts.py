@@ -111,7 +111,7 @@ def _arguments(prompt: Prompt) -> dict[str, Any]:
     if prompt.box is not None:
         given["boxes"] = np.array([prompt.box], np.float32)
     if prompt.mask is not None:
-        given["masks"] = mask_prompt(prompt.mask[None])
+        given["masks"] = mask_prompt(prompt.mask[None], alone=not given)
     return given
 
 
