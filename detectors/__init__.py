@@ -87,6 +87,12 @@ def _everything() -> Maker:
     return Everything
 
 
+def _nothing() -> Maker:
+    from detectors.nothing import Nothing
+
+    return Nothing
+
+
 DETECTORS: dict[str, Callable[[], Maker]] = {
     "salient": _salient,
     "yolox": _yolox,
@@ -99,6 +105,7 @@ DETECTORS: dict[str, Callable[[], Maker]] = {
     "rfdetr-seg": _rfdetr_seg,
     "text": _text,
     "everything": _everything,
+    "none": _nothing,
 }
 """Name -> function that imports the detector's class and gives it."""
 

@@ -109,8 +109,10 @@ def _left(desk: Desk) -> dict[str, Any]:
         )
     with gr.Row(elem_classes="vt-buttons"):
         found["run"] = gr.Button("Run", variant="primary", size="md", elem_id="vt-run", min_width=60)
-        found["look"] = gr.Button("Quick look", size="md", elem_id="vt-look", min_width=60)
         found["cancel"] = gr.Button("Cancel", size="md", elem_id="vt-cancel", min_width=60)
+    with gr.Row(elem_classes="vt-buttons"):
+        found["look"] = gr.Button("Quick look", size="sm", elem_id="vt-look", min_width=80)
+        found["hand"] = gr.Button("By hand", size="sm", elem_id="vt-hand", min_width=80)
     found["status"] = gr.HTML(status_html("Loading the page …"), apply_default_css=False, elem_id="vt-status")
     return found
 
@@ -207,6 +209,10 @@ def _wire(
         for update in desk.run(mine, Form(*fields), quick_look=True):
             yield _parts(update)
 
+    def by_hand(mine: str, *fields: Any) -> Iterator[tuple[Any, ...]]:
+        for update in desk.run(mine, replace(Form(*fields), detector="none")):
+            yield _parts(update)
+
     def seek(mine: str, event: gr.EventData) -> tuple[Any, ...]:
         return _parts(desk.seek(mine, event._data))[:2]
 
@@ -239,6 +245,7 @@ def _wire(
     running: dict[str, Any] = {**HEAVY, "show_progress": "minimal", "show_progress_on": left["status"]}
     left["run"].click(run, [token, *form], shown, api_name="run", **running)
     left["look"].click(look, [token, *form], shown, api_name="quick_look", **running)
+    left["hand"].click(by_hand, [token, *form], shown, api_name="by_hand", **running)
     left["cancel"].click(
         desk.cancel, [token], [left["status"]], api_name="cancel", show_progress="hidden", queue=False
     )

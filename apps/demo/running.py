@@ -25,6 +25,7 @@ __all__ = ["Update", "claim", "run"]
 
 SHOW_SECONDS = 0.2  # pictures a second that a browser is sent at most: 5
 TIMELINE_SECONDS = 2.0
+DRAW = "Choose 'New object' above the picture, then click on one or drag a box around it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,8 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
         session.options["words"] = [*_without_end(words), "--end", str(last + 1)] if stopped else words
         session.save()
     text = _ending(len(result.tubes), done, seconds, stopped)
+    if plan.detector == "none":
+        text = f"{done} frames are ready. {DRAW}"
     text += "".join(
         f" Note: {warning.message}" for warning in caught if issubclass(warning.category, VisWarning)
     )
@@ -142,8 +145,8 @@ def _ending(tubes: int, frames: int, seconds: float, stopped: bool) -> str:
         return f"Stopped after {frames} frames; {objects} found so far are kept."
     if not tubes:
         return (
-            f"No object was found in {frames} frames. Try a lower threshold or another detector, or add an object "
-            "by hand: choose 'New object' above the picture and click on it."
+            f"No object was found in {frames} frames. Try a lower threshold or another detector, or add it by hand. "
+            + DRAW
         )
     return f"{objects} in {frames} frames, {duration(seconds)}."
 

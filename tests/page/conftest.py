@@ -17,6 +17,7 @@ import pytest
 from apps.demo.engines import Engines, reader_of
 from apps.demo.handlers import Desk, Form
 from apps.demo.session import Sessions
+from detectors.nothing import Nothing
 from vis.edits import FrameDecoder
 from vis.structures import Detections
 from vis.video import VideoWriter
@@ -151,17 +152,18 @@ class StandInDecoder(FrameDecoder):
 class StandInJob:
     """As ``apps.assemble.Job``, with the colour detector and no refiner."""
 
-    class_names = ColourDetector.class_names
     refiner = None
 
     def __init__(self, plan, before_frame: Callable[[int], None]) -> None:
         self.plan, self.before_frame = plan, before_frame
+        self.detector = Nothing() if plan.detector == "none" else ColourDetector()
+        self.class_names = self.detector.class_names
 
     def stream(self, source, *, quiet=True):
         from trackers.iou import IouTracker
         from vis.pipeline import track
 
-        for item in track(source, ColourDetector(), IouTracker(), min_score=self.plan.min_score):
+        for item in track(source, self.detector, IouTracker(), min_score=self.plan.min_score):
             self.before_frame(item.frame.index)
             yield item
 

@@ -262,6 +262,21 @@ def test_new_objects_one_click_each_followed_at_once(tab):
     wait_for(tab, ".vt-message", "Undone: follow 4")
 
 
+def test_by_hand_from_an_empty_timeline(tab, shots):
+    tab.click("#vt-sample")
+    wait_for(tab, "#vt-card", "320 × 180")
+    tab.click("#vt-hand")
+    wait_for(tab, STATUS, "24 frames are ready")
+    assert tab.locator(".vt-row").count() == 0
+    tool(tab, "New object")
+    click_video(tab, 40, 60)
+    wait_for(tab, ".vt-message", "Press Follow (f)")
+    tab.keyboard.press("f")
+    wait_for(tab, STATUS, "Followed object 1 over frames 0 to 23")
+    assert tab.locator(".vt-row").count() == 1
+    shots(tab, "12-by-hand")
+
+
 def test_reloading_the_page_brings_the_work_back(tab):
     open_and_run(tab)
     tab.get_by_role("button", name="Split", exact=True).is_enabled()

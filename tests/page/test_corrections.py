@@ -9,6 +9,7 @@ import pytest
 
 from apps import edit as edit_verb
 from apps.demo.correcting import problems
+from apps.demo.handlers import Form
 from apps.demo.pictures import row_of
 from vis import edits
 from vis import masks as rle
@@ -239,3 +240,19 @@ def test_rows_of_a_tube_in_closed_form():
     assert row["bars"] == [[0, 2, 0.533], [4, 4, 0.8]]
     assert row["low"] == [[1, 2]]
     assert row["jumps"] == [2]  # area times four; the leap after the gap is a gap
+
+
+def test_by_hand_every_object_is_one_that_was_drawn(desk, clip):
+    token, _, _ = desk.start(None)
+    desk.upload(token, str(clip), Form())
+    ended = list(desk.run(token, Form(detector="none")))[-1]
+    assert "24 frames are ready. Choose" in ended.text
+    assert result_of(desk, token).tubes == ()
+    assert len(result_of(desk, token).frames) == 24
+    assert "Add 1" in desk.act(token, {"name": "new", "x": 40, "y": 60}).view["message"]
+    list(desk.follow(token, {"on": 0}))
+    (tube,) = result_of(desk, token).tubes
+    assert tube.frames.tolist() == list(range(24))
+    run, edit = desk.commands(token).splitlines()
+    assert "--detector none" in run
+    assert "edits.json" in edit
