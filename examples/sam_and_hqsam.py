@@ -33,6 +33,5 @@ for mask in masks:
     window = cut[top : top + WINDOW, left : left + WINDOW].astype(np.uint8)
     pictures.append(np.asarray(Image.fromarray(window).resize((600, 600), Image.Resampling.NEAREST)))
 Image.fromarray(np.hstack(pictures)).save(out, quality=85)
-print(
-    f"{out}: frame {wanted}, SAM left, HQ-SAM right; IoU of the two {(masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum():.4f}"
-)
+overlap = (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
+print(f"{out}: frame {wanted}, SAM left, HQ-SAM right; IoU of the two {overlap:.4f}")
