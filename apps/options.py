@@ -67,7 +67,8 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("exact", "fast", "fastest"),
         default="fast",
-        help="exact: the reference's order; fast (default): rearranged; fastest: low precision throughout",
+        help="exact: float32, every pixel drawn; fast (default): also bfloat16 where masks bear it, and objects "
+        "drawn only where they can be; fastest: low precision throughout",
     )
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vis.hqsam import SIZES, SamModel, engine, simd
-from vis.hqsam.engine import FastEngine
+from vis.hqsam.engine import ExactEngine, FastEngine
 from vis.hqsam.fast_tiny_vit import FastTinyViT
 from vis.hqsam.simd import Maps, error_of, own_kernels
 from vis.hqsam.simd.library import Library, shape_for
 from vis.hqsam.simd.tiny_vit import SimdTinyViT
+from vis.hqsam.simd.vit import SimdViT
 
 pytestmark = pytest.mark.skipif(
     Library.for_this_processor() is None, reason="needs an x86 processor with AVX2 and FMA"
@@ -152,6 +153,44 @@ def test_attention_in_windows(
         assert relative(own(x[0].permute(1, 2, 0).contiguous()), want) < 1e-5
 
 
+@SOME
+@given(
+    tile=st.sampled_from(TILES),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    window=st.integers(1, 7),
+    heads=st.integers(1, 2),
+    spread=st.sampled_from([1.0, 30.0]),
+)
+def test_attention_by_position_in_windows(
+    tile: tuple[int, int], height: int, width: int, window: int, heads: int, spread: float
+) -> None:
+    check_plain_block(tile, (height, width), window, heads, spread)
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 11, 13, 20, 37])
+@pytest.mark.parametrize("tile", TILES, ids=str)
+def test_attention_by_position_over_a_whole_map(tile: tuple[int, int], side: int) -> None:
+    """Sides whose queries and keys come in one part, in several, and in several with a rest."""
+    check_plain_block(tile, (side, side), 0, 1, 3.0)
+
+
+def check_plain_block(
+    tile: tuple[int, int], shape: tuple[int, int], window: int, heads: int, spread: float
+) -> None:
+    from vis.hqsam.simd.vit import SimdBlock
+    from vis.hqsam.vit import Block
+
+    module = Block(32 * heads, heads, window, shape[0]).eval()
+    with torch.no_grad():
+        for i, (name, parameter) in enumerate(module.named_parameters()):
+            scale = spread / 6 if "rel_pos" in name else 1 / max(1, parameter[0].numel()) ** 0.5
+            parameter.copy_(scale * noise(*parameter.shape, seed=i))
+        x = noise(1, *shape, 32 * heads)
+        have = SimdBlock(maps_of(*tile), module, shape[0])(x[0])
+        assert relative(have, module(x)[0]) < 1e-5
+
+
 def gelu_of(maps: Maps, x: Tensor) -> Tensor:
     """By way of a product with the unit matrix, which changes nothing."""
     eye = maps.pack(torch.eye(maps.columns), None)
@@ -258,6 +297,21 @@ def test_tiny_vit_on_any_number_of_threads_and_in_any_batch(
             assert torch.equal(encoders["own"](frames[1:])[0], want[1:])
 
 
+def test_plain_vit_on_any_number_of_threads_and_in_any_batch(
+    make_model: Callable[..., SamModel], sizes: Callable[[str], Any], threads: Callable[[int], None]
+) -> None:
+    encoder = SimdViT(maps_of(8, 6), make_model(sizes("vit_b")).image_encoder)
+    frames = noise(2, 3, 256, 256)
+    with torch.inference_mode():
+        threads(1)
+        want, want_early = encoder(frames)
+        for count in (2, 5):
+            threads(count)
+            have, early = encoder(frames[1:])
+            assert torch.equal(have, want[1:])
+            assert torch.equal(early, want_early[1:])
+
+
 def test_which_processors_have_kernels() -> None:
     able = {"avx2": True, "fma": True, "avx512f": False, "avx512vl": False}
     assert shape_for("x86_64", able) == (8, 6)
@@ -295,6 +349,19 @@ def test_kernels_that_err_are_not_used(
 def test_without_llvmlite_pytorch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
     assert own_kernels() is None
+
+
+def test_heads_that_fill_no_panel_stay_with_pytorch(
+    monkeypatch: pytest.MonkeyPatch, make_model: Callable[..., SamModel], sizes: Callable[[str], Any]
+) -> None:
+    """vit_h's heads are 80 wide: five panels of 16, but not whole ones of 32."""
+    monkeypatch.setattr(engine, "own_kernels", lambda: maps_of(16, 8))
+    model = make_model(sizes("vit_h"))
+    assert isinstance(engine.make_engine(model), ExactEngine)
+    monkeypatch.setattr(engine, "own_kernels", lambda: maps_of(8, 6))
+    exact = engine.make_engine(model)
+    assert isinstance(exact, FastEngine)
+    assert isinstance(exact.encoder, SimdViT)
 
 
 def test_the_engine_says_what_runs(

@@ -1,4 +1,4 @@
-"""How a model is run: exactly as its modules say, or fast. The predictor does not see the difference.
+"""How a model is run: through its modules, or rearranged. The predictor does not see the difference.
 
 On a processor both engines take prompts in chunks through the transformer and draw one object at a time, so
 that maps stay in cache and memory does not grow with the number of objects. On a graphics processor, the
@@ -7,6 +7,7 @@ fast way is :class:`vis.hqsam.batched.BatchedEngine`: many objects at once.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -21,8 +22,9 @@ from vis.hqsam.fast_tiny_vit import FastTinyViT
 from vis.hqsam.fast_vit import FastViT
 from vis.hqsam.kernels import fast_dtype, float32_products
 from vis.hqsam.model import SamModel
-from vis.hqsam.simd import own_kernels
+from vis.hqsam.simd import Maps, own_kernels
 from vis.hqsam.simd.tiny_vit import SimdTinyViT
+from vis.hqsam.simd.vit import SimdViT
 from vis.hqsam.tiny_vit import TinyViT
 
 __all__ = ["Drawn", "Engine", "ExactEngine", "FastEngine", "make_engine", "rows_above"]
@@ -128,7 +130,8 @@ class ExactEngine:
 class FastEngine:
     """The same functions rearranged, with bfloat16 where this machine gains by it and masks bear it.
 
-    ``exact`` is float32 throughout, which leaves only rounding between it and the modules.
+    ``exact`` is float32 throughout and takes objects through the transformer one by one, so that nothing
+    depends on how many there are: only rounding is left between it and the modules.
     ``fast`` keeps TinyViT's encoder and the decoder's transformer in float32: TinyViT has layers without
     a residual path, and bfloat16 costs it a mask IoU of 0.975 on the hardest of twenty frames. ``fastest``
     takes bfloat16 everywhere.
@@ -136,21 +139,23 @@ class FastEngine:
 
     def __init__(self, model: SamModel) -> None:
         self.model = model
-        small = torch.float32 if model.mode == "exact" else fast_dtype(model.device.type)
+        self.exact = model.mode == "exact"
+        small = torch.float32 if self.exact else fast_dtype(model.device.type)
         careful = small if model.mode == "fastest" else torch.float32
-        self.encoder: FastTinyViT | SimdTinyViT | FastViT
-        own = own_kernels() if model.device.type == "cpu" else None
-        self._kernels = "PyTorch's"
-        if isinstance(model.image_encoder, TinyViT):
-            self.encoder = FastTinyViT(model.image_encoder, careful)
-            if own is not None and careful == torch.float32:
-                self.encoder = SimdTinyViT(own, self.encoder)
-                self._kernels = f"own, {own.run.width} floats a vector"
-        else:
-            self.encoder = FastViT(model.image_encoder, small)
+        self._encoder_dtype = careful if isinstance(model.image_encoder, TinyViT) else small
+        self._own = kernels_for(model) if self._encoder_dtype == torch.float32 else None
         position = model.prompt_encoder.dense_position()
         self.decoder = FastDecoder(model.mask_decoder, position, transform=careful, draw=small)
         self.dtype = small
+
+    @functools.cached_property
+    def encoder(self) -> FastTinyViT | FastViT | SimdTinyViT | SimdViT:
+        """Made for the first frame: who only decodes need not pay for it."""
+        encoder, own = self.model.image_encoder, self._own
+        if isinstance(encoder, TinyViT):
+            fast = FastTinyViT(encoder, self._encoder_dtype)
+            return SimdTinyViT(own, fast) if own else fast
+        return SimdViT(own, encoder) if own else FastViT(encoder, self._encoder_dtype)
 
     def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """See :class:`Engine`."""
@@ -172,16 +177,34 @@ class FastEngine:
         boxes: Tensor | None = None,
     ) -> Iterator[Drawn]:
         """See :class:`Engine`."""
+        rows = None if hq is None else hq[0].permute(1, 2, 0).to(self.dtype)
+        if not self.exact:
+            yield from self._decode(features, rows, sparse, dense, which, least, boxes)
+            return
+        for i in range(len(sparse)):
+            own = dense[i : i + 1] if len(dense) > 1 else dense
+            for drawn in self._decode(features, rows, sparse[i : i + 1], own, which, least, None):
+                yield drawn._replace(rows=[i])
+
+    def _decode(
+        self,
+        features: Tensor,
+        rows: Tensor | None,
+        sparse: Tensor,
+        dense: Tensor,
+        which: slice,
+        least: float,
+        boxes: Tensor | None,
+    ) -> Iterator[Drawn]:
         plain = self.model.mask_decoder
         tokens, image = self.decoder.transform(features, sparse, dense)
         kernels = plain.kernels(tokens[:, 1:5], which)
         scores = plain.iou(tokens[:, 0])
         hf = plain.hf_mlp(tokens[:, 5]) if plain.has_hq else None
-        rows = None if hq is None else hq[0].permute(1, 2, 0).to(self.dtype)
         for i in rows_above(scores, which, least):
             one = slice(i, i + 1)
             given = image[one], kernels[one], None if hf is None else hf[one], rows
-            if boxes is None or self.model.mode == "exact":
+            if boxes is None:
                 drawn = self.decoder.draw(*given)
             else:
                 drawn = self.decoder.draw_within(*given, (boxes[i] / 16).tolist())
@@ -193,8 +216,21 @@ class FastEngine:
 
     def describe(self) -> dict[str, str]:
         """See :class:`Engine`."""
-        numbers = str(self.dtype).removeprefix("torch.")
-        return {"engine": "one object at a time", "numbers": numbers, "kernels": self._kernels}
+        return {
+            "engine": "one object at a time",
+            "numbers": str(self.dtype).removeprefix("torch."),
+            "kernels": f"own, {self._own.run.width} floats a vector" if self._own else "PyTorch's",
+        }
+
+
+def kernels_for(model: SamModel) -> Maps | None:
+    """The project's own kernels, where this machine has them and the encoder's sizes suit them."""
+    own = own_kernels() if model.device.type == "cpu" else None
+    if own is None:
+        return None
+    encoder = model.image_encoder
+    fits = own.fits(*model.size.widths) if isinstance(encoder, TinyViT) else SimdViT.fits(own, encoder)
+    return own if fits else None
 
 
 def rows_above(scores: Tensor, which: slice, least: float) -> list[int]:
@@ -208,12 +244,15 @@ def rows_above(scores: Tensor, which: slice, least: float) -> list[int]:
 def make_engine(model: SamModel, *, compiled: bool = False) -> Engine:
     """The engine that ``model.mode`` asks for on the model's device.
 
+    ``exact`` goes through the modules, unless the processor has kernels of ours: theirs do not depend on
+    how much is computed at once, as PyTorch's do, so that rearranged functions keep what ``exact`` promises.
+
     On CUDA an engine must first show that it computes what the modules compute: bfloat16, fused kernels and
     recorded graphs depend on the card, its driver and the PyTorch build. Where one does not, the next more
     careful one is taken, with a warning.
     """
     if model.mode == "exact":
-        return ExactEngine(model)
+        return FastEngine(model) if kernels_for(model) else ExactEngine(model)
     if model.device.type != "cuda":
         return FastEngine(model)
     from vis.hqsam.batched import BatchedEngine, error_of

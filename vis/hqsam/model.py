@@ -28,9 +28,9 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 class SamModel(nn.Module):
     """A SAM of one size; with ``hq`` it is an HQ-SAM.
 
-    ``mode`` says how a predictor runs it: ``exact`` is float32 through the modules, ``fast`` folds,
-    reorders, uses bfloat16 where a self-test finds it sound and masks bear it, and draws only where an object can
-    be, ``fastest`` uses bfloat16 wherever it can. The modules themselves always compute exactly.
+    ``mode`` says how a predictor runs it: ``exact`` is float32 with every pixel drawn, equal to the modules to
+    rounding, ``fast`` also uses bfloat16 where a self-test finds it sound and masks bear it, and draws only
+    where an object can be, ``fastest`` uses bfloat16 wherever it can. The modules always compute exactly.
     """
 
     def __init__(self, size: Size, *, hq: bool, mode: str = "fast") -> None:

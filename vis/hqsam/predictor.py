@@ -69,8 +69,8 @@ def network_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
 class Predictor:
     """Runs a model on frames. Holds no state but the model.
 
-    The fast modes copy the weights when the predictor is made: make a new one after changing them. On CUDA
-    they are also held against the exact way once, on noise, before they are trusted.
+    Weights are copied when the predictor is made or gets its first frame: make a new one after changing them.
+    On CUDA the fast modes are also held against the exact way once, on noise, before they are trusted.
 
     ``compiled`` hands the blocks of a plain ViT to PyTorch's compiler, on CUDA: half a minute once, for
     frames that then take less time. It needs a C compiler and Triton.

@@ -1,15 +1,17 @@
 """The project's own kernels for x86 processors: float32, compiled on the spot by llvmlite.
 
 PyTorch's products leave half of a processor idle at the sizes of TinyViT: they are thin, and every step reads and
-writes maps larger than the caches. Here a layer's steps are joined while their numbers are in cache::
+writes maps larger than the caches; attention with relative positions writes all of its logits to memory. Here a
+layer's steps are joined while their numbers are in cache::
 
     code        a thin layer over LLVM: loops, vectors, GELU, exponential
     products    matrix products with bias, GELU and residual
     layers      norm, depthwise 3x3, inverted bottleneck, feed-forward, 3x3 convolution
     attention   attention within windows
+    position_attention  that of plain ViTs, with relative positions
     library     all of it as machine code
     maps        the same on tensors, on several threads
-    tiny_vit    TinyViT made of them
+    tiny_vit, vit, neck  the image encoders made of them
 
 Sums are taken in a fixed order, row by row: a result depends on the processor, and on nothing else: not on
 the number of threads, nor on what is computed beside it.
@@ -68,6 +70,15 @@ def error_of(maps: Maps) -> float:
         rows = seen.view(2, 2, 5, 5, 32).transpose(1, 2).reshape(10, 10, 32)[:9]
         return x + F.linear(rows, back[:, :32], back_bias)
 
+    def attended_by_position() -> Tensor:
+        q, k, v = wide_qkv.view(25, 3, 32).unbind(1)
+        by_row = torch.einsum("yxc,ykc->yxk", q.view(5, 5, 32), by[0])
+        by_column = torch.einsum("yxc,xkc->yxk", q.view(5, 5, 32), by[1])
+        logits = (q @ k.T).view(5, 5, 5, 5) + by_row[..., None] + by_column[:, :, None]
+        return (logits.view(25, 25).softmax(-1) @ v).view(5, 5, 32)
+
+    by, wide_qkv = noise(2, 5, 5, 32) / 4, noise(5, 5, 96)
+    tables = [maps.position_table(table) for table in by]
     inverted = F.gelu(convolved(F.gelu(F.linear(x, weight, bias)), kernel, kernel_bias, 1, 64))
     pairs = (
         (maps.linear(x, widen, gelu=True, norm=None), F.gelu(F.linear(x, weight, bias))),
@@ -98,6 +109,10 @@ def error_of(maps: Maps) -> float:
                 5,
             )[..., :32],
             attended(),
+        ),
+        (
+            maps.attend_by_position(wide_qkv, torch.zeros(96), *tables, window=5, heads=1),
+            attended_by_position(),
         ),
     )
     return max(float((have - want).abs().max() / want.abs().max()) for have, want in pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vis.hqsam.simd.code import Code, Value
 
-__all__ = ["room_for_windows", "write_attention"]
+__all__ = ["in_panel", "room_for_windows", "write_attention"]
 
 
 def write_attention(code: Code) -> None:
@@ -36,16 +36,16 @@ def _gather(code: Code) -> None:
                 row = code.add(code.mul(t, size), c.index)
                 code.store(code.load(code.at(token, c.index)), code.at(queries, row))
                 code.store(code.load(code.at(token, size, c.index)), code.at(loose, row))
-                to_value = code.at(values, _in_panel(code, t, c.index, n))
+                to_value = code.at(values, in_panel(code, t, c.index, n))
                 code.store(code.load(code.at(token, size, size, c.index)), to_value)
         with code.loop(0, pitch, code.width) as t, code.loop(0, size, code.width) as c:
             corner = code.add(code.mul(t.index, size), c.index)
             square = [code.load(code.at(loose, corner, code.mul(size, i))) for i in range(code.width)]
             for i, vector in enumerate(code.transpose(square)):
-                code.store(vector, code.at(keys, _in_panel(code, code.add(c.index, i), t.index, size)))
+                code.store(vector, code.at(keys, in_panel(code, code.add(c.index, i), t.index, size)))
 
 
-def _in_panel(code: Code, row: Value, column: Value, rows: Value) -> Value:
+def in_panel(code: Code, row: Value, column: Value, rows: Value) -> Value:
     """Where a matrix in panels of ``rows`` rows has its number at (row, column)."""
     panel = code.div(column, code.columns)
     lane = code.sub(column, code.mul(panel, code.columns))

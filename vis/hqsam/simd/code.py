@@ -110,6 +110,10 @@ class Code:
 
     # Numbers and places
 
+    def lane(self, index: int) -> Value:
+        """The constant that picks one of a vector's numbers."""
+        return ir.IntType(32)(index)
+
     def number(self, value: int) -> Value:
         """A constant."""
         return self.integer(value)

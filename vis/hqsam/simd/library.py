@@ -27,7 +27,7 @@ def shape_for(machine: str, features: Mapping[str, bool]) -> tuple[int, int] | N
 class Library:
     """Machine code of ``code``, or of all kernels for vectors of ``width`` floats and tiles of ``rows`` rows.
 
-    Compiling them takes less than half a second. The functions are attributes; they take addresses of float32
+    Compiling them takes about half a second. The functions are attributes; they take addresses of float32
     numbers and counts, check nothing, and leave other threads of Python running.
     """
 
@@ -78,10 +78,12 @@ def _all_kernels(width: int, rows: int) -> Code:
     from vis.hqsam.simd.attention import write_attention
     from vis.hqsam.simd.code import Code
     from vis.hqsam.simd.layers import write_layers
+    from vis.hqsam.simd.position_attention import write_position_attention
     from vis.hqsam.simd.products import write_products
 
     code = Code(width, rows)
     write_products(code)
     write_layers(code)
     write_attention(code)
+    write_position_attention(code)
     return code

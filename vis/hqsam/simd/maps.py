@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vis.hqsam.simd.library import Library
 
@@ -25,6 +26,8 @@ _PITCH = 16
 """Floats put behind a pixel's channels where columns are walked: steps of a power of two share cache sets."""
 _STRIP_BYTES = 128 * 1024
 """Of a product's left matrix at a time, about: what the second-level cache keeps beside a panel."""
+_MANY_WEIGHTS = 2**20
+"""From here on the weights leave that cache before they are used again: better many rows for each panel."""
 
 _LARGE = 2**20
 """Floats from which numpy uses large pages."""
@@ -46,10 +49,12 @@ class Maps:
     def __init__(self, library: Library) -> None:
         from vis.hqsam.simd.attention import room_for_windows
         from vis.hqsam.simd.layers import TILE
+        from vis.hqsam.simd.position_attention import room_for_positions
 
         self.run = library
         self.columns = library.columns
         self._tile, self._room_for_windows = TILE, room_for_windows
+        self._room_for_positions = room_for_positions
 
     # Weights
 
@@ -87,7 +92,7 @@ class Maps:
         """
         rows, ldo = x.numel() // w.inner, pitch or w.outer
         out = empty(*x.shape[:-1], ldo)
-        panels, strip = w.outer // self.columns, self._strip(w.inner)
+        panels, strip = w.outer // self.columns, self._strip(w.inner, w.outer)
         name = ("add" if add is not None else "") + ("_gelu" if gelu and add is not None else "gelu" * gelu)
         product = getattr(self.run, f"product_{name or 'plain'}")
 
@@ -112,7 +117,7 @@ class Maps:
     def feed_forward(self, x: Tensor, norm: Tensor, widen: Packed, narrow: Packed) -> Tensor:
         """``x + narrow(gelu(widen(norm(x))))``, in place."""
         channels, hidden = widen.inner, widen.outer
-        strip = self._strip(hidden)
+        strip = self._strip(hidden, channels)
 
         def work(first: int, last: int) -> None:
             room = torch.empty(strip, channels + hidden)
@@ -220,7 +225,7 @@ class Maps:
         """
         height, width, channels = x.shape
         heads, _, pitch = bias.shape
-        size, ldo, strip = channels // heads, channels + _PITCH, self._strip(channels)
+        size, ldo, strip = channels // heads, channels + _PITCH, self._strip(channels, 3 * channels)
         out = empty(height, width, ldo)
         attention_room = self._room_for_windows(window, size, pitch)
         pixels = window * width
@@ -239,8 +244,40 @@ class Maps:
         share(-(-height // window), work)
         return out
 
-    def _strip(self, inner: int) -> int:
+    def position_table(self, table: Tensor) -> Tensor:
+        """(side, side, d) vectors by query and key to what :meth:`attend_by_position` wants."""
+        side = len(table)
+        padded = F.pad(table, (0, 0, 0, -side % self.columns))
+        return torch.stack([self.pack(matrix, None).weight for matrix in padded])
+
+    def attend_by_position(
+        self, qkv: Tensor, padding: Tensor, by_row: Tensor, by_column: Tensor, *, window: int, heads: int
+    ) -> Tensor:
+        """Attention with decomposed relative position in windows: (H, W, 3 * C) to (H, W, C).
+
+        ``qkv`` holds all queries, then keys (scaled), then values, ``padding`` (3 * C,) the same for a pixel
+        outside; ``by_row`` and ``by_column`` are each a :meth:`position_table`.
+        """
+        height, width, channels = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+        size, line = channels // heads, -(-window // self.columns) * self.columns
+        behind = torch.zeros(line)
+        behind[window:] = -1e30
+        out = empty(height, width, channels)
+
+        def work(first: int, last: int) -> None:
+            room = empty(self._room_for_positions(window, line, size)).zero_()
+            self.run.position_attention(
+                *(at(qkv), at(padding), at(by_row), at(by_column), at(behind), at(out), at(room)),
+                *(first, last, height, width, window, heads, size, line),
+            )
+
+        share(-(-height // window) * -(-width // window) * heads, work)
+        return out
+
+    def _strip(self, inner: int, outer: int) -> int:
         rows = self.run.rows
+        if inner * outer > _MANY_WEIGHTS:
+            return 32 * rows
         return max(1, min(16, _STRIP_BYTES // (4 * inner * rows))) * rows
 
 

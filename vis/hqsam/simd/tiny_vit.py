@@ -13,12 +13,9 @@ from torch import Tensor
 
 from vis.hqsam.fast_tiny_vit import FastBlock, FastMBConv, FastMerge, FastTinyViT, Weights
 from vis.hqsam.simd.maps import Maps
+from vis.hqsam.simd.neck import Neck, packed_norm
 
 __all__ = ["SimdTinyViT"]
-
-
-def _norm(norm: Any) -> Tensor:
-    return torch.cat([norm.weight, norm.bias, torch.tensor([norm.eps])])
 
 
 def _mix(weights: Weights) -> Weights:
@@ -56,7 +53,7 @@ class Block:
 
     def __init__(self, maps: Maps, block: FastBlock) -> None:
         self.maps, self.window = maps, block.window
-        self.norm1, self.norm2 = _norm(block.norm1), _norm(block.norm2)
+        self.norm1, self.norm2 = packed_norm(block.norm1), packed_norm(block.norm2)
         self.qkv, self.proj, self.local = maps.pack(*block.qkv), maps.pack(*block.proj), _mix(block.local)
         self.widen, self.narrow = maps.pack(*block.widen), maps.pack(*block.narrow)
         self.padding, self.bias = block.padding.contiguous(), maps.bias_table(block.offset)
@@ -77,8 +74,7 @@ class SimdTinyViT:
         self.embed = [maps.pack_3x3(*weights) for weights in fast.embed]
         makers: dict[type, Any] = {FastMBConv: Bottleneck, FastBlock: Block, FastMerge: Merge}
         self.stages = [[makers[type(part)](maps, part) for part in stage] for stage in fast.stages]
-        self.neck = maps.pack(fast.neck[0], None), maps.pack_3x3(fast.neck[1], None)
-        self.neck_norms = [_norm(norm) for norm in fast.neck_norms]
+        self.neck = Neck(maps, fast.neck[0], fast.neck_norms[0], fast.neck[1], fast.neck_norms[1])
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) normalised to embedding (B, g, g, 256) and early feature (B, g, g, 160)."""
@@ -97,8 +93,4 @@ class SimdTinyViT:
                 x = part(x)
             if i == 1:
                 early = x
-        x = maps.linear(x, self.neck[0])
-        bordered = torch.zeros(x.shape[0] + 2, x.shape[1] + 2, x.shape[2])
-        maps.norm(x, self.neck_norms[0], bordered[1:-1, 1:-1])
-        x = maps.convolution(bordered, self.neck[1])
-        return maps.norm(x, self.neck_norms[1], torch.empty_like(x)), early
+        return self.neck(x), early
