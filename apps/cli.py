@@ -32,6 +32,7 @@ COMMANDS = {
     "batch": ("apps.batch", "run over folders of videos: resumes after a kill, isolates failures"),
     "eval": ("apps.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
     "edit": ("apps.edit", "replay a list of corrections on a saved result"),
+    "label": ("apps.label", "make a training set of a saved result's good tubes"),
     "convert": ("apps.convert", "read and write tubes in other formats"),
     "demo": ("apps.demo", "open the page in the browser: upload, correct, compare, take home"),
     "train": ("apps.train", "train the HQ head on a frozen SAM"),

@@ -132,7 +132,9 @@ def create(name: str, *, device: str | None = None, score: float | None = None, 
     missing = sorted(
         key
         for key, parameter in known.items()
-        if parameter.default is parameter.empty and key not in settings
+        if parameter.default is parameter.empty
+        and parameter.kind is not parameter.VAR_KEYWORD
+        and key not in settings
     )
     if unknown or missing:
         what = "has no setting " + ", ".join(unknown) if unknown else "needs " + ", ".join(missing)

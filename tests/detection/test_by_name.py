@@ -67,6 +67,12 @@ def test_names_and_settings_that_do_not_exist_are_explained():
         detectors.create("precomputed")
 
 
+def test_a_detector_with_settings_of_any_name_needs_none_of_them():
+    predictor = object()
+    assert detectors.create("everything", device="cpu", predictor=predictor).predictor is predictor
+    assert detectors.create("everything", predictor=predictor, crop_layers=1).settings["crop_layers"] == 1
+
+
 def test_device_and_score_go_where_they_are_known(constant_yolox):
     assert detectors.create("motion", device="cpu", score=0.5)
     rows = np.full((126, 85), 0.5, np.float32)
