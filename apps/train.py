@@ -7,11 +7,20 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.train_data import (
+    add_data,
+    coco_images,
+    live_views,
+    masked_images,
+    pictures,
+    shares_of,
+    taught_targets,
+)
 from vis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +28,7 @@ if TYPE_CHECKING:
 
     from vis.hqsam import SamModel
     from vis.hqsam.checkpoints import State
-    from vis.training.datasets import MaskedImage
     from vis.training.loop import HeadTrainer, Recipe, SampleSource
-    from vis.training.makers import ViewSource
 
 __all__ = ["configure", "run"]
 
@@ -76,30 +83,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _configure_data(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--coco",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("JSON", "IMAGES"),
-        help="COCO instances and their image folder; may be given several times",
-    )
-    data.add_argument(
-        "--images",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="images/ and masks/ (or im/ and gt/, or side by side); masks hold 0 and 255",
-    )
-    data.add_argument("--hqseg44k", type=Path, metavar="FOLDER", help="HQSeg-44K in its published layout")
-    return data
-
-
 def _configure_prepare(parser: argparse.ArgumentParser) -> None:
-    _configure_data(parser)
+    add_data(parser)
     parser.add_argument(
         "--out", type=Path, required=True, help="cache folder; gets taught, merged, composites"
     )
@@ -112,7 +97,7 @@ def _configure_prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_fit(parser: argparse.ArgumentParser) -> None:
-    data = _configure_data(parser)
+    data = add_data(parser)
     data.add_argument(
         "--cache",
         nargs="+",
@@ -163,7 +148,7 @@ def _configure_fit(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_measure(parser: argparse.ArgumentParser) -> None:
-    _configure_data(parser)
+    add_data(parser)
     parser.add_argument("--head", type=Path, required=True, help="safetensors file of the 25 tensors")
     parser.add_argument(
         "--prompts",
@@ -185,7 +170,7 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
 
     if not args.coco:
         raise UsageError("prepare needs --coco JSON IMAGES: annotated images to teach from")
-    images = _coco(args)
+    images = coco_images(args)
     state = _sam_state(args.model)
     frozen = FrozenSam(with_head(state, initial_head(state), device=args.device), bfloat16=True)
     counts = {}
@@ -207,8 +192,8 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
             [item.path for item in images],
             args.out / "composites",
             count=args.composites,
-            cutouts=_pictures(args.cutouts),
-            taught=_taught(images, args.out / "taught" / "targets"),
+            cutouts=pictures(args.cutouts),
+            taught=taught_targets(images, args.out / "taught" / "targets"),
             seed=args.seed,
             on_image=_say,
         )
@@ -280,7 +265,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     state = _sam_state(args.model)
     model = with_head(state, read_head(args.head), device=args.device)
     plain = build_model(state, mode="exact").to(model.device)
-    found = measure(model, _images(args, valid=True), plain=plain, kinds=args.prompts, seed=args.seed)
+    found = measure(model, masked_images(args, valid=True), plain=plain, kinds=args.prompts, seed=args.seed)
     for kind, rows in found.items():
         for name, score in sorted(rows.items()):
             _say(
@@ -337,68 +322,21 @@ def _source(args: argparse.Namespace, trainer: HeadTrainer) -> SampleSource:
     if args.cache:
         if args.train_token:
             raise UsageError("--train-token needs images: a cache holds what the first HQ token gave")
-        folders = {Path(name): share for name, share in _shares("--cache", args.cache).items()}
+        folders = {Path(name): share for name, share in shares_of("--cache", args.cache).items()}
         return CachedSource(folders, seed=args.seed, window=args.window or 256)
     rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     return PooledSource(
-        _views(args),
+        live_views(args),
         FrozenSam(trainer.model, bfloat16=args.bfloat16),
         pool=args.pool,
         reuse=args.reuse,
         workers=max(0, (os.cpu_count() or 1) - 1) if args.workers is None else args.workers,
         window=args.window,
         train_token=args.train_token,
-        mix=_shares("--prompts", args.prompts, known=tuple(MIX)) or None,
+        mix=shares_of("--prompts", args.prompts, known=tuple(MIX)) or None,
         rank=rank,
         processes=processes,
     )
-
-
-def _views(args: argparse.Namespace) -> ViewSource:
-    """The live mix that the options describe."""
-    from vis.training.makers import CompositeViews, MaskedViews, Part, TaughtViews, ViewMaker, ViewSource
-
-    images = _images(args, valid=False)
-    if not images:
-        raise UsageError("fit needs data: --cache, or --coco, --images or --hqseg44k")
-    backgrounds, art = [item.path for item in images], _pictures(args.cutouts)
-    pairs = {
-        name: sorted(_taught(images, args.targets / name / "targets").items()) if args.targets else []
-        for name in ("taught", "merged")
-    }
-    needs = {"taught": pairs["taught"], "merged": pairs["merged"], "photographs": pairs["taught"], "art": art}
-
-    def maker(kind: str) -> ViewMaker:
-        if kind == "images":
-            return MaskedViews(images)
-        if kind in pairs:
-            return TaughtViews(pairs[kind])
-        shares = {"photographs": (1.0, 0.0, 0.0), "art": (0.1, 0.9, 0.0), "drawn": (0.0, 0.0, 1.0)}[kind]
-        return CompositeViews(backgrounds, art, pairs["taught"], shares=shares)
-
-    known = ("images", "taught", "merged", "art", "photographs", "drawn")
-    shares = _shares("--mix", args.mix, known=known) or {"images": 1.0}
-    for kind in shares:
-        if not needs.get(kind, [kind]):
-            wanted = "--cutouts FOLDER" if kind == "art" else "--targets FOLDER, which `train prepare` makes"
-            raise UsageError(f"--mix {kind}: needs {wanted}")
-    return ViewSource([Part(kind, share, maker(kind)) for kind, share in shares.items()], seed=args.seed)
-
-
-def _shares(option: str, words: Sequence[str], *, known: Sequence[str] = ()) -> dict[str, float]:
-    """NAME=SHARE words as a table; a name alone has share 1. ``known`` names, where only those will do."""
-    shares = {}
-    for word in words:
-        name, _, share = word.rpartition("=") if "=" in word else (word, "", "1")
-        if known and name not in known:
-            raise UsageError(f"{option} {word}: expected one of {', '.join(known)}")
-        try:
-            shares[name] = float(share)
-        except ValueError as error:
-            raise UsageError(f"{option} {word}: expected NAME=SHARE with a number, as {name}=0.7") from error
-        if not shares[name] > 0:
-            raise UsageError(f"{option} {word}: the share must be above 0")
-    return shares
 
 
 def _judge(args: argparse.Namespace, state: State, scores: dict[str, Any]) -> Any:
@@ -416,41 +354,6 @@ def _judge(args: argparse.Namespace, state: State, scores: dict[str, Any]) -> An
         return (score.iou + score.boundary_iou) / 2
 
     return judge
-
-
-def _images(args: argparse.Namespace, *, valid: bool) -> list[MaskedImage]:
-    from vis.training.datasets import hqseg44k, image_folder
-
-    found = _coco(args)
-    for folder in args.images:
-        found += image_folder(folder)
-    if args.hqseg44k:
-        for part in hqseg44k(args.hqseg44k, valid=valid).values():
-            found += part
-    return found
-
-
-def _coco(args: argparse.Namespace) -> list[MaskedImage]:
-    from vis.training.datasets import coco_instances
-
-    return [item for annotations, images in args.coco for item in coco_instances(annotations, images)]
-
-
-def _pictures(folder: Path | None) -> list[Path]:
-    if folder is None:
-        return []
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".webp"))
-    if not found:
-        raise UsageError(f"--cutouts {folder}: holds no .png or .webp file")
-    return found
-
-
-def _taught(images: Sequence[MaskedImage], targets: Path) -> dict[Path, Path]:
-    """Image -> the teacher's targets of it, where there are any."""
-    from vis.training.prepare import targets_path
-
-    pairs = {item.path: targets_path(targets.parent, item.path) for item in images}
-    return {image: path for image, path in pairs.items() if path.is_file()}
 
 
 def _join_processes() -> bool:
