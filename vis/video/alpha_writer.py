@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,12 @@ from vis.errors import OutputError, UsageError, VideoError
 from vis.video.container import open_container, video_stream
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits
 from vis.video.new_file import NewVideoFile
-from vis.video.pacing import Pacing
+from vis.video.picture_writer import PictureWriter
 
 __all__ = ["AlphaVideoWriter", "read_alpha"]
 
 
-class AlphaVideoWriter:
+class AlphaVideoWriter(PictureWriter):
     """A WebM file of RGBA pictures: VP9 with an alpha plane (yuva420p, BT.709), no sound.
 
     ``size`` is (height, width), odd ones too. ``fps`` and ``pts_seconds`` are as of
@@ -34,6 +33,8 @@ class AlphaVideoWriter:
     Raises :class:`OutputError` when this PyAV has no VP9 encoder.
     """
 
+    channels = 4
+
     def __init__(
         self,
         path: str | Path,
@@ -46,18 +47,13 @@ class AlphaVideoWriter:
     ) -> None:
         import av
 
-        if min(size) < 1:
-            raise UsageError(f"size: expected a positive (height, width), got {size}")
+        super().__init__(path, size, fps)
         if not 0 <= quality <= 63 or not 0 <= speed <= 8:
             raise UsageError(f"expected quality 0 to 63 and speed 0 to 8, got {quality} and {speed}")
         if "libvpx-vp9" not in av.codecs_available:
             raise OutputError(
                 "this build of PyAV has no VP9 encoder; install PyAV's own wheel: pip install av"
             )
-        self.path = Path(path)
-        self.size = size
-        self.frames_written = 0
-        self._pacing = Pacing(fps)
         self._file = NewVideoFile(self.path, format="webm", size=size, expected_frames=expected_frames)
         with self._file.guarded():
             options = {"deadline": "realtime", "cpu-used": str(speed), "crf": str(quality), "b": "0"}
@@ -72,56 +68,18 @@ class AlphaVideoWriter:
             stream.metadata["alpha_mode"] = "1"  # what players look for
             self._stream = stream
 
-    def write(self, image: NDArray[np.uint8], pts_seconds: float | None = None) -> None:
-        """Add one picture, RGBA uint8 (H, W, 4); ``pts_seconds`` with all of them or with none."""
+    def _encode(self, image: NDArray[np.uint8], tick: int) -> None:
         import av
 
-        if not self._file.is_open:
-            raise OutputError(f"{self.path}: the writer is closed")
-        if image.dtype != np.uint8 or image.shape != (*self.size, 4):
-            raise ValueError(
-                f"AlphaVideoWriter.write: expected uint8{[*self.size, 4]}, got {image.dtype}{list(image.shape)}"
-            )
-        tick = self._pacing.next_tick(pts_seconds)
-        with self._file.guarded():
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba")
-            picture = picture.reformat(format="yuva420p", dst_colorspace="itu709", dst_color_range="MPEG")
-            picture.pts, picture.time_base = tick, self._pacing.time_base
-            for packet in self._stream.encode(picture):
-                self._file.container.mux(packet)
-        self.frames_written += 1
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba")
+        picture = picture.reformat(format="yuva420p", dst_colorspace="itu709", dst_color_range="MPEG")
+        picture.pts, picture.time_base = tick, self._pacing.time_base
+        for packet in self._stream.encode(picture):
+            self._file.container.mux(packet)
 
-    def close(self) -> None:
-        """Finish the file, check that it reads back whole, and give it its name."""
-        if not self._file.is_open:
-            return
-        if self.frames_written == 0:
-            self.abort()
-            raise OutputError(f"{self.path}: not one frame was written, so there is no video")
-        with self._file.guarded():
-            for packet in self._stream.encode(None):
-                self._file.container.mux(packet)
-            self._file.finish(self.frames_written)
-
-    def abort(self) -> None:
-        """Throw the file away; what stood under its name before stays."""
-        self._file.discard()
-
-    def __enter__(self) -> AlphaVideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-    def __repr__(self) -> str:
-        height, width = self.size
-        size = f"{width}x{height}"
-        return f"AlphaVideoWriter({str(self.path)!r}, {size}, {self._pacing.fps} fps, {self.frames_written} frames)"
+    def _empty(self) -> None:
+        for packet in self._stream.encode(None):
+            self._file.container.mux(packet)
 
 
 def read_alpha(

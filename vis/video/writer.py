@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.errors import OutputError, UsageError
 from vis.video.audio import AudioCopy
 from vis.video.mp4 import PictureTrack, add_h264
 from vis.video.new_file import NewVideoFile
-from vis.video.pacing import Pacing
+from vis.video.picture_writer import PictureWriter
 
 __all__ = ["VideoWriter"]
 
 
-class VideoWriter:
+class VideoWriter(PictureWriter):
     """An MP4 file of RGB pictures: H.264, 8-bit yuv420p (BT.709), index in front.
 
     ``size`` is (height, width). Odd sizes are padded to even ones by repeating the last row or column:
@@ -36,6 +34,8 @@ class VideoWriter:
     :class:`OutputError`, and nothing stays behind.
     """
 
+    channels = 3
+
     def __init__(
         self,
         path: str | Path,
@@ -47,12 +47,7 @@ class VideoWriter:
         preset: str = "veryfast",
         expected_frames: int | None = None,
     ) -> None:
-        if min(size) < 1:
-            raise UsageError(f"size: expected a positive (height, width), got {size}")
-        self.path = Path(path)
-        self.size = size
-        self.frames_written = 0
-        self._pacing = Pacing(fps)
+        super().__init__(path, size, fps)
         self._audio: AudioCopy | None = None
         self._file = NewVideoFile(
             self.path,
@@ -72,67 +67,23 @@ class VideoWriter:
             if self._audio is not None:
                 self._file.on_discard(self._audio.close)
 
-    @property
-    def fps(self) -> Fraction:
-        """The rate of the file."""
-        return self._pacing.fps
-
-    def write(self, image: NDArray[np.uint8], pts_seconds: float | None = None) -> None:
-        """Add one picture, RGB uint8 (H, W, 3); ``pts_seconds`` with all of them or with none."""
+    def _encode(self, image: NDArray[np.uint8], tick: int) -> None:
         import av
 
-        if not self._file.is_open:
-            raise OutputError(f"{self.path}: the writer is closed")
-        if image.dtype != np.uint8 or image.shape != (*self.size, 3):
-            raise ValueError(
-                f"VideoWriter.write: expected uint8{[*self.size, 3]}, got {image.dtype}{list(image.shape)}"
-            )
-        tick = self._pacing.next_tick(pts_seconds)
-        with self._file.guarded():
-            picture = av.VideoFrame.from_ndarray(_even(image), format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG")
-            picture.pts, picture.time_base = tick, self._pacing.time_base
-            self._mux(self._stream.encode(picture))
-            if self._audio is not None:
-                pacing = self._pacing
-                self._audio.copy_until(pacing.last_seconds, from_seconds=pacing.first_seconds)
-        self.frames_written += 1
-
-    def close(self) -> None:
-        """Finish the file, check that it reads back whole, and give it its name."""
-        if not self._file.is_open:
-            return
-        if self.frames_written == 0:
-            self.abort()
-            raise OutputError(f"{self.path}: not one frame was written, so there is no video")
-        with self._file.guarded():
+        picture = av.VideoFrame.from_ndarray(_even(image), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG")
+        picture.pts, picture.time_base = tick, self._pacing.time_base
+        self._mux(self._stream.encode(picture))
+        if self._audio is not None:
             pacing = self._pacing
-            self._mux(self._stream.encode(None))
-            self._track.finish(pacing.last_tick + pacing.gap)
-            if self._audio is not None:
-                self._audio.copy_until(pacing.end_seconds, from_seconds=pacing.first_seconds)
-            self._file.finish(self.frames_written)
+            self._audio.copy_until(pacing.last_seconds, from_seconds=pacing.first_seconds)
 
-    def abort(self) -> None:
-        """Throw the file away; what stood under its name before stays."""
-        self._file.discard()
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-    def __repr__(self) -> str:
-        height, width = self.size
-        return (
-            f"VideoWriter({str(self.path)!r}, {width}x{height}, {self.fps} fps, {self.frames_written} frames)"
-        )
+    def _empty(self) -> None:
+        pacing = self._pacing
+        self._mux(self._stream.encode(None))
+        self._track.finish(pacing.last_tick + pacing.gap)
+        if self._audio is not None:
+            self._audio.copy_until(pacing.end_seconds, from_seconds=pacing.first_seconds)
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
