@@ -17,11 +17,15 @@ from torch.nn import functional as F
 
 from vis.hqsam import SIZES, SamModel, engine, simd
 from vis.hqsam.engine import ExactEngine, FastEngine
-from vis.hqsam.fast_tiny_vit import FastTinyViT
+from vis.hqsam.fast_decoder import ImageLooks, Mix, Upscale
+from vis.hqsam.fast_tiny_vit import FastTinyViT, Norm
+from vis.hqsam.mask_decoder import _upscale
 from vis.hqsam.simd import Maps, error_of, own_kernels
+from vis.hqsam.simd.decoder import SimdLook, SimdMix, SimdUpscale
 from vis.hqsam.simd.library import Library, shape_for
 from vis.hqsam.simd.tiny_vit import SimdTinyViT
 from vis.hqsam.simd.vit import SimdViT
+from vis.hqsam.transformer import Attention
 
 pytestmark = pytest.mark.skipif(
     Library.for_this_processor() is None, reason="needs an x86 processor with AVX2 and FMA"
@@ -189,6 +193,48 @@ def check_plain_block(
         x = noise(1, *shape, 32 * heads)
         have = SimdBlock(maps_of(*tile), module, shape[0])(x[0])
         assert relative(have, module(x)[0]) < 1e-5
+
+
+@SOME
+@given(
+    tile=st.sampled_from(TILES),
+    positions=st.sampled_from([1, 7, 96, 97, 150]),
+    tokens=st.integers(1, 20),
+    count=st.integers(1, 2),
+    shared=st.booleans(),
+)
+def test_the_image_looks_at_tokens(
+    tile: tuple[int, int], positions: int, tokens: int, count: int, shared: bool
+) -> None:
+    """Any number of tokens per head: whole vectors, several, and parts of one."""
+    module, norm = Attention(128), torch.nn.LayerNorm(256)
+    with torch.no_grad():
+        for i, parameter in enumerate([*module.parameters(), *norm.parameters()]):
+            parameter.copy_(noise(*parameter.shape, seed=i) / (8 if parameter.ndim == 2 else 1))
+        look, stored = ImageLooks(module), Norm.of(norm, torch.float32)
+        image, position = noise(1 if shared else count, positions, 256), noise(1, positions, 256, seed=1)
+        keys, values = noise(count, tokens, 256, seed=2), noise(count, tokens, 256, seed=3)
+        want = norm(image + module(image + position, keys, values))
+        have = SimdLook(maps_of(*tile), look, stored)(image, position, keys, values)
+        assert relative(have, want) < 1e-5
+
+
+@pytest.mark.parametrize(("inner", "hidden", "gelu"), [(256, 64, True), (160, 256, False)])
+def test_upscaling(maps: Maps, inner: int, hidden: int, gelu: bool) -> None:
+    module = _upscale(inner, hidden, torch.nn.GELU() if gelu else None)
+    with torch.no_grad():
+        fast = Upscale.of(module, torch.float32)
+        own = SimdUpscale(maps, fast)
+        x = noise(2, 3, 5, inner)
+        want = module(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        assert relative(own(x), want) < 5e-6
+        assert relative(own.sample(x[:, 1:]), want[:, 6::4, 2::4]) < 5e-6
+        mix = Mix(
+            noise(64, 32, 3, 3) / 17,
+            noise(64),
+            fast.norm if hidden == 64 else Norm(noise(64), noise(64), 1e-6),
+        )
+        assert relative(SimdMix(maps, mix)(want.contiguous()), mix(want)) < 5e-6
 
 
 def gelu_of(maps: Maps, x: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class FastEngine:
         self._encoder_dtype = careful if isinstance(model.image_encoder, TinyViT) else small
         self._own = kernels_for(model) if self._encoder_dtype == torch.float32 else None
         position = model.prompt_encoder.dense_position()
-        self.decoder = FastDecoder(model.mask_decoder, position, transform=careful, draw=small)
+        self.decoder = FastDecoder(model.mask_decoder, position, transform=careful, draw=small, own=self._own)
         self.dtype = small
 
     @functools.cached_property

@@ -26,6 +26,9 @@ from torch.nn import functional as F
 from vis.hqsam.fast_tiny_vit import Norm
 from vis.hqsam.kernels import conv, linear
 from vis.hqsam.mask_decoder import MaskDecoder
+from vis.hqsam.simd import Maps
+from vis.hqsam.simd.decoder import SimdLook, SimdMix, SimdUpscale
+from vis.hqsam.simd.maps import empty
 from vis.hqsam.transformer import Attention, Layer
 
 __all__ = ["FastDecoder"]
@@ -89,28 +92,37 @@ class ImageLooks:
 
     def __call__(self, placed: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Image with position (N or 1, P, 256), tokens (N, T, 256): what to add to the image (N, P, 256)."""
-        k = _split(self.attention.k_proj(keys)) * self.q.shape[1] ** -0.5
-        offset = (k * self.bias).sum(-1)  # (N, heads, T)
-        logits = _products((k @ self.q).flatten(1, 2).to(placed.dtype), placed)
+        asked, offset, given = self.folded(keys, values)
+        logits = _products(asked.flatten(1, 2).to(placed.dtype), placed)
         count, _, positions = logits.shape
         logits = logits.view(count, _HEADS, -1, positions) + offset[..., None].to(placed.dtype)
         weights = logits.softmax(2).flatten(1, 2)
-        v = _split(self.attention.v_proj(values))
-        given = (v @ self.out.permute(1, 2, 0)).flatten(1, 2).to(placed.dtype)
+        given = given.flatten(1, 2).to(placed.dtype)
         # softmax weights add up to one per head, so the bias of out_proj may ride on one head's tokens
         tokens = keys.shape[1]
         given[:, :tokens] += self.attention.out_proj.bias.to(placed.dtype)
         return torch.bmm(weights.transpose(1, 2), given)
 
+    def folded(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens (N, T, 256) as the image meets them, per head.
+
+        (N, heads, T, 256) to be multiplied with its positions, (N, heads, T) to be added then, and
+        (N, heads, T, 256) to be weighed by the softmax over T.
+        """
+        k = _split(self.attention.k_proj(keys)) * self.q.shape[1] ** -0.5
+        v = _split(self.attention.v_proj(values))
+        return k @ self.q, (k * self.bias).sum(-1), v @ self.out.permute(1, 2, 0)
+
 
 class FastLayer:
     """:class:`vis.hqsam.transformer.Layer`."""
 
-    def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Layer, dtype: torch.dtype, own: Maps | None = None) -> None:
         self.layer = layer
         self.tokens_look = TokensLook(layer.cross_attn_token_to_image)
         self.image_looks = ImageLooks(layer.cross_attn_image_to_token)
         self.norm4 = Norm.of(layer.norm4, dtype)
+        self.own = SimdLook(own, self.image_looks, self.norm4) if own else None
 
     def __call__(
         self, tokens: Tensor, image: Tensor, origin: Tensor, position: Tensor
@@ -118,10 +130,19 @@ class FastLayer:
         """As the plain layer."""
         layer = self.layer
         tokens = layer.among_tokens(tokens, origin)
-        placed = image + position
+        placed = _placed(image, position)
         tokens = layer.norm2(tokens + self.tokens_look(tokens + origin, placed, image))
         tokens = layer.norm3(tokens + layer.mlp(tokens))
+        if self.own is not None:
+            return tokens, self.own(image, position, tokens + origin, tokens)
         return tokens, self.norm4(self.image_looks(placed, tokens + origin, tokens) + image)
+
+
+def _placed(image: Tensor, position: Tensor) -> Tensor:
+    """Their sum, on a processor in large pages: the first touch of small ones costs more than the sum."""
+    if image.device.type != "cpu" or image.dtype != torch.float32:
+        return image + position
+    return torch.add(image, position, out=empty(*image.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,41 +183,70 @@ class Upscale:
         return y.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(count, 4 * height, 4 * width, 32)
 
 
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """The HQ branch's 3x3 convolution over the upscaled map, its norm and GELU."""
+
+    weight: Tensor
+    bias: Tensor
+    norm: Norm
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, H, W, 32) to (N, H, W, 64)."""
+        return F.gelu(self.norm(conv(x, self.weight, self.bias)))
+
+
 class FastDecoder:
     """Made from a :class:`MaskDecoder`; shares its token-side weights, copies the others.
 
-    ``transform`` and ``draw`` are the number types of the two steps of the same names.
+    ``transform`` and ``draw`` are the number types of the two steps of the same names; with ``own`` kernels
+    and float32 for both, maps go through these.
     """
 
     def __init__(
-        self, decoder: MaskDecoder, position: Tensor, *, transform: torch.dtype, draw: torch.dtype
+        self,
+        decoder: MaskDecoder,
+        position: Tensor,
+        *,
+        transform: torch.dtype,
+        draw: torch.dtype,
+        own: Maps | None = None,
     ) -> None:
         self.decoder = decoder
         self.types = transform, draw
         self.position = position.flatten(2).transpose(1, 2).to(transform)
+        self.own = own = own if draw == transform == torch.float32 else None
+        if own:
+            self.position = self.position.contiguous()
         dtype = draw
         transformer = decoder.transformer
-        self.layers = [FastLayer(layer, transform) for layer in transformer.layers]  # type: ignore[arg-type]
+        self.layers = [FastLayer(layer, transform, own) for layer in transformer.layers]  # type: ignore[arg-type]
         self.last_look = TokensLook(transformer.final_attn_token_to_image)
-        self.upscale = Upscale.of(decoder.output_upscaling, dtype)
+
+        def upscale(layers: nn.Sequential) -> Upscale | SimdUpscale:
+            fast = Upscale.of(layers, dtype)
+            return SimdUpscale(own, fast) if own else fast
+
+        self.upscale = upscale(decoder.output_upscaling)
         if decoder.has_hq:
-            self.compress = Upscale.of(decoder.compress_vit_feat, dtype)
-            self.encode = Upscale.of(decoder.embedding_encoder, dtype)
+            self.compress = upscale(decoder.compress_vit_feat)
+            self.encode = upscale(decoder.embedding_encoder)
             first, norm, _, last = decoder.embedding_maskfeature
             assert isinstance(first, nn.Conv2d)
             assert isinstance(last, nn.Conv2d)
             assert first.bias is not None
-            self.mix = (
+            mix = Mix(
                 first.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last),
                 first.bias.detach().to(dtype),
+                Norm.of(norm, dtype),
             )
-            self.mix_norm = Norm.of(norm, dtype)
+            self.mix = SimdMix(own, mix) if own else mix
             self.last = last
 
     def hq_features(self, embedding: Tensor, early: Tensor) -> Tensor:
         """Frames' (B, g, g, 256) and (B, g, g, E) to (B, 4g, 4g, 32)."""
         dtype = self.types[1]
-        return self.encode(embedding.to(dtype)) + self.compress(early.to(dtype))
+        return self.encode(embedding.to(dtype)).add_(self.compress(early.to(dtype)))
 
     def transform(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (1, 256, g, g), prompts (N, T, 256) and (N, 256, g, g) or (1, 256, 1, 1).
@@ -205,10 +255,11 @@ class FastDecoder:
         """
         tokens = self.decoder.own_tokens(sparse)
         image = (embedding.float() + dense).flatten(2).transpose(1, 2).to(self.types[0])
+        image = image.contiguous() if self.own else image
         origin = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, origin, self.position)
-        look = self.last_look(tokens + origin, image + self.position, image)
+        look = self.last_look(tokens + origin, _placed(image, self.position), image)
         out: Tensor = self.decoder.transformer.norm_final_attn(tokens + look)
         return out, image
 
@@ -238,7 +289,7 @@ class FastDecoder:
         sam = _products(kernels.to(up.dtype), up.flatten(1, 2)).view(count, -1, height, width).float()
         if hf is None or hq is None:
             return sam, None
-        mixed = F.gelu(self.mix_norm(conv(up, *self.mix)))
+        mixed = self.mix(up)
         kernel = torch.einsum("no,ocyx->nyxc", hf, self.last.weight).flatten(1, 2)  # (N, 9, 64)
         taps = _products(kernel.to(mixed.dtype), mixed.flatten(1, 2)).view(count, 9, height, width)
         constant = (hf @ self.last.bias)[:, None, None] if self.last.bias is not None else 0.0

@@ -11,7 +11,7 @@ layer's steps are joined while their numbers are in cache::
     position_attention  that of plain ViTs, with relative positions
     library     all of it as machine code
     maps        the same on tensors, on several threads
-    tiny_vit, vit, neck  the image encoders made of them
+    tiny_vit, vit, neck  the image encoders made of them; decoder: the mask decoder's maps
 
 Sums are taken in a fixed order, row by row: a result depends on the processor, and on nothing else: not on
 the number of threads, nor on what is computed beside it.
@@ -79,6 +79,21 @@ def error_of(maps: Maps) -> float:
 
     by, wide_qkv = noise(2, 5, 5, 32) / 4, noise(5, 5, 96)
     tables = [maps.position_table(table) for table in by]
+    few = noise(2, 4, 3, 32) / 6
+    looked = torch.empty(90, 32)
+    maps.attend_to_few(
+        *(
+            x.view(90, 32),
+            wide[..., :32].reshape(90, 32).contiguous(),
+            few[0],
+            few[1, ..., 0],
+            few[1],
+            back_bias,
+            stored,
+            looked,
+        )
+    )
+    shares = ((x + wide[..., :32]).view(90, 32) @ few[0].flatten(0, 1).T).view(90, 4, 3) + few[1, ..., 0]
     inverted = F.gelu(convolved(F.gelu(F.linear(x, weight, bias)), kernel, kernel_bias, 1, 64))
     pairs = (
         (maps.linear(x, widen, gelu=True, norm=None), F.gelu(F.linear(x, weight, bias))),
@@ -88,6 +103,7 @@ def error_of(maps: Maps) -> float:
             maps.feed_forward(x.clone(), stored, widen, narrow),
             x + F.linear(F.gelu(F.linear(normed(x), weight, bias)), back, back_bias),
         ),
+        (maps.norm_gelu(x, stored), F.gelu(normed(x))),
         (maps.bottleneck(x, widen, mix, narrow), F.gelu(x + F.linear(inverted, back, back_bias))),
         (maps.depthwise(wide, mix), convolved(wide, kernel, kernel_bias, 1, 64)),
         (
@@ -109,6 +125,10 @@ def error_of(maps: Maps) -> float:
                 5,
             )[..., :32],
             attended(),
+        ),
+        (
+            looked,
+            normed(x.view(90, 32) + back_bias + shares.softmax(-1).flatten(1) @ few[1].flatten(0, 1)),
         ),
         (
             maps.attend_by_position(wide_qkv, torch.zeros(96), *tables, window=5, heads=1),

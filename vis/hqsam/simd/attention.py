@@ -1,4 +1,5 @@
-"""Attention within windows, straight out of a map of queries, keys and values and into a map again."""
+"""Attention within windows, straight out of a map of queries, keys and values and into a map again; and of a
+map to a few tokens."""
 
 from __future__ import annotations
 
@@ -8,11 +9,12 @@ __all__ = ["in_panel", "room_for_windows", "write_attention"]
 
 
 def write_attention(code: Code) -> None:
-    """Functions ``window_attention`` and ``attention_band``; wants products and layers written before."""
+    """Functions ``window_attention``, ``attention_band``, ``few_keys``; wants products and layers written before."""
     _gather(code)
     _softmax(code)
     _window_attention(code)
     _attention_band(code)
+    _few_keys(code)
 
 
 def _gather(code: Code) -> None:
@@ -172,3 +174,49 @@ def _attention_band(code: Code) -> None:
                 *(code.at(x, code.mul(here, channels)), code.at(out, code.mul(here, ldo)), span),
                 *(code.div(channels, code.columns), channels, 1, channels, 0, channels, ldo, strip),
             )
+
+
+def _few_keys(code: Code) -> None:
+    """``out = norm(x + softmax((x + position).keys + offset) @ values)`` for ``rows`` rows, heads side by side.
+
+    Keys and values of all heads are packed as one matrix each, ``heads`` groups of ``group`` keys, whole vectors;
+    where a group has fewer keys ``offset`` is very negative. ``room`` wants ``strip`` rows of twice the channels
+    and the keys.
+    """
+    places = "x position keys offset values bias norm out room"
+    with code.function("few_keys", places, "rows channels heads group strip") as given:
+        x, position, keys, offset, values, bias, norm, out, room, rows, channels, heads, group, strip = given
+        b, w = code.b, code.width
+        many = code.mul(heads, group)
+        placed, mixed = room, code.at(room, code.mul(strip, channels))
+        logits = code.at(mixed, code.mul(strip, channels))
+        with code.loop(0, rows, strip) as top:
+            have = code.least(strip, code.sub(rows, top.index))
+            here = code.mul(top.index, channels)
+            with code.loop(0, code.mul(have, channels), w) as i:
+                both = [code.load(code.at(place, here, i.index)) for place in (x, position)]
+                code.store(b.fadd(*both), code.at(placed, i.index))
+            code.call(
+                "product_plain",
+                *(placed, keys, offset, x, logits, have, code.div(many, code.columns)),
+                *(channels, 1, channels, 0, 0, many, strip),
+            )
+            with code.loop(0, code.mul(have, many), group) as start:
+                line = code.at(logits, start.index)
+                with code.loop(w, group, w, [code.load(line)]) as c:
+                    c.carry([code.larger(c.values[0], code.load(code.at(line, c.index)))])
+                greatest = code.everywhere(code.greatest(c.values[0]))
+                with code.loop(0, group, w, [code.everywhere(0.0)]) as c:
+                    y = code.exponential(b.fsub(code.load(code.at(line, c.index)), greatest))
+                    code.store(y, code.at(line, c.index))
+                    c.carry([b.fadd(c.values[0], y)])
+                share = code.everywhere(b.fdiv(code.float32(1.0), code.total(c.values[0])))
+                with code.loop(0, group, w) as c:
+                    at = code.at(line, c.index)
+                    code.store(b.fmul(code.load(at), share), at)
+            code.call(
+                "product_add",
+                *(logits, values, bias, code.at(x, here), mixed, have, code.div(channels, code.columns)),
+                *(many, 1, many, 0, channels, channels, strip),
+            )
+            code.call("norm", mixed, norm, code.at(out, here), have, channels, channels, channels)

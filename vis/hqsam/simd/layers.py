@@ -17,7 +17,8 @@ _ROWS = 4
 
 def write_layers(code: Code) -> None:
     """All of them; wants the products written before."""
-    _norm(code)
+    _norm(code, "norm", gelu=False)
+    _norm(code, "norm_gelu", gelu=True)
     for name, stride, gelu in (("plain", 1, False), ("gelu", 1, True), ("half_gelu", 2, True)):
         (_mix_row if stride == 1 else _mix_row_halved)(code, name, gelu)
         _depthwise(code, name, stride)
@@ -28,9 +29,9 @@ def write_layers(code: Code) -> None:
         _convolution(code, name)
 
 
-def _norm(code: Code) -> None:
-    """LayerNorm of ``rows``; ``norm`` is its weight, its bias and its epsilon in one. Not in place."""
-    with code.function("norm", "x norm out", "rows width ldx ldo") as given:
+def _norm(code: Code, name: str, *, gelu: bool) -> None:
+    """LayerNorm of ``rows``, and GELU; ``norm`` is its weight, bias and epsilon in one. Not in place."""
+    with code.function(name, "x norm out", "rows width ldx ldo") as given:
         x, norm, out, rows, width, ldx, ldo = given
         b, zero, w = code.b, code.everywhere(0.0), code.width
         epsilon = b.load(code.at(norm, width, width))
@@ -63,10 +64,9 @@ def _norm(code: Code) -> None:
                 bias = code.load(code.at(norm, width, column.index))
                 for source, y, mean, scale in zip(sources, ys, means, scales, strict=True):
                     off = b.fsub(code.load(code.at(source, column.index)), mean)
-                    code.store(
-                        code.fma(b.fmul(off, scale), weight, bias),
-                        code.at(out, code.mul(y, ldo), column.index),
-                    )
+                    result = code.fma(b.fmul(off, scale), weight, bias)
+                    place = code.at(out, code.mul(y, ldo), column.index)
+                    code.store(code.gelu(result) if gelu else result, place)
 
 
 _MIX_PLACES = "above here below weight bias out"

@@ -141,6 +141,20 @@ class Maps:
         share(height, work)
         return out
 
+    def norm_gelu(self, x: Tensor, norm: Tensor) -> Tensor:
+        """GELU of the LayerNorm of the last axis."""
+        channels = x.shape[-1]
+        out = empty(*x.shape)
+
+        def work(first: int, last: int) -> None:
+            here = first * channels
+            self.run.norm_gelu(
+                at(x, here), at(norm), at(out, here), last - first, channels, channels, channels
+            )
+
+        share(x.numel() // channels, work)
+        return out
+
     def bottleneck(self, x: Tensor, widen: Packed, mix: tuple[Tensor, Tensor], narrow: Packed) -> Tensor:
         """Inverted bottleneck with residual and GELU; ``mix`` is (3, 3, C) and (C,)."""
         height, width, channels = x.shape
@@ -243,6 +257,40 @@ class Maps:
 
         share(-(-height // window), work)
         return out
+
+    def attend_to_few(
+        self,
+        x: Tensor,
+        position: Tensor,
+        keys: Tensor,
+        offset: Tensor,
+        values: Tensor,
+        bias: Tensor,
+        norm: Tensor,
+        out: Tensor,
+    ) -> None:
+        """``out = norm(x + bias + sum over heads of softmax((x + position) @ keys + offset) @ values)``.
+
+        ``x``, ``position`` and ``out`` are (P, C), ``keys`` and ``values`` (heads, T, C), ``offset`` (heads, T).
+        """
+        heads, count, channels = keys.shape
+        fill = (0, 0, 0, -count % self.run.width)
+        while heads * (count + fill[3]) % self.columns:
+            fill = (0, 0, 0, fill[3] + self.run.width)
+        group, strip = count + fill[3], 16 * self.run.rows
+        asked = self.pack(F.pad(keys, fill).flatten(0, 1), F.pad(offset, fill[2:], value=-1e30).flatten())
+        given = self.pack(F.pad(values, fill).flatten(0, 1).T, bias)
+
+        def work(first: int, last: int) -> None:
+            here = first * channels
+            room = torch.empty(strip, 2 * channels + heads * group)
+            self.run.few_keys(
+                *(at(x, here), at(position, here), at(asked.weight), at(asked.bias), at(given.weight)),
+                *(at(given.bias), at(norm), at(out, here), at(room)),
+                *(last - first, channels, heads, group, strip),
+            )
+
+        share(len(x), work)
 
     def position_table(self, table: Tensor) -> Tensor:
         """(side, side, d) vectors by query and key to what :meth:`attend_by_position` wants."""
