@@ -419,6 +419,16 @@ def test_the_engine_says_what_runs(
     assert fast.describe()["kernels"] in ("own, 8 floats a vector", "own, 16 floats a vector")
 
 
+def test_tensors_with_gaps_are_refused(maps: Maps) -> None:
+    packed = maps.pack(noise(32, 8), None)
+    with pytest.raises(
+        ValueError, match=r"float32 without gaps, got torch.float32 \(4, 8\), strides \(16, 1\)"
+    ):
+        maps.linear(noise(4, 16)[:, :8], packed)
+    with pytest.raises(ValueError, match="float64"):
+        maps.linear(noise(4, 8).double(), packed)
+
+
 def test_large_space_is_aligned() -> None:
     from vis.hqsam.simd.maps import empty
 

@@ -28,7 +28,6 @@ _STRIP_BYTES = 128 * 1024
 """Of a product's left matrix at a time, about: what the second-level cache keeps beside a panel."""
 _MANY_WEIGHTS = 2**20
 """From here on the weights leave that cache before they are used again: better many rows for each panel."""
-
 _LARGE = 2**20
 """Floats from which numpy uses large pages."""
 
@@ -207,7 +206,7 @@ class Maps:
 
         def work(first: int, last: int) -> None:
             kernel(
-                *(at(x), at(w.weight), at(w.bias), at(out[edge, edge:])),
+                *(at(x), at(w.weight), at(w.bias), at(out, edge * (out.stride(0) + out.stride(1)))),
                 *(first, last, columns, channels, stride, width * channels),
                 *(w.outer // self.columns, w.outer, out.stride(0)),
             )
@@ -343,7 +342,14 @@ def empty(*shape: int) -> Tensor:
 
 
 def at(x: Tensor, offset: int = 0) -> int:
-    """Address of a number of a tensor."""
+    """Address of a number of a tensor.
+
+    The kernels know no strides, and read what lies there: a tensor that is laid out otherwise is refused.
+    """
+    if x.dtype != torch.float32 or not x.is_contiguous():
+        raise ValueError(
+            f"kernels take float32 without gaps, got {x.dtype} {tuple(x.shape)}, strides {x.stride()}"
+        )
     return x.data_ptr() + 4 * offset
 
 
