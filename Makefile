@@ -1,12 +1,13 @@
 # `make run` and `make test` each make .venv, install, fetch what they need, and do the job.
 # A second call reuses what is there. Variables: PYTHON (which Python makes .venv), OUT (run folder),
-# JOBS (test processes).
+# JOBS (test processes; by memory 2 or 3).
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= runs/sample
-JOBS   ?= 2
+# Tests also wait: for processes, a browser, the disk. A third one fills that time where 3 GB each are there.
+JOBS   ?= $(shell awk '/^MemTotal/ {n = $$2 > 12000000 ? 3 : 2} END {print n ? n : 2}' /proc/meminfo 2>/dev/null || echo 2)
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
 .PHONY: run test demo lint bench clean

@@ -164,6 +164,7 @@ def test_the_refiner_is_reset_once_per_video() -> None:
     assert refiner.resets == 1
 
 
+@pytest.mark.usefixtures("quick_collection")
 def test_no_frame_outlives_its_turn() -> None:
     """Memory is bounded by the frames in hand: earlier pictures are gone while the stream runs."""
     alive: list[weakref.ref[Any]] = []

@@ -114,6 +114,7 @@ def test_prompts_that_cannot_be_met_are_errors(scene, predictor) -> None:
         run(pictures, predictor, {1: {0: on(pictures, RED, 0)}}, cancelled=lambda: True)
 
 
+@pytest.mark.usefixtures("quick_collection")
 def test_pictures_do_not_pile_up(scene, predictor) -> None:
     pictures = scene()
     alive: list[weakref.ref[np.ndarray]] = []
