@@ -20,6 +20,11 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: begun last, one of them keeps a single process busy while the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def quick_collection() -> Iterator[None]:
     """``gc.collect()`` looks at what the test makes, not at all that the process has loaded (a second a call)."""

@@ -26,6 +26,7 @@ def scene(Scene):
     return Scene(videos=2).add_truth(BOX).add_truth(BOX, video=2).add_result(BOX).add_result(BOX, video=2)
 
 
+@pytest.mark.slow
 def test_ten_thousand_mutated_inputs_neither_crash_nor_hang():
     done = subprocess.run(
         [sys.executable, str(FUZZ), "10000", "0"], capture_output=True, text=True, timeout=900, check=False

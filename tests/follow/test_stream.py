@@ -163,6 +163,7 @@ def test_a_leg_ends_where_it_should_between_looks_too(scene, predictor) -> None:
     assert sorted(found) == list(range(24))
 
 
+@pytest.mark.slow
 def test_a_correction_walks_its_own_frames_and_ends_where_following_anew_ends(scene, predictor) -> None:
     pictures = scene()
     first, second, fix = on(pictures, RED, 0), on(pictures, BLUE, 3), on(pictures, BLUE, 12)

@@ -128,6 +128,7 @@ if os.environ["RANK"] == "0":
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_head_of_one(sam_file, cache, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
