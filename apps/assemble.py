@@ -254,11 +254,7 @@ class RefineJob(Job):
         from vis import pipeline
 
         saved = self.saved
-        if source.info.size != saved.video.size:
-            raise InputError(
-                f"{source.info.name}: frames are {source.info.size} (height, width), the saved result is of "
-                f"{saved.video.size}; give the video that it was made from"
-            )
+        check_same_size(source, saved)
         stream = self.stream(source, quiet=quiet)
         result = pipeline.collect(stream, source.info, saved.class_names, made_with=self.made_with())
         if len(result.frames) != len(saved.frames):
@@ -337,6 +333,15 @@ def parse_moment(text: str, option: str) -> tuple[int | None, float | None]:
     except ValueError:
         pass
     raise UsageError(f"{option} {text!r}: give a frame number like 120, or seconds like 4.5s")
+
+
+def check_same_size(source: FrameSource, saved: VideoResult) -> None:
+    """Raise :class:`InputError` where the video cannot be the one that a saved result was made from."""
+    if source.info.size != saved.video.size:
+        raise InputError(
+            f"{source.info.name}: frames are {source.info.size} (height, width), the saved result is of "
+            f"{saved.video.size}; give the video that it was made from"
+        )
 
 
 def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:

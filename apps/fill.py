@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.assemble import Job, model_checksums, source_arguments
-from apps.options import add_output
+from apps.assemble import Job, check_same_size, model_checksums, source_arguments
+from apps.options import add_network, add_output
 from apps.progress import Stopwatch, progress
 from vis import __version__
-from vis.errors import InputError
 
 if TYPE_CHECKING:
     from vis.interfaces import FrameSource
@@ -50,16 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="IOU",
         help="cut a tube whose two sides overlap less than this where they meet (0.05); 0 never cuts",
     )
-    parser.add_argument(
-        "--model", default="hq-tiny", metavar="NAME", help="a name of 'vistubes models list', or a checkpoint"
-    )
-    parser.add_argument(
-        "--mode",
-        choices=("exact", "fast", "fastest"),
-        default="fast",
-        help="numbers of the network: exact, fast (default) or fastest, as for 'run'",
-    )
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    add_network(parser)
     add_output(parser, default="runs/NAME")
     # Which frames: those from the result's first to its last.
     parser.set_defaults(start=None, end=None, stride=1)
@@ -125,11 +115,7 @@ class FillJob(Job):
         from vis.follow import Follower, fill_gaps
 
         saved = self.saved
-        if source.info.size != saved.video.size:
-            raise InputError(
-                f"{source.info.name}: frames are {source.info.size} (height, width), the saved result is of "
-                f"{saved.video.size}; give the video that it was made from"
-            )
+        check_same_size(source, saved)
 
         def backwards(high: int, low: int) -> Iterator[Frame]:
             frames = (self._pictures[index] for index in range(high, low - 1, -1))

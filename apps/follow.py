@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from apps import follow_prompts
 from apps.assemble import Job, model_checksums, source_arguments
 from apps.follow_prompts import Given, Request, Selection
-from apps.options import add_output, add_source, unit
+from apps.options import add_network, add_output, add_source, unit
 from apps.progress import Stopwatch, progress
 from apps.run_folder import check_replaceable
 from vis import __version__
@@ -78,16 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--text-score", type=unit, default=0.3, metavar="S", help="least score for --text (default: 0.3)"
     )
     group = parser.add_argument_group("masks")
-    group.add_argument(
-        "--model", default="hq-tiny", metavar="NAME", help="a name of 'vistubes models list', or a checkpoint"
-    )
-    group.add_argument(
-        "--mode",
-        choices=("exact", "fast", "fastest"),
-        default="fast",
-        help="numbers of the network: exact, fast (default) or fastest, as for 'run'",
-    )
-    group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    add_network(group)
     group = parser.add_argument_group("speed")
     group.add_argument(
         "--speed",

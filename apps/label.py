@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.assemble import source_arguments
-from apps.options import positive
+from apps.assemble import check_same_size, source_arguments
+from apps.options import positive, unit
 from apps.progress import progress
-from vis.errors import InputError, UsageError
+from vis.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,21 +55,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
     good = parser.add_argument_group("what is good enough")
-    good.add_argument("--min-score", type=share, default=0.6, metavar="S", help="the tube's score (0.6)")
+    good.add_argument("--min-score", type=unit, default=0.6, metavar="S", help="the tube's score (0.6)")
     good.add_argument(
         "--min-stability",
-        type=share,
+        type=unit,
         default=0.75,
         metavar="IOU",
         help="median IoU of its mask with the next frame's, centre on centre (0.75)",
     )
     good.add_argument("--min-frames", type=positive, default=5, metavar="N", help="frames it is on (5)")
     good.add_argument(
-        "--min-area", type=share, default=0.0005, metavar="SHARE", help="of the picture, on average (0.0005)"
+        "--min-area", type=unit, default=0.0005, metavar="SHARE", help="of the picture, on average (0.0005)"
     )
     good.add_argument(
         "--max-overlap",
-        type=share,
+        type=unit,
         default=0.7,
         metavar="IOU",
         help="a tube that overlaps a better one more than this is its double (0.7)",
@@ -79,14 +79,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print labels/NAME.json to stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table")
     parser.set_defaults(start=None, end=None, stride=1)
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,11 +91,7 @@ def run(args: argparse.Namespace) -> int:
     saved = tubes.read(args.result / "tubes.json" if args.result.is_dir() else args.result)
     path, options = source_arguments(args)
     source = open_source(path, **options)
-    if source.info.size != saved.video.size:
-        raise InputError(
-            f"{source.info.name}: frames are {source.info.size} (height, width), the saved result is of "
-            f"{saved.video.size}; give the video that it was made from"
-        )
+    check_same_size(source, saved)
     name = re.sub(r"[^\w.-]+", "-", path.stem) or "video"
     record = args.out / "labels" / f"{name}.json"
     if record.exists():

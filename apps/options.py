@@ -9,7 +9,7 @@ from apps.presets import PRESETS
 from detectors import DETECTORS
 from trackers import TRACKERS
 
-__all__ = ["add_association", "add_output", "add_refiner", "add_source", "positive", "unit"]
+__all__ = ["add_association", "add_network", "add_output", "add_refiner", "add_source", "positive", "unit"]
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +71,20 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
         "drawn only where they can be; fastest: low precision throughout",
     )
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+
+
+def add_network(parser: argparse._ActionsContainer) -> None:
+    """Which SAM or HQ-SAM draws, for verbs that follow."""
+    parser.add_argument(
+        "--model", default="hq-tiny", metavar="NAME", help="a name of 'vistubes models list', or a checkpoint"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("exact", "fast", "fastest"),
+        default="fast",
+        help="numbers of the network: exact, fast (default) or fastest, as for 'run'",
+    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
 
 
 def add_output(parser: argparse.ArgumentParser, *, default: str) -> None:
