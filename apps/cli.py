@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from apps.heap import return_large_blocks
 from vis import __version__
 from vis.errors import DependencyError, InputError, UsageError, VisError, VisWarning, WeightsError
 
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _top_level(words)
         parser = build_parser(words[0])
         args = parser.parse_args(words[1:])
+        return_large_blocks()
         module = importlib.import_module(COMMANDS[words[0]][0])
         run: Callable[[argparse.Namespace], int] = module.run
         with warnings.catch_warnings():

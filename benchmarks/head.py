@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import hqsam, weights
-from vis.hqsam.checkpoints import build_model, read_state
+from vis.hqsam.checkpoints import build_model, pick_device, read_state
 from vis.training.datasets import MaskedImage, coco_instances
 from vis.training.export import read_head
 from vis.training.frozen import with_head
@@ -42,11 +42,14 @@ def main() -> None:
     parser.add_argument("--clips", nargs="*", default=[])
     parser.add_argument("--head", type=Path, default=PACKAGED)
     parser.add_argument("--model", default="sam-tiny")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--prompts", nargs="+", default=["box"])
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     state = read_state(weights.path(weights.MODELS[args.model].weights))
-    model, plain = with_head(state, read_head(args.head)), build_model(state, mode="exact")
+    device = pick_device(args.device)
+    model = with_head(state, read_head(args.head)).to(device)
+    plain = build_model(state, mode="exact").to(device)
     groups = (
         davis(args.davis, args.stride, args.clips) if args.davis else {"coco": coco(args.coco, args.last)}
     )
