@@ -234,7 +234,7 @@ def enlarged(args: argparse.Namespace, clip: str, count: int) -> list[Frame]:
         if args.height:
             size = 2 * round(width * args.height / height / 2), args.height
             image = cv2.resize(frame.image, size, interpolation=cv2.INTER_CUBIC)
-            frame = Frame(frame.index, frame.time, np.ascontiguousarray(image))
+            frame = Frame(frame.index, frame.pts_seconds, np.ascontiguousarray(image))
         frames.append(frame)
     return frames
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vis.errors import FallbackWarning
+from vis.follow.decoding import candidates
 from vis.hqsam import SIZES, Predictor, SamModel, batched, engine, graphs, kernels
 from vis.hqsam.batched import BatchedEngine, error_of, objects_within, padded_count
 from vis.hqsam.everything import find_everything
@@ -64,6 +65,18 @@ def test_batches_draw_what_exact_draws_one_by_one(
                 assert (one.masks != many.masks).mean() < 1e-5, kind
                 if one.hq_masks is not None:
                     assert (one.hq_masks != many.hq_masks).mean() < 1e-5, kind
+
+
+def test_all_four_masks_at_once_as_following_asks_for_them(
+    make_model: Callable[..., SamModel], by_modules: Any, sizes: Any, photo: np.ndarray
+) -> None:
+    exact = by_modules(make_model(sizes("vit_b")))
+    fast = batched_predictor(make_model(sizes("vit_b"), mode="fast"))
+    want = candidates(exact, exact.embed(photo), boxes=BOXES)
+    have = candidates(fast, fast.embed(photo), boxes=BOXES)
+    assert want.logits.shape[:2] == (5, 4)
+    assert relative(have.logits, want.logits) < 1e-4
+    assert relative(have.scores, want.scores) < 1e-4
 
 
 def test_rows_below_the_least_score_are_left_out(

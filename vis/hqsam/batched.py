@@ -53,10 +53,8 @@ class BatchedEngine:
         self.decoder = FastDecoder(model.mask_decoder, position, transform=careful, draw=dtype)
         self._compiled = compiled and isinstance(self.encoder, FlashViT)
         self._embed = Recorded(self._run_encoder, model.device)
-        self._decode = {
-            masks: Recorded(lambda *given, m=masks: self._run_decoder(m, *given), model.device)
-            for masks in ((0, 1), (1, 4))
-        }
+        self._decode: dict[tuple[int, int], Recorded] = {}
+        """By which of SAM's masks are drawn, from the first to the one behind the last."""
 
     def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """See :class:`Engine`."""
@@ -78,7 +76,10 @@ class BatchedEngine:
         count = len(sparse)
         sparse, dense = (_padded(x, padded_count(count)) if len(x) == count else x for x in (sparse, dense))
         given = [features, sparse, dense] if hq is None else [features, sparse, dense, hq]
-        scores, sam, *drawn = self._decode[which.start, which.stop](*given)
+        masks = which.start, which.stop
+        if masks not in self._decode:
+            self._decode[masks] = Recorded(lambda *given: self._run_decoder(masks, *given), self.model.device)
+        scores, sam, *drawn = self._decode[masks](*given)
         rows = rows_above(scores[:count], which, least)
         picked = slice(0, count) if len(rows) == count else torch.tensor(rows, device=sam.device).long()
         if rows:

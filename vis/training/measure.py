@@ -57,7 +57,7 @@ def fixed_prompt(kind: str, mask: NDArray[np.bool_], seed: int, side: int = 256)
     if kind == "box":
         return Prompt(kind, box=tight_box(mask))
     if kind == "mask":
-        return Prompt(kind, mask=coarse_mask(mask, rng, side=side))
+        return Prompt(kind, mask=coarse_mask(mask, rng, side=side, alone=True))
     if kind.startswith("points") and kind[6:].isdigit():
         points = random_points(mask, max(10, int(kind[6:])), rng)[: int(kind[6:])]
         return Prompt(kind, points=points, labels=np.ones(len(points), np.int64))

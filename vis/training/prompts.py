@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.refine import ALONE_LOGIT, PROMPT_LOGIT
+
 __all__ = ["MIX", "Prompt", "coarse_mask", "jitter_box", "random_points", "sample_prompt", "tight_box"]
 
 MIX = {"box": 0.5, "jittered box": 0.2, "points": 0.15, "mask": 0.05, "box and mask": 0.1}
 """Chances of each kind of prompt."""
 
-_LOGIT = 8.0  # about what SAM's own low-resolution logits reach inside an object
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +57,7 @@ def sample_prompt(
     if kind == "points":
         count = int(rng.choice([1, 3, 5, 10]))
         return Prompt(kind, points=random_points(mask, count, rng), labels=np.ones(count, np.int64))
-    logits = coarse_mask(mask, rng, side=mask_side)
+    logits = coarse_mask(mask, rng, side=mask_side, alone=kind == "mask")
     return Prompt(kind, box=box if kind == "box and mask" else None, mask=logits)
 
 
@@ -84,11 +85,13 @@ def random_points(mask: NDArray[np.bool_], count: int, rng: np.random.Generator)
     return np.stack([xs[pick] + 0.5, ys[pick] + 0.5], axis=1).astype(np.float32)
 
 
-def coarse_mask(mask: NDArray[np.bool_], rng: np.random.Generator, *, side: int = 256) -> NDArray[np.float32]:
+def coarse_mask(
+    mask: NDArray[np.bool_], rng: np.random.Generator, *, side: int = 256, alone: bool = False
+) -> NDArray[np.float32]:
     """The mask as a coarse detector might give it: logits (side, side), the longer side filling the grid.
 
     As in the HQ-SAM recipe, noise is added on a grid eight times coarser, so that the border moves by a
-    few cells and is blunt.
+    few cells and is blunt. ``alone``: as loud as SAM needs it without a box or points beside it.
     """
     import cv2
 
@@ -103,6 +106,7 @@ def coarse_mask(mask: NDArray[np.bool_], rng: np.random.Generator, *, side: int 
     noisy = cv2.resize(blunt, size, interpolation=cv2.INTER_LINEAR) > 0.5
     if not noisy.any():
         noisy = small > 0.25
-    out = np.full((side, side), -_LOGIT, np.float32)
-    out[: size[1], : size[0]] = np.where(noisy, _LOGIT, -_LOGIT)
+    level = ALONE_LOGIT if alone else PROMPT_LOGIT
+    out = np.full((side, side), -level, np.float32)
+    out[: size[1], : size[0]] = np.where(noisy, level, -level)
     return out

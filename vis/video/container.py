@@ -52,7 +52,7 @@ def open_container(path: Path, limits: VideoLimits) -> Iterator[Any]:
     limits.check_bytes(str(path), size)
     try:
         # "file:" keeps FFmpeg from reading a protocol into a name such as "12:30.mp4".
-        container = av.open(f"file:{path.resolve()}", options=dict(_OPTIONS), metadata_errors="replace")
+        container = av.open(f"file:{path.resolve()}", options=dict(_OPTIONS), **_lenient(av.__version__))
     except PermissionError as error:
         raise VideoError(f"{path}: may not be read (permission denied)") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -64,6 +64,11 @@ def open_container(path: Path, limits: VideoLimits) -> Iterator[Any]:
         yield container
     finally:
         container.close()
+
+
+def _lenient(version: str) -> dict[str, Any]:
+    """What lets ``av.open`` pass over titles in unknown encodings: from PyAV 19 on it does so unasked."""
+    return {} if int(version.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 def video_stream(path: Path, container: Any, limits: VideoLimits) -> Any:
