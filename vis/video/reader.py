@@ -21,6 +21,9 @@ from vis.video.timetable import Timetable, has_timetable
 
 __all__ = ["VideoReader"]
 
+_THREADS = 4
+"""The same on every machine: how much of a damaged file decodes depends on it."""
+
 
 class VideoReader:
     """A video file as a source of frames: streaming, with exact times, upright, at its own pace.
@@ -359,8 +362,12 @@ def _packets(container: Any, stream: Any, tally: _Tally) -> Iterator[Any]:
     """The stream's packets and the flush at the end, which comes even after a read error."""
     from av.error import FFmpegError
 
-    # Frame threads: decoding of large frames uses all cores, whatever slices the encoder made.
-    stream.thread_type = "AUTO"
+    # Frame threads: decoding of large frames uses several cores, whatever slices the encoder made. What fails in
+    # the last of them FFmpeg does not tell; where no header says how many frames there are, that would be lost
+    # without a word.
+    bare = not stream.frames and stream.duration is None and container.duration is None
+    stream.thread_type = "SLICE" if bare else "AUTO"
+    stream.codec_context.thread_count = _THREADS
     try:
         yield from container.demux(stream)
     except FFmpegError:
