@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apps.run_folder import tubes_of
 from vis.errors import UsageError
 from vis.formats import coco, csv_table, cvat, davis, mot, mots, per_object, sav, tubes, ytvis_set
 from vis.structures import VideoResult
@@ -211,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _entry(path: Path, source: str) -> Path:
-    return path / "tubes.json" if source == "tubes" and path.is_dir() else path
+    return tubes_of(path) if source == "tubes" else path
 
 
 def _names(results: Sequence[VideoResult]) -> list[str]:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.run_folder import tubes_of
+
 if TYPE_CHECKING:
     from vis.edits import Decode, EditFile
 
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise OutputError(
             f"{args.out}: exists; add --overwrite to replace it, or choose another name with --out"
         )
-    base = tubes.read(args.result / "tubes.json" if args.result.is_dir() else args.result)
+    base = tubes.read(tubes_of(args.result))
     file.check_base(base, args.edits.name)
     model = args.model or file.model
     edited = edits.replay(base, file.edits, decode=_decode(args, file, model, base.video.size))

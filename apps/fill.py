@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from apps.assemble import Job, check_same_size, model_checksums, source_arguments
 from apps.options import add_network, add_output
 from apps.progress import Stopwatch, progress
+from apps.run_folder import tubes_of
 from vis import __version__
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from vis.formats import tubes
 
     started = time.time()
-    file = args.result / "tubes.json" if args.result.is_dir() else args.result
+    file = tubes_of(args.result)
     saved = tubes.read(file)
     path, source_options = source_arguments(args)
     return run_job(args, path, source_options, lambda: FillJob(args, saved, path), started)

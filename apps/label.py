@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from apps.assemble import check_same_size, source_arguments
 from apps.options import positive, unit
 from apps.progress import progress
+from apps.run_folder import tubes_of
 from vis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from vis.training.labelling import judge, only
     from vis.video import open_source
 
-    saved = tubes.read(args.result / "tubes.json" if args.result.is_dir() else args.result)
+    saved = tubes.read(tubes_of(args.result))
     path, options = source_arguments(args)
     source = open_source(path, **options)
     check_same_size(source, saved)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from apps.options import positive
-from apps.run_folder import check_replaceable, new_run_folder
+from apps.run_folder import check_replaceable, new_run_folder, tubes_of
 
 __all__ = ["configure", "run"]
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from trackers.linking import link
     from vis.formats import tubes
 
-    file = args.result / "tubes.json" if args.result.is_dir() else args.result
+    file = tubes_of(args.result)
     saved = tubes.read(file)
     check_replaceable(args.out, overwrite=args.overwrite)
     looks = None

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from apps.options import add_output, add_refiner
+from apps.run_folder import tubes_of
 
 __all__ = ["configure", "run"]
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from vis.formats import tubes
 
     started = time.time()
-    file = args.result / "tubes.json" if args.result.is_dir() else args.result
+    file = tubes_of(args.result)
     saved = tubes.read(file)
     path, source_options = assemble.source_arguments(args)
     return run_job(args, path, source_options, lambda: assemble.RefineJob.from_args(args, saved), started)

@@ -19,9 +19,14 @@ from pathlib import Path
 
 from vis.errors import OutputError
 
-__all__ = ["FILES", "new_run_folder"]
+__all__ = ["FILES", "new_run_folder", "tubes_of"]
 
 FILES = ("overlay.mp4", "results.json", "tubes.json", "contact_sheet.png", "run.json")
+
+
+def tubes_of(result: Path) -> Path:
+    """The tubes.json of a saved result: the file itself, or the one in a run folder."""
+    return result / "tubes.json" if result.is_dir() else result
 
 
 @contextmanager

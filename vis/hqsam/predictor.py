@@ -223,7 +223,8 @@ class Predictor:
         size = network_size((image.shape[0], image.shape[1]), self.model.size.image_size)
         device = self.model.device
         if device.type == "cuda":
-            pixels = resize(torch.from_numpy(np.ascontiguousarray(image)).to(device), size)
+            # A copy of what may not be written to: PyTorch warns of such memory.
+            pixels = resize(torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device), size)
         else:
             from PIL import Image
 

@@ -20,7 +20,6 @@ MIX = {"box": 0.5, "jittered box": 0.2, "points": 0.15, "mask": 0.05, "box and m
 """Chances of each kind of prompt."""
 
 
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
     """What the network is told about one object, in pixels of the picture."""
