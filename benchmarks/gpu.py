@@ -37,6 +37,8 @@ import torch
 from benchmarks.refiner import state_for
 from vis.hqsam import SIZES, Predictor, SamModel, build_model
 from vis.hqsam.batched import BatchedEngine
+from vis.render import Renderer
+from vis.structures import Detections
 
 FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920)}
 START = time.perf_counter()
@@ -329,15 +331,17 @@ class Sink:
     """Draws masks and encodes in a thread of its own."""
 
     def __init__(self, path: Path, how: str | None, size: tuple[int, int]) -> None:
-        self.waiting: queue.Queue[tuple[np.ndarray, np.ndarray] | None] = queue.Queue(4)
+        self.waiting: queue.Queue[tuple[np.ndarray, Detections] | None] = queue.Queue(4)
         self.failure: Exception | None = None
         self.thread = threading.Thread(target=self._work, args=(path, how, size), daemon=True)
         self.thread.start()
 
-    def put(self, frame: np.ndarray, masks: np.ndarray) -> None:
+    def put(self, frame: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> None:
+        ones, zeros = np.ones(len(boxes), np.float32), np.zeros(len(boxes), np.int64)
+        objects = Detections(boxes.astype(np.float32), ones, zeros, masks, np.arange(1, len(boxes) + 1))
         while self.failure is None:
             with suppress(queue.Full):
-                self.waiting.put((frame, masks), timeout=1)
+                self.waiting.put((frame, objects), timeout=1)
                 return
         raise self.failure
 
@@ -348,13 +352,9 @@ class Sink:
             raise self.failure
 
     def _pictures(self) -> Iterator[np.ndarray]:
-        colours = np.random.default_rng(1).integers(60, 255, (64, 3)).astype(np.uint8)
+        renderer = Renderer(("object",))
         while (item := self.waiting.get()) is not None:
-            frame, masks = item
-            picture = frame.copy()
-            for mask, colour in zip(masks, colours, strict=False):
-                picture[mask] = picture[mask] // 2 + colour // 2
-            yield picture
+            yield renderer.draw(*item)
 
     def _work(self, path: Path, how: str | None, size: tuple[int, int]) -> None:
         try:
@@ -417,7 +417,7 @@ def stream_report(name: str, mode: str, args: argparse.Namespace) -> dict[str, A
             masks = predictor.decode(predictor.embed(frame), boxes=boxes).masks
             network += time.perf_counter() - begun
             pixels += float(masks.mean())
-            sink.put(frame, masks)
+            sink.put(frame, boxes, masks)
             done += 1
         sink.close()
         seconds = time.perf_counter() - start
