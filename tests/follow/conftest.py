@@ -39,8 +39,8 @@ class ColourPredictor(Predictor):
             padded = np.zeros((64, 64, 3), np.float32)
             small = cv2.resize(image, (width // 16, height // 16), interpolation=cv2.INTER_AREA)
             padded[: height // 16, : width // 16] = small
-            features = torch.zeros(1, 256, 64, 64)
-            features[0, :3] = torch.from_numpy(padded).permute(2, 0, 1) / 32
+            # Three channels where a network has 256: the search through the memory costs that much less.
+            features = torch.from_numpy(padded).permute(2, 0, 1)[None] / 32
             cells = np.zeros((3, 256, 256), np.float32)
             cells[:, : height // 4, : width // 4] = cv2.resize(
                 image, (width // 4, height // 4), interpolation=cv2.INTER_AREA
