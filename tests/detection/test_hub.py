@@ -117,6 +117,7 @@ def own_cache(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
 
 
+@pytest.mark.slow
 def test_a_model_comes_from_the_hub_once_and_then_from_its_cache(stand_in, film, monkeypatch):
     first = detectors.create("mask2former", weights="toy/model", device="cpu")
     assert set(stand_in.fetched) == {"config.json", "model.safetensors", "preprocessor_config.json"}

@@ -28,6 +28,7 @@ def small_maskrcnn():
     return build
 
 
+@pytest.mark.slow
 def test_maskrcnn_gives_the_librarys_objects(small_maskrcnn, film, tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.models.detection.maskrcnn_resnet50_fpn_v2", small_maskrcnn)
     model = small_maskrcnn(box_score_thresh=0.011, box_detections_per_img=20).eval()

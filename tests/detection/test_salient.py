@@ -121,6 +121,7 @@ def test_wrong_settings_and_files_are_refused(salient, constant_yolox, tmp_path)
         detectors.create("salient", weights=str(tmp_path / "absent.onnx"))
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_the_real_network_finds_the_dog(shared_data):
     import cv2

@@ -67,6 +67,7 @@ def test_a_gap_is_filled_and_the_rest_stays_as_it_was(scene, predictor):
     assert (tube.scores[3:9] < np.float32(0.8)).any()
 
 
+@pytest.mark.slow
 def test_detections_of_every_sixth_frame_become_whole_tubes(scene, predictor):
     video = scene(19)
     sparse = [0, 6, 12, 18]

@@ -60,6 +60,7 @@ def test_every_frame_belongs_to_one_leg_of_the_nearest_prompt(frames: set[int], 
         assert abs(owner[0] - frame) == min(abs(prompt - frame) for prompt in frames)
 
 
+@pytest.mark.slow
 def test_one_click_in_the_middle_gives_the_whole_tube(scene, predictor) -> None:
     pictures = scene()
     result = run(pictures, predictor, {1: {11: on(pictures, RED, 11)}})
@@ -70,6 +71,7 @@ def test_one_click_in_the_middle_gives_the_whole_tube(scene, predictor) -> None:
     assert predictor.embedded == 24 + 1  # the prompt's frame is looked at in either direction
 
 
+@pytest.mark.slow
 def test_objects_share_the_embedding_and_do_not_disturb_each_other(scene, predictor) -> None:
     pictures = scene()
     alone = run(pictures, predictor, {1: {0: on(pictures, RED, 0)}})
@@ -87,6 +89,7 @@ def test_objects_share_the_embedding_and_do_not_disturb_each_other(scene, predic
     assert len(masks_of(both, 2)) == 24
 
 
+@pytest.mark.slow
 def test_a_correction_changes_the_frames_of_its_legs_alone(scene, predictor) -> None:
     pictures = scene()
     first = {0: on(pictures, RED, 0), 20: on(pictures, RED, 20)}
@@ -114,6 +117,7 @@ def test_prompts_that_cannot_be_met_are_errors(scene, predictor) -> None:
         run(pictures, predictor, {1: {0: on(pictures, RED, 0)}}, cancelled=lambda: True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_collection")
 def test_pictures_do_not_pile_up(scene, predictor) -> None:
     pictures = scene()
@@ -131,6 +135,7 @@ def test_pictures_do_not_pile_up(scene, predictor) -> None:
     assert most <= 4
 
 
+@pytest.mark.slow
 def test_hidden_behind_a_pillar_is_lost_and_then_found(scene, predictor) -> None:
     pictures = scene(pillar=True)
     found = masks_of(run(pictures, predictor, {1: {0: on(pictures, RED, 0)}}), 1)
