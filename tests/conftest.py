@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,21 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first: begun last, one of them keeps a single process busy while the others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Long tests first: begun last, one of them keeps a single process busy while the others are done.
+
+    The page's wait for a browser most of the time: they come next.
+    """
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.parent.name != "page"))
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """A test that runs ``batch`` in this process sets its threads; two of them make the next tests slow threefold."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture
