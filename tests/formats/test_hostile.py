@@ -211,9 +211,22 @@ def test_broken_ytvis_sets_are_named(change: Any, message: str, tmp_path: Path) 
     path = tmp_path / "gt.json"
     path.write_text(json.dumps(data))
     with pytest.raises(AnnotationError, match=message):
-        ytvis_set.read_truth(path)
+        TEXT["ytvis"](path)
 
 
 def test_results_take_the_sets_own_category_ids(busy: VideoResult) -> None:
     entries = ytvis_set.results_of(busy, 7, {"dog": 12})
     assert [(e["video_id"], e["category_id"]) for e in entries] == [(7, 12)]
+
+
+@pytest.mark.parametrize("value", [None, "3", [1], True, 1.5])
+def test_a_tubes_id_is_a_whole_number(tmp_path, make_result, value):
+    path = tmp_path / "truth.json"
+    dot = np.zeros((2, 12, 17), np.bool_)
+    dot[:, 3:6, 4:9] = True
+    ytvis_set.write_truth(path, [make_result([(1, [0, 1], dot)], 2)])
+    document = json.loads(path.read_text("utf-8"))
+    document["annotations"][0]["id"] = value
+    path.write_text(json.dumps(document), "utf-8")
+    with pytest.raises(AnnotationError, match="expected a whole number as id"):
+        TEXT["ytvis"](path)

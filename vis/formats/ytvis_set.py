@@ -190,8 +190,10 @@ def _result(
     gathered = Gathered(where)
     scores: dict[int, float] = {}
     for place, entry in enumerate(entries, start=1):
-        identity = entry["id"] if truth else place
+        identity = entry.get("id") if truth else place
         at = f"{where}: {'annotation' if truth else 'result'} {identity}"
+        if isinstance(identity, bool) or not isinstance(identity, int):
+            raise AnnotationError(f"{at}: expected a whole number as id, got {identity!r}")
         if entry.get("iscrowd"):
             continue
         if entry.get("category_id") not in labels:
