@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import hqsam, weights
-from vis.hqsam.checkpoints import build_model, pick_device, read_state
+from vis.hqsam.checkpoints import build_model, read_state
 from vis.training.datasets import MaskedImage, coco_instances
 from vis.training.export import read_head
 from vis.training.frozen import with_head
@@ -47,9 +47,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     state = read_state(weights.path(weights.MODELS[args.model].weights))
-    device = pick_device(args.device)
-    model = with_head(state, read_head(args.head)).to(device)
-    plain = build_model(state, mode="exact").to(device)
+    model = with_head(state, read_head(args.head), device=args.device)
+    plain = build_model(state, mode="exact").to(model.device)
     groups = (
         davis(args.davis, args.stride, args.clips) if args.davis else {"coco": coco(args.coco, args.last)}
     )
