@@ -29,6 +29,8 @@ def test_a_read_only_cache_is_no_failure(tmp_path):
 
 
 def test_without_numba_numpy_takes_over_with_a_warning(monkeypatch):
+    import vis.evaluation.native  # noqa: F401  its first import keeps the function of that moment
+
     def missing():
         raise ImportError("numba is not installed")
 
@@ -103,11 +105,13 @@ def test_what_is_no_object_of_this_machine_is_not_flattened():
     assert machine_code.flatten(b"\x7fELF\x02\x01" + bytes(100), ["f"]) is None
 
 
-def test_the_cache_folder_is_where_platformdirs_says(monkeypatch, tmp_path):
-    import platformdirs
+@pytest.mark.parametrize("place", ["somewhere", "", None])
+@pytest.mark.parametrize("chosen", ["chosen", "", None])
+def test_kernels_lie_where_weights_do(monkeypatch, tmp_path, place, chosen):
+    from vis.weights.cache import cache_folder
 
-    for place in (str(tmp_path), ""):
-        monkeypatch.setenv("XDG_CACHE_HOME", place)
-        assert str(kernel_store._cache_folder()) == platformdirs.user_cache_dir("vis-tubes")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert str(kernel_store._cache_folder()) == platformdirs.user_cache_dir("vis-tubes")
+    for variable, value in (("XDG_CACHE_HOME", place), ("VISTUBES_CACHE", chosen)):
+        monkeypatch.delenv(variable, raising=False)
+        if value is not None:
+            monkeypatch.setenv(variable, str(tmp_path / value) if value else "")
+    assert kernel_store._cache_folder() == cache_folder()

@@ -128,14 +128,16 @@ def _cache_path(about: bytes, suffix: str) -> Path:
 
 
 def _cache_folder() -> Path:
-    """``platformdirs.user_cache_dir("vis-tubes")``, on Linux without its import, which is slow."""
+    """The folder of ``vis.weights.cache.cache_folder``, on Linux without the import of platformdirs, which is slow."""
     platform: str = sys.platform
+    if chosen := os.environ.get("VISTUBES_CACHE"):
+        return Path(chosen).expanduser()
     if platform == "linux":
         stated = os.environ.get("XDG_CACHE_HOME", "")
-        return (Path(stated) if stated.strip() else Path("~/.cache").expanduser()) / "vis-tubes"
+        return (Path(stated) if stated.strip() else Path("~/.cache").expanduser()) / "vistubes"
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("vis-tubes"))
+    return Path(platformdirs.user_cache_dir("vistubes", appauthor=False))
 
 
 def _version(package: str) -> bytes:
