@@ -22,11 +22,25 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first: begun last, one of them keeps a single process busy while the others are done.
+    """Deal long tests out: ``--dist worksteal`` gives each process one stretch of this list, in its order.
 
-    The page's wait for a browser most of the time: they come next.
+    Each stretch begins with its share of the long tests, then of the page's, which wait for a browser most of the
+    time. Short ones come last, so that whoever is done early can take over some of another's.
     """
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.parent.name != "page"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    page = [item for item in items if item.path.parent.name == "page" and item not in slow]
+    long = slow + page
+    short = [item for item in items if item not in long]
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    left = len(items)
+    items.clear()
+    for number in range(processes):
+        mine = long[number::processes]
+        room = max(0, left // (processes - number) - len(mine))
+        items += mine + short[:room]
+        left -= len(mine) + len(short[:room])
+        del short[:room]
+    items += short
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -26,6 +28,28 @@ def test_stored_code_is_used_only_when_whole(tmp_path):
 def test_a_read_only_cache_is_no_failure(tmp_path):
     (tmp_path / "file").write_text("in the way")
     kernel_store._write(tmp_path / "file" / "code.o", b"machine code")
+
+
+def test_of_many_processes_one_compiles(tmp_path, monkeypatch):
+    compiled = []
+
+    def make(llvm, path):
+        compiled.append(path)
+        time.sleep(0.2)  # the others are at the door by now
+        kernel_store._write(path, b"machine code")
+        return b"machine code"
+
+    monkeypatch.setattr(kernel_store, "_make", make)
+    with ThreadPoolExecutor(4) as pool:  # the lock is between files' handles, so threads stand for processes
+        codes = list(
+            pool.map(lambda _: kernel_store._stored(None, tmp_path / "kernels" / "code.o"), range(4))
+        )
+    assert codes == [b"machine code"] * 4
+    assert len(compiled) == 1
+
+    (tmp_path / "file").write_text("in the way")
+    assert kernel_store._stored(None, tmp_path / "file" / "code.o") == b"machine code"
+    assert len(compiled) == 2
 
 
 def test_without_numba_numpy_takes_over_with_a_warning(monkeypatch):

@@ -9,13 +9,14 @@ machine compiles for some seconds. Without a writable folder every process compi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +88,51 @@ def _linked() -> dict[str, int]:
     llvm.initialize_native_asmprinter()
     here = (llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     path = _cache_path("\0".join(here).encode(), "o")
-    code = _read(path)
-    if code is None:
-        import logging  # only here: the fast way needs no logging
-
-        logging.getLogger(__name__).warning(
-            "compiling the evaluator's kernels, once on this machine: ten to thirty seconds"
-        )
-        assembly = _compile(llvm)
-        code = _emit(llvm, assembly, jit=True)
-        _write(path, code)
-        image = flatten(_emit(llvm, assembly, jit=False), [f"vistubes_{name}" for name in _ARGUMENTS])
-        if image is not None and (about := processor()):
-            _write(_cache_path(about, "image"), image)
+    code = _stored(llvm, path)
     linker = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(llvm, jit=True))
     linker.add_object_file(llvm.ObjectFileRef.from_data(code))
     linker.finalize_object()
     _keep_alive.append(linker)
     return {name: linker.get_function_address(f"vistubes_{name}") for name in _ARGUMENTS}
+
+
+def _stored(llvm: Any, path: Path) -> bytes:
+    code = _read(path)
+    if code is None:
+        with _alone(path):
+            code = _read(path) or _make(llvm, path)
+    return code
+
+
+def _make(llvm: Any, path: Path) -> bytes:
+    """Compile, and store the object file and the image."""
+    import logging  # only here: the fast way needs no logging
+
+    logging.getLogger(__name__).warning(
+        "compiling the evaluator's kernels, once on this machine: ten to thirty seconds"
+    )
+    assembly = _compile(llvm)
+    code = _emit(llvm, assembly, jit=True)
+    _write(path, code)
+    image = flatten(_emit(llvm, assembly, jit=False), [f"vistubes_{name}" for name in _ARGUMENTS])
+    if image is not None and (about := processor()):
+        _write(_cache_path(about, "image"), image)
+    return code
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While one process compiles, others wait for what it stores. Where no lock can be had, each one compiles."""
+    from filelock import FileLock
+
+    lock = FileLock(path.with_name(path.name + ".lock"))
+    with contextlib.suppress(OSError, NotImplementedError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _machine(llvm: Any, *, jit: bool) -> Any:
