@@ -16,6 +16,8 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 
+_POLICY = os.sched_getscheduler(0) if sys.platform == "linux" else None
+
 # A busy machine is no failure: no example is timed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -44,13 +46,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    """A test that runs ``batch`` in this process sets its threads; two of them make the next tests slow threefold."""
+def no_test_slows_the_next_ones() -> Iterator[None]:
+    """A test that runs ``batch`` in this process sets its threads; two of them make the next tests slow threefold.
+
+    One that leaves this process with real-time priority, as an encoder may, makes the other ones' slow tenfold.
+    """
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(int(os.environ["OMP_NUM_THREADS"]))
+    if sys.platform == "linux" and os.sched_getscheduler(0) != _POLICY:
+        os.sched_setscheduler(0, _POLICY, os.sched_param(0))
+        pytest.fail("the test has changed how the system schedules this process")
 
 
 @pytest.fixture

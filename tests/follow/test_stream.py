@@ -15,7 +15,7 @@ from vis.errors import CancelledError, PromptError
 from vis.evaluation.davis import region_j
 from vis.follow import Follower, Leg, Prompt, changed_legs, follow, follow_again, legs
 from vis.pipeline import collect
-from vis.structures import VideoInfo
+from vis.structures import Frame, VideoInfo
 
 HEIGHT, WIDTH = 144, 256
 INFO = VideoInfo("scene", HEIGHT, WIDTH)
@@ -156,6 +156,37 @@ def test_between_looks_of_the_network_motion_carries(scene, predictor, way) -> N
     for index, mask in found.items():
         assert region_j(rle.decode(mask), pictures.truth(RED, index)) > 0.8, index
     assert predictor.embedded <= 9  # 24 frames in steps of 4, and the ends of legs
+
+
+def test_a_glance_changes_nothing_of_the_step_to_the_same_picture(scene, predictor) -> None:
+    pictures = scene()
+    straight, glancing = Follower(predictor), Follower(predictor)
+    first = pictures[0].image
+    for follower in (straight, glancing):
+        follower.start(1, first, predictor.embed(first), on(pictures, RED, 0))
+    for index in (1, 2, 3):
+        image = pictures[index].image
+        embedding = predictor.embed(image)
+        (want,) = straight.step(image, embedding)
+        glancing.glance(image)
+        (have,) = glancing.step(image, embedding)
+        assert np.array_equal(have.logits, want.logits)
+        assert have.score == want.score
+        assert glancing.between() == []
+
+
+def test_where_motion_cannot_be_told_the_network_looks_at_once(scene, predictor, monkeypatch) -> None:
+    pictures, looked, embed = scene(), [], predictor.embed
+    before, after = pictures[0].image, pictures[0].image[:, ::-1]
+    frames = [Frame(index, index / 10, (before if index < 5 else after).copy()) for index in range(12)]
+
+    def watched(image):
+        looked.extend(frame.index for frame in frames if frame.image is image)
+        return embed(image)
+
+    monkeypatch.setattr(predictor, "embed", watched)
+    list(follow(frames, lambda: Follower(predictor), {1: {0: on(pictures, RED, 0)}}, every=8))
+    assert looked == [0, 5, 11]  # the cut is at 5; 11 is the end
 
 
 def test_a_leg_ends_where_it_should_between_looks_too(scene, predictor) -> None:
