@@ -108,10 +108,15 @@ def stand_in(monkeypatch, tmp_path, mask2former_folder):
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
-    """Nothing of these tests may touch, or profit from, the user's hub cache."""
+    """Nothing of these tests may touch, or profit from, the user's hub cache; and the hub may be asked.
+
+    Where the page was imported first, it has told the library to stay offline.
+    """
     import functools
 
     import huggingface_hub
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
     download = functools.partial(huggingface_hub.snapshot_download, cache_dir=tmp_path / "hub")
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
