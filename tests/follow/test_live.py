@@ -56,6 +56,7 @@ def test_each_frame_is_answered_at_once(scene, predictor, every) -> None:
     prompts = {5: Prompt(points=((x + 18.0, y + 18.0),), point_labels=(1,))}
     follower = Follower(predictor)
     asked = []
+    looks = 0
 
     def frames():
         for index in range(12):
@@ -66,9 +67,11 @@ def test_each_frame_is_answered_at_once(scene, predictor, every) -> None:
         assert asked[-1] == frame.index  # nothing was read ahead
         assert seen.number == 5
         # Carried forwards only, over up to three strides of a fifth of its size, it keeps the most of itself.
-        least = 0.85 if frame.index % every == 0 else 0.6
+        least = 0.85 if predictor.embedded > looks else 0.6
         assert region_j(seen.mask, pictures.truth("red", frame.index)) > least, frame.index
-    assert predictor.embedded == (12 if every == 1 else 3)
+        looks = predictor.embedded
+    # Where motion cannot be told the network looks before its turn, at that very frame.
+    assert looks == 12 if every == 1 else 3 <= looks <= 4
 
 
 @pytest.mark.parametrize("name", ["notes.mp4", "gone"])

@@ -101,6 +101,7 @@ class Follower:
         self._objects: dict[int, Followed] = {}
         self._before: dict[int, Followed] = {}
         self._glances: list[Glance] = []
+        self._glanced: NDArray[np.uint8] | None = None
         self._passed: list[Glance] = []
 
     @property
@@ -142,8 +143,9 @@ class Follower:
             self._memory.forget(number)
 
     def step(self, image: NDArray[np.uint8], embedding: ImageEmbedding) -> tuple[Followed, ...]:
-        """The objects on the next picture, in the order in which they were started."""
-        glance = self._move(image)
+        """The objects on the next picture, or on the one glanced at last, in the order in which they were started."""
+        glance = self._glances.pop() if self._glanced is image else self._move(image)
+        self._glanced = None
         before = self._objects
         now = self._look(image, embedding, glance)
         if glance is None or not before:
@@ -168,12 +170,13 @@ class Follower:
         """Pass a picture without the network: its motion is noted, and the next step goes on from there.
 
         Returns how little the motion can be trusted, in [0, 1], for the object where it is worst. Above
-        0.3 it is better to ``step`` to the next picture.
+        0.3 it is better to ``step`` to this picture after all, which takes the motion as found here.
         """
         glance = self._move(image)
         if glance is None:
             return 1.0
         self._glances.append(glance)
+        self._glanced = image
         grid = self._grid_of(image)
         in_sight = [seen for seen in self._objects.values() if not seen.lost]
         return max((doubt(seen.logits, glance.back, grid) for seen in in_sight), default=0.0)

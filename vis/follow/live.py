@@ -88,14 +88,12 @@ def follow_live(
     the others objects are carried by motion alone.
     """
     since = 0
-    doubtful = False
     for place, frame in enumerate(frames):
-        if place and since + 1 < every and not doubtful:
-            doubtful = follower.glance(frame.image) > DOUBT
+        if place and since + 1 < every and follower.glance(frame.image) <= DOUBT:
             since += 1
             yield frame, follower.carried()
             continue
-        since, doubtful = 0, False
+        since = 0
         embedding = follower.predictor.embed(frame.image)
         seen = follower.step(frame.image, embedding)
         if not place:

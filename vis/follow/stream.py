@@ -143,7 +143,6 @@ class Walk:
     def through(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Followed]]]:
         """Each frame with what is seen on it, in order; frames between key frames wait for the next one."""
         waiting: list[Frame] = []
-        doubtful = False
         for frame, following in _with_next(frames):
             for number in [number for number, end in self._until.items() if self._past(frame.index, end)]:
                 self.follower.stop(number)
@@ -152,16 +151,18 @@ class Walk:
             if not starts and not self._until:
                 yield frame, []
                 continue
-            due = len(waiting) + 1 >= self.every or doubtful or not self._until
-            if not (due or starts or self._ends_here(following)):
-                doubtful = self.follower.glance(frame.image) > DOUBT
+            due = len(waiting) + 1 >= self.every or not self._until
+            if (
+                not (due or starts or self._ends_here(following))
+                and self.follower.glance(frame.image) <= DOUBT
+            ):
                 waiting.append(frame)
                 continue
             embedding = self.follower.predictor.embed(frame.image)
             found = {item.number: item for item in self.follower.step(frame.image, embedding)}
             for earlier, carried in zip(waiting, self.follower.between(), strict=True):
                 yield earlier, list(carried)
-            waiting, doubtful = [], False
+            waiting = []
             for number, prompt in starts:
                 found[number] = self.follower.start(number, frame.image, embedding, prompt)
                 self._until[number] = self._ends[number, frame.index]
