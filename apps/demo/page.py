@@ -256,10 +256,16 @@ def _wire(
         api_visibility="private",
         show_progress="hidden",
     )
-    for name in ("start", "end", "stride", "preset", "detector"):
-        left[name].change(
-            fields, [token, *form], [left["card"]], api_visibility="private", show_progress="hidden"
-        )
+    # One event for all: each its own, a slow answer to an earlier change could stand at the end.
+    gr.on(
+        [left[name].change for name in ("start", "end", "stride", "preset", "detector")],
+        fields,
+        [token, *form],
+        [left["card"]],
+        trigger_mode="always_last",
+        api_visibility="private",
+        show_progress="hidden",
+    )
     # Not "always_last": it forgets the event's data. The viewer sends one wish at a time.
     viewer.seek(seek, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)
     viewer.act(act, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)

@@ -194,6 +194,29 @@ def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served
         other.close()
 
 
+def test_the_card_shows_the_last_change_though_an_earlier_answer_comes_late(tab, monkeypatch):
+    from apps.demo import opening
+
+    describe = opening.describe
+
+    def slow_at_first(session, engines, words, span):
+        shown = describe(session, engines, words, span)
+        if span.stride == 1 and span.end_seconds == 1.5:
+            time.sleep(1.5)
+        return shown
+
+    monkeypatch.setattr(opening, "describe", slow_at_first)
+    tab.click("#vt-sample")
+    wait_for(tab, "#vt-card", "To process: 24 frames")
+    tab.get_by_label("To (s)").fill("1.5")
+    tab.wait_for_timeout(300)
+    tab.get_by_label("Every nth").fill("3")
+    tab.get_by_label("Every nth").press("Tab")
+    wait_for(tab, "#vt-card", "To process: 6 frames")
+    tab.wait_for_timeout(2000)
+    assert "To process: 6 frames" in tab.inner_text("#vt-card")
+
+
 def test_a_clip_of_the_webcam_is_an_upload_like_any_other(tab, served, shots):
     names: list[str] = []
     for _ in range(2):  # the second replaces the first
