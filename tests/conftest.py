@@ -24,23 +24,25 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal long tests out: ``--dist worksteal`` gives each process one stretch of this list, in its order.
+    """Deal tests out: ``--dist worksteal`` gives each process one stretch of this list, in its order.
 
-    Each stretch begins with its share of the long tests, then of the page's, which wait for a browser most of the
-    time. Short ones come last, so that whoever is done early can take over some of another's.
+    The page's tests, which wait for a browser most of the time, are the last process's, so that one alone serves
+    pages; the long ones are dealt over the others. Short ones come last in every stretch, so that whoever is done
+    early can take over some of another's.
     """
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    page = [item for item in items if item.path.parent.name == "page" and item not in slow]
-    long = slow + page
-    short = [item for item in items if item not in long]
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    page = [item for item in items if item.path.parent.name == "page"]
+    long = [item for item in items if item not in page and item.get_closest_marker("slow")]
+    short = [item for item in items if item not in page and item not in long]
+    others = max(1, processes - 1)
+    stretches = [long[number::others] for number in range(others)]
+    stretches = [*stretches, page] if processes > 1 else [long + page]
     left = len(items)
     items.clear()
-    for number in range(processes):
-        mine = long[number::processes]
-        room = max(0, left // (processes - number) - len(mine))
-        items += mine + short[:room]
-        left -= len(mine) + len(short[:room])
+    for number, stretch in enumerate(stretches):
+        room = max(0, left // (processes - number) - len(stretch))
+        items += stretch + short[:room]
+        left -= len(stretch) + len(short[:room])
         del short[:room]
     items += short
 

@@ -185,6 +185,7 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     film = tab.locator("#vt-video video")
     film.evaluate("(v) => { v.muted = true; v.loop = true; return v.play(); }")
     tab.wait_for_function("() => document.querySelector('#vt-video video').currentTime > 0.05")
+    film.evaluate("(v) => v.pause()")
     state = film.evaluate("(v) => [v.readyState >= 2, v.videoWidth, v.videoHeight, v.error]")
     assert state == [True, WIDTH, HEIGHT, None]
     shots(tab, "real-5-take-home")
