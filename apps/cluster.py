@@ -250,7 +250,8 @@ def _ray(address: str | None, settings: Settings) -> Any:
     quiet = {"logging_level": "error", "log_to_driver": False, "ignore_reinit_error": True}
     try:
         if address is None:
-            ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+            # "local": else Ray joins whatever cluster it finds on this machine, or in $RAY_ADDRESS.
+            ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         else:
             ray.init(address=address, **quiet)
     except ConnectionError as error:

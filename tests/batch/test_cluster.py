@@ -149,8 +149,11 @@ def test_two_nodes_give_what_one_process_gives_even_when_one_is_killed(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
-def test_a_cluster_started_here_runs_the_command(clips: Path, parse: Any, tmp_path: Path) -> None:
+def test_a_cluster_started_here_runs_the_command(
+    clips: Path, parse: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray", reason="Ray is not installed; pip install 'vis-tubes[cluster]'")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # another cluster, which "local" does not mean
     args = parse(str(clips), "--out", str(tmp_path / "out"), "--jobs", "1", "--cluster", "local")
     assert batch.run(args) == 5
     assert (tmp_path / "out" / "clip4" / "run.json").is_file()
