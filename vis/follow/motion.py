@@ -58,14 +58,20 @@ class FlowFinder:
         """Motion ``there`` at the resolution of cells, trusted where ``home`` leads back."""
         import cv2
 
-        error = ((there + warp(home, there)) ** 2).sum(axis=2)
-        length = (there**2).sum(axis=2)
+        error = _squared(there + warp(home, there))
+        length = _squared(there)
         # Sundaram et al. (ECCV 2010): the return may miss by a share of the way, and a little always.
         trust = np.exp(-np.maximum(0.0, error - (0.02 * length + 1.0)) / 4.0).astype(np.float32)
         rows, columns = self.grid.valid
         small: Any = cv2.resize(there, (columns, rows), interpolation=cv2.INTER_AREA) / 2
         sure: Any = cv2.resize(trust, (columns, rows), interpolation=cv2.INTER_AREA)
         return Field(np.asarray(small, np.float32), np.asarray(sure, np.float32))
+
+
+def _squared(motion: Float32) -> Float32:
+    """Squared lengths (rows, columns); a sum over an axis of two is ten times slower."""
+    x, y = motion[..., 0], motion[..., 1]
+    return np.asarray(x * x + y * y)
 
 
 def warp(values: Float32, back: Float32) -> Float32:
