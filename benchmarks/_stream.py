@@ -37,7 +37,7 @@ def stream_through(predictor: Predictor, scenes: list[Scene]) -> dict[str, Any]:
         sink = Sink(Path(folder) / "out.mp4", how, (height, width))
         network = pixels = 0.0
         done = 0
-        for frame, (_, boxes) in zip(ahead(read_clip(clip, how, made)), scenes, strict=False):
+        for frame, (_, boxes) in zip(ahead(read_clip(clip, how, made)), scenes, strict=True):
             begun = time.perf_counter()
             masks = predictor.decode(predictor.embed(frame), boxes=boxes).masks
             network += time.perf_counter() - begun

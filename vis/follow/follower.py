@@ -200,7 +200,7 @@ class Follower:
         if grid is None or len(passed) < 2:
             return []
         out = []
-        for place, (glance, ahead) in enumerate(zip(passed, ways_ahead(passed), strict=False), start=1):
+        for place, (glance, ahead) in enumerate(zip(passed[:-1], ways_ahead(passed), strict=True), start=1):
             share = place / len(passed)
             logits, scores = {}, {}
             for number, old in self._before.items():
