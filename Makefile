@@ -33,6 +33,8 @@ $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
 run: $(VENV)/.installed
 	$(BIN)/vistubes run sample --preset quick --out $(OUT) --overwrite
 
+# The tests start hundreds of processes: where Python is told not to keep compiled modules, each compiles them anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.installed-test
 	$(BIN)/vistubes models fetch mobile-sam u2netp
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

@@ -63,13 +63,17 @@ def no_test_slows_the_next_ones() -> Iterator[None]:
         pytest.fail("the test has changed how the system schedules this process")
 
 
-@pytest.fixture
-def quick_collection() -> Iterator[None]:
-    """``gc.collect()`` looks at what the test makes, not at all that the process has loaded (a second a call)."""
+def pytest_collection_finish() -> None:
+    """What the tests' modules have loaded stays loaded: looking through it for garbage takes a second each time."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
+
+
+@pytest.fixture
+def quick_collection() -> None:
+    """``gc.collect()`` looks at what the test makes, not at what tests before it have loaded."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -153,8 +153,10 @@ def test_a_cluster_started_here_runs_the_command(
     clips: Path, parse: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed; pip install 'vis-tubes[cluster]'")
+    for number in (1, 2, 3, 4):
+        (clips / f"clip{number}.mp4").unlink()
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # another cluster, which "local" does not mean
     args = parse(str(clips), "--out", str(tmp_path / "out"), "--jobs", "1", "--cluster", "local")
     assert batch.run(args) == 5
-    assert (tmp_path / "out" / "clip4" / "run.json").is_file()
+    assert (tmp_path / "out" / "clip0" / "run.json").is_file()
     assert '"broken"' in (tmp_path / "out" / "failures.jsonl").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,8 @@ from vis.hqsam.predictor import network_size
 from vis.structures import Frame
 
 HEIGHT, WIDTH = 144, 256
+SIZE = replace(SIZES["vit_tiny"], image_size=512)
+"""Half the published input: a quarter of the cells to move, and a sixteenth of the pairs of cells to compare."""
 
 
 class ColourPredictor(Predictor):
@@ -26,22 +29,20 @@ class ColourPredictor(Predictor):
     """
 
     def __init__(self) -> None:
-        self.model: Any = SimpleNamespace(
-            size=SIZES["vit_tiny"], has_hq=True, device=torch.device("cpu"), mode="exact"
-        )
+        self.model: Any = SimpleNamespace(size=SIZE, has_hq=True, device=torch.device("cpu"), mode="exact")
         self.embedded = 0
 
     def embed_batch(self, images: Any) -> list[ImageEmbedding]:
         out = []
         for image in images:
             self.embedded += 1
-            height, width = network_size(image.shape[:2], 1024)
-            padded = np.zeros((64, 64, 3), np.float32)
+            height, width = network_size(image.shape[:2], SIZE.image_size)
+            padded = np.zeros((SIZE.grid, SIZE.grid, 3), np.float32)
             small = cv2.resize(image, (width // 16, height // 16), interpolation=cv2.INTER_AREA)
             padded[: height // 16, : width // 16] = small
             # Three channels where a network has 256: the search through the memory costs that much less.
             features = torch.from_numpy(padded).permute(2, 0, 1)[None] / 32
-            cells = np.zeros((3, 256, 256), np.float32)
+            cells = np.zeros((3, 4 * SIZE.grid, 4 * SIZE.grid), np.float32)
             cells[:, : height // 4, : width // 4] = cv2.resize(
                 image, (width // 4, height // 4), interpolation=cv2.INTER_AREA
             ).transpose(2, 0, 1)
@@ -50,9 +51,9 @@ class ColourPredictor(Predictor):
 
     def draw(self, embedding: ImageEmbedding, prompts: Any, which: slice, **_: Any) -> Iterator[Drawn]:
         colours = embedding.hq_features[0].numpy()
-        scale = 256 / max(embedding.frame_size)
+        scale = 4 * SIZE.grid / max(embedding.frame_size)
         for row in range(prompts.count):
-            inside = np.ones((256, 256), np.bool_)
+            inside = np.ones(colours.shape[1:], np.bool_)
             wanted = None
             if prompts.boxes is not None:
                 x0, y0, x1, y1 = prompts.boxes[row] * scale

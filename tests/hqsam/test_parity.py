@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,8 +109,19 @@ def test_tiny_in_full(reference: Any, make_model: Callable[..., Any], photo: np.
 
 
 @pytest.mark.slow
-def test_vit_b_in_full(reference: Any, make_model: Callable[..., Any], photo: np.ndarray) -> None:
-    hold_against(reference, Predictor(make_model(SIZES["vit_b"])), photo, ("boxes",))
+@pytest.mark.parametrize(
+    "part",
+    [{"image_size": 256}, {"depths": (2,), "global_blocks": (1,)}],
+    ids=["every block", "the whole input"],
+)
+def test_vit_b_whole_in_depth_and_in_size(
+    part: dict[str, Any], reference: Any, make_model: Callable[..., Any], photo: np.ndarray
+) -> None:
+    """All twelve blocks on a small input, then a global one behind a windowed one on 1024 pixels.
+
+    Every block is one or the other of these two; all of them at that size take the reference most of a minute.
+    """
+    hold_against(reference, Predictor(make_model(replace(SIZES["vit_b"], **part))), photo, ("boxes",))
 
 
 def test_upright_frames(reference: Any, toy_predictor: Predictor, photo: np.ndarray) -> None:
