@@ -21,9 +21,11 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(PIP) -e .
 	touch $@
 
+# Of the modules that come with the tests' packages most are never imported: the others are compiled when they are.
+# The two references need nothing that is not there, but ask for a second OpenCV and for plots.
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[test]'
-	$(PIP) --no-deps segment-anything-hq==0.3
+	$(PIP) --no-compile -e '.[test]'
+	$(PIP) --no-compile --no-deps segment-anything-hq==0.3 trackeval==1.3.0
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python

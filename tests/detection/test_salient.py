@@ -129,7 +129,7 @@ def test_the_real_network_finds_the_dog(shared_data):
     if not weights.cached(weights.WEIGHTS["u2netp"]):
         pytest.skip("u2netp is not in the cache; `vistubes models fetch u2netp`")
     clip = shared_data / "davis16"
-    frames = sorted((clip / "JPEGImages/480p/dog").glob("*.jpg"))[:8]
+    frames = sorted((clip / "JPEGImages/480p/dog").glob("*.jpg"))[:8:2]
     truths = [cv2.imread(str(clip / f"Annotations/480p/dog/{path.stem}.png"), 0) > 127 for path in frames]
     images = [cv2.imread(str(path))[:, :, ::-1] for path in frames]
     for found, truth in zip(detectors.create("salient").detect(images), truths, strict=True):

@@ -105,7 +105,7 @@ def test_plain_vit_at_reduced_depth(
 
 @pytest.mark.slow
 def test_tiny_in_full(reference: Any, make_model: Callable[..., Any], photo: np.ndarray) -> None:
-    hold_against(reference, Predictor(make_model(SIZES["vit_tiny"])), photo, ("boxes", "all"))
+    hold_against(reference, Predictor(make_model(SIZES["vit_tiny"])), photo, ("all",))
 
 
 @pytest.mark.slow
