@@ -21,16 +21,23 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(PIP) -e .
 	touch $@
 
-# Of the modules that come with the tests' packages most are never imported: the others are compiled when they are.
-# The two references need nothing that is not there, but ask for a second OpenCV and for plots.
-$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	$(PIP) --no-compile -e '.[test]'
-	$(PIP) --no-compile --no-deps segment-anything-hq==0.3 trackeval==1.3.0
-	touch $@ $(VENV)/.installed
+# Extras are asked for by the installed package's name: building it a second time takes longer than some of them.
+$(VENV)/.installed-demo: $(VENV)/.installed
+	$(PIP) 'vis-tubes[demo]'
+	touch $@
 
-$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[demo]'
-	touch $@ $(VENV)/.installed
+# Of the modules that come with the tests' packages most are never imported: the others are compiled when they are.
+# The two references need nothing that is not there, but ask for a second OpenCV and for plots. Beside pip, on another
+# core, the evaluator's kernels are compiled, which tests would wait for.
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -c 'from vis.evaluation.kernel_store import functions; functions()' & \
+	$(PIP) --no-compile 'vis-tubes[test]' && \
+	$(PIP) --no-compile --no-deps segment-anything-hq==0.3 trackeval==1.3.0 && wait
+	touch $@
+
+$(VENV)/.installed-lint: $(VENV)/.installed-test
+	$(PIP) 'vis-tubes[lint]'
+	touch $@
 
 run: $(VENV)/.installed
 	$(BIN)/vistubes run sample --preset quick --out $(OUT) --overwrite
@@ -44,7 +51,7 @@ test: $(VENV)/.installed-test
 demo: $(VENV)/.installed-demo
 	$(BIN)/vistubes demo
 
-lint: $(VENV)/.installed-test
+lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
