@@ -16,10 +16,38 @@ from vis.errors import InputError, UsageError
 from vis.interfaces import Detector, FrameSource, Tracker
 from vis.structures import Frame, TrackedFrame, VideoResult
 
-__all__ = ["Job", "Plan", "RefineJob", "build_refiner", "choose_labels", "parse_moment", "source_arguments"]
+__all__ = [
+    "Job",
+    "Plan",
+    "RefineJob",
+    "Refining",
+    "build_refiner",
+    "choose_labels",
+    "parse_moment",
+    "source_arguments",
+]
 
 Value = TypeVar("Value")
 SAMPLE = "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Refining:
+    """How masks are sharpened."""
+
+    model: str
+    """Name in vis.weights.MODELS, or a checkpoint."""
+    policy: str
+    best_of_three: bool
+    zoom: bool
+    mode: str
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> Refining:
+        """The preset's part (``quick``'s where the command has no presets), with the options given laid over it."""
+        preset = PRESETS[getattr(args, "preset", "quick")]
+        best = preset.best_of_three if args.best_of_three is None else args.best_of_three
+        return cls(args.model or preset.model, args.policy or preset.policy, best, args.zoom, args.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +63,7 @@ class Plan:
     model: str | None
     """None: keep the detector's own masks."""
     policy: str
+    best_of_three: bool
     zoom: bool
     mode: str
     classes: tuple[str, ...]
@@ -53,17 +82,18 @@ class Plan:
         def given(value: Any, default: Any) -> Any:
             return default if value is None else value
 
-        model = given(args.model, preset.model)
+        refining = Refining.from_args(args)
         return cls(
             preset=args.preset,
             detector=given(args.detector, preset.detector),
             detector_weights=args.weights,
             text=args.text,
             tracker=given(args.tracker, preset.tracker),
-            model=None if model == "none" else model,
-            policy=given(args.policy, preset.policy),
-            zoom=args.zoom,
-            mode=args.mode,
+            model=None if refining.model == "none" else refining.model,
+            policy=refining.policy,
+            best_of_three=refining.best_of_three,
+            zoom=refining.zoom,
+            mode=refining.mode,
             classes=tuple(name.strip() for name in (args.classes or "").split(",") if name.strip()),
             min_score=given(args.score, preset.min_score),
             min_frames=given(args.min_frames, preset.min_frames),
@@ -71,6 +101,12 @@ class Plan:
             # BoT-SORT is ByteTrack with the camera's motion taken out: without it, it would not be itself.
             camera_motion=args.camera_motion or given(args.tracker, preset.tracker) == "botsort",
         )
+
+    def refining(self) -> Refining | None:
+        """The refiner's part; None where the detector's own masks stay."""
+        if self.model is None:
+            return None
+        return Refining(self.model, self.policy, self.best_of_three, self.zoom, self.mode)
 
     def tracker_settings(self) -> dict[str, Any]:
         """The preset's settings for its own tracker; another tracker keeps its defaults."""
@@ -105,7 +141,7 @@ class Job:
             make_tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")
             self.tracker: Tracker = make_tracker(**plan.tracker_settings())
             self.camera = camera_motion() if plan.camera_motion else None
-            self.refiner = build_refiner(plan.model, plan.policy, plan.mode, device=device, zoom=plan.zoom)
+            self.refiner = build_refiner(plan.refining(), device=device)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 
     def describe(self) -> str:
@@ -212,24 +248,20 @@ class Job:
 class RefineJob(Job):
     """A saved association refined again: no detector, no tracker."""
 
-    def __init__(
-        self, saved: VideoResult, model: str, *, policy: str, mode: str, zoom: bool, device: str
-    ) -> None:
+    def __init__(self, saved: VideoResult, refining: Refining, *, device: str) -> None:
         self.saved = saved
+        self.refining = refining
         self.watch = Stopwatch()
-        self._options = {"model": model, "policy": policy, "mode": mode, "zoom": zoom}
         with self.watch("load"):
-            self.refiner = build_refiner(model, policy, mode, device=device, zoom=zoom)
+            self.refiner = build_refiner(refining, device=device)
 
     @classmethod
     def from_args(cls, args: argparse.Namespace, saved: VideoResult) -> RefineJob:
-        """From the options of ``vistubes refine``; the model and policy default to ``quick``'s."""
-        quick = PRESETS["quick"]
-        model = args.model or quick.model
-        if model == "none":
+        """From the options of ``vistubes refine``; what is not given is ``quick``'s."""
+        refining = Refining.from_args(args)
+        if refining.model == "none":
             raise UsageError("--model none: there would be nothing to refine with; name a model")
-        policy = args.policy or quick.policy
-        return cls(saved, model, policy=policy, mode=args.mode, zoom=args.zoom, device=args.device)
+        return cls(saved, refining, device=args.device)
 
     def describe(self) -> str:
         """One line that says what will run."""
@@ -240,8 +272,8 @@ class RefineJob(Job):
         return {
             "program": "vis-tubes",
             "version": __version__,
-            "options": self._options,
-            "weights_sha256": model_checksums(str(self._options["model"])),
+            "options": asdict(self.refining),
+            "weights_sha256": model_checksums(self.refining.model),
             "association": dict(self.saved.made_with),
         }
 
@@ -288,14 +320,19 @@ def camera_motion() -> Any:
     return CameraMotion()
 
 
-def build_refiner(model: str | None, policy: str, mode: str, *, device: str, zoom: bool = False) -> Any:
-    """The HQSamRefiner of these names, or None without a model."""
-    if model is None:
+def build_refiner(refining: Refining | None, *, device: str) -> Any:
+    """The HQSamRefiner, or None where nothing is to be refined."""
+    if refining is None:
         return None
     from vis.hqsam import Predictor, load_model
     from vis.refine import HQSamRefiner
 
-    return HQSamRefiner(Predictor(load_model(model, device=device, mode=mode)), policy=policy, zoom=zoom)
+    return HQSamRefiner(
+        Predictor(load_model(refining.model, device=device, mode=refining.mode)),
+        policy=refining.policy,
+        best_of_three=refining.best_of_three,
+        zoom=refining.zoom,
+    )
 
 
 def describe_refiner(refiner: Any) -> str:
@@ -303,7 +340,8 @@ def describe_refiner(refiner: Any) -> str:
     if refiner is None:
         return "no refinement"
     model = refiner.predictor.model.describe()
-    return f"{model['network']} {model['size']} ({refiner.policy}; {model['mode']}; {model['device']})"
+    asked = refiner.policy + (", best of three" if refiner.best_of_three else "")
+    return f"{model['network']} {model['size']} ({asked}; {model['mode']}; {model['device']})"
 
 
 def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:

@@ -61,6 +61,12 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--policy", metavar="NAME", help="prompts: box, box+mask, box+points or gated")
     group.add_argument(
+        "--best-of-three",
+        action=argparse.BooleanOptionalAction,
+        help="of SAM's three masks the one that it thinks best, instead of its single one: for loose boxes "
+        "(default of preset quick)",
+    )
+    group.add_argument(
         "--zoom", action="store_true", help="embed a crop around small objects too: finer, slower"
     )
     group.add_argument(

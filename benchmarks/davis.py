@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("--tracker", default=PRESETS["quick"].tracker)
     parser.add_argument("--model", default=PRESETS["quick"].model)
     parser.add_argument("--policy", default=PRESETS["quick"].policy)
+    parser.add_argument(
+        "--best-of-three", action=argparse.BooleanOptionalAction, default=PRESETS["quick"].best_of_three
+    )
     parser.add_argument("--score", type=float, default=PRESETS["quick"].min_score)
     parser.add_argument("--clips", default=",".join(SINGLE_OBJECT))
     parser.add_argument("--stride", type=int, default=1)
@@ -50,6 +53,7 @@ def main() -> None:
         tracker=args.tracker,
         model=None if args.model == "none" else args.model,
         policy=args.policy,
+        best_of_three=args.best_of_three,
         zoom=False,
         mode="fast",
         classes=(),

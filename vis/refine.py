@@ -12,6 +12,9 @@ nothing. What a policy turns into prompts:
                 what a strong detector knows of the object's extent, and loses tube AP by it
 ==============  =====================================================================
 
+Any of them may ask for the best of SAM's three masks in place of its single one: a detector's box is often
+too large or cuts something off, and the three then differ more than for a box that fits.
+
 Scores stay the detector's: the HQ mask has no predicted quality of its own. Boxes stay too, so that
 refining a saved result again asks the same question again.
 """
@@ -60,22 +63,27 @@ class HQSamRefiner:
         *,
         policy: str = "box",
         gate: float = 0.5,
+        best_of_three: bool = False,
         hq_token_only: bool = False,
         zoom: bool = False,
     ) -> None:
         """``gate``: least IoU in [0, 1] with the coarse mask, for policy ``gated``.
 
-        ``hq_token_only``: HQ logits alone instead of SAM's plus HQ's; the authors advise it for
-        images of one object. ``zoom``: embed a crop around each small object as well, which is
-        slower and finer than the reference.
+        ``best_of_three``: of SAM's three masks the one that it thinks best, instead of its single one, with
+        the HQ logits added to either: for loose boxes. ``hq_token_only``: HQ logits alone instead; the
+        authors advise it for images of one object. ``zoom``: embed a crop around each small object as well,
+        which is slower and finer than the reference.
         """
         if policy not in POLICIES:
             raise UsageError(f"policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
         if not 0 <= gate <= 1:
             raise UsageError(f"gate {gate} is out of range; give an IoU between 0 and 1")
+        if best_of_three and hq_token_only:
+            raise UsageError("best_of_three chooses SAM's mask, hq_token_only leaves SAM's out; choose one")
         self.predictor = predictor
         self.policy = policy
         self.gate = gate
+        self.best_of_three = best_of_three
         self.hq_token_only = hq_token_only
         self.zoom = zoom
         self.counts = RefineCounts()
@@ -110,21 +118,14 @@ class HQSamRefiner:
         has_coarse: bool,
     ) -> None:
         embedding = self.predictor.embed(image)
+        output = {"best_of_three": self.best_of_three, "hq_token_only": self.hq_token_only}
         for group, prompts in self._prompts(masks, rows, has_coarse=has_coarse):
-            out = self.predictor.decode(
-                embedding, boxes=clipped[group], hq_token_only=self.hq_token_only, **prompts
-            )
+            out = self.predictor.decode(embedding, boxes=clipped[group], **output, **prompts)
             refined = out.masks
             if self.zoom:
                 from vis.hqsam.zoom import zoom_refine
 
-                refined = zoom_refine(
-                    self.predictor,
-                    image,
-                    clipped[group],
-                    out.low_res_logits,
-                    hq_token_only=self.hq_token_only,
-                )
+                refined = zoom_refine(self.predictor, image, clipped[group], out.low_res_logits, **output)
             if self.policy == "gated" and has_coarse:
                 agree = _mask_iou(refined, masks[group]) >= self.gate
                 self.counts.kept_coarse += int((~agree).sum())

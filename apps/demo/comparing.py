@@ -61,7 +61,7 @@ def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
         image = reader_of(session)[frame].image
     boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
     predictor = decoder.predictor
-    sam, hq = both_masks(predictor, embedding, boxes)
+    sam, hq = both_masks(predictor, embedding, boxes, best_of_three=_best_of_three(result))
     pictures = [_draw(image, tubes, boxes, masks, result) for masks in (sam, hq)]
     if zoom:
         ids = [tube.id for tube in tubes]
@@ -84,6 +84,7 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
     source = stream(session.video, end_frame=int(result.frames[-1]) + 1)
     height, width = result.video.size
     total = len(result.frames)
+    best = _best_of_three(result)
     with VideoWriter(path, (height, 2 * width), result.video.fps or 10.0, expected_frames=total) as writer:
         for done, tracked in enumerate(replay(source, result), 1):
             image, found = tracked.frame.image, tracked.detections
@@ -95,14 +96,21 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
                     raise UsageError(_PLAIN)
                 pair = [
                     _draw(image, tubes, found.boxes, masks, result)
-                    for masks in both_masks(predictor, embedding, found.boxes)
+                    for masks in both_masks(predictor, embedding, found.boxes, best_of_three=best)
                 ]
             named = [_name(picture, name) for picture, name in zip(pair, ("SAM", "HQ-SAM"), strict=True)]
             writer.write(np.concatenate(named, axis=1), tracked.frame.pts_seconds)
             yield done / total
 
 
-def both_masks(predictor: Any, embedding: Any, boxes: NDArray[np.float32]) -> tuple[Bool, Bool]:
+def _best_of_three(result: VideoResult) -> bool:
+    """Whether the result's masks were chosen among SAM's three: then those compared are, too."""
+    return bool(result.made_with.get("options", {}).get("best_of_three", False))
+
+
+def both_masks(
+    predictor: Any, embedding: Any, boxes: NDArray[np.float32], *, best_of_three: bool = False
+) -> tuple[Bool, Bool]:
     """(N, H, W) masks of SAM inside of HQ-SAM, and of HQ-SAM, of the same boxes in one pass.
 
     The first are SAM's but for the HQ token, which its tokens see too: a few pixels in a thousand differ.
@@ -116,7 +124,8 @@ def both_masks(predictor: Any, embedding: Any, boxes: NDArray[np.float32]) -> tu
     sam, hq = (np.zeros((prompts.count, *size), np.bool_) for _ in range(2))
     up = predictor.upsampler(embedding)
     with torch.inference_mode():
-        for rows, plain, added, _ in predictor.draw(embedding, prompts, slice(0, 1)):
+        which = slice(1, 4) if best_of_three else slice(0, 1)
+        for rows, plain, added, _ in predictor.draw(embedding, prompts, which, best=best_of_three):
             at = slice(rows[0], rows[-1] + 1)
             up.masks(plain[:, 0], sam[at])
             up.masks(plain[:, 0] + added, hq[at])

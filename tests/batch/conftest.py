@@ -70,6 +70,7 @@ class Thin:
         model = SimpleNamespace(describe=lambda: {"network": "fake"})
         self.predictor = SimpleNamespace(model=model)
         self.policy = policy
+        self.best_of_three = False
         self.counts = SimpleNamespace(kept_coarse=0)
         self.seen = 0
 
@@ -89,7 +90,7 @@ class Thin:
 def fake_refiner(monkeypatch: pytest.MonkeyPatch) -> None:
     """``--model fake`` without weights, in this process."""
     monkeypatch.setattr(
-        assemble, "build_refiner", lambda model, policy, *_, **__: None if model is None else Thin(policy)
+        assemble, "build_refiner", lambda refining, **_: None if refining is None else Thin(refining.policy)
     )
     monkeypatch.setattr(assemble, "model_checksums", lambda model: {model: "0" * 64})
 

@@ -158,6 +158,17 @@ def test_deepest_point_counts_the_frames_border_as_a_border() -> None:
     assert deepest_point(mask).tolist() == [7, 5]
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("best", [False, True])
+def test_every_policy_may_ask_for_the_best_of_three(policy: str, best: bool) -> None:
+    network = BoxNetwork()
+    refiner = HQSamRefiner(network, policy=policy, best_of_three=best)  # type: ignore[arg-type]
+    refiner.refine(IMAGE, detections(BOXES, coarse()))
+    assert [asked["best_of_three"] for asked in network.asked] == [best] * len(network.asked)
+    with pytest.raises(UsageError, match="hq_token_only leaves SAM's out; choose one"):
+        HQSamRefiner(network, best_of_three=True, hq_token_only=True)  # type: ignore[arg-type]
+
+
 def test_unknown_policy_and_gate_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="choose one of box, box\\+mask"):
         HQSamRefiner(BoxNetwork(), policy="boxes")  # type: ignore[arg-type]

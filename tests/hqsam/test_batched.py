@@ -56,7 +56,12 @@ def test_batches_draw_what_exact_draws_one_by_one(
     want, have = exact.embed(photo), fast.embed(photo)
     assert relative(have.features, want.features) < 1e-4
     for kind, prompts in PROMPTS.items():
-        for options in ({}, {"multimask": True}, *([{"hq_token_only": True}] if hq else [])):
+        for options in (
+            {},
+            {"multimask": True},
+            {"best_of_three": True},
+            *([{"hq_token_only": True}] if hq else []),
+        ):
             one = exact.decode(want, **prompts, **options)
             for chunk in (None, 3):  # five at once, and three with two more, which are padded
                 many = fast.decode(have, **prompts, **options, chunk=chunk)
@@ -170,10 +175,10 @@ def test_an_engine_that_errs_is_found_out(make_model: Callable[..., SamModel], s
         one = BatchedEngine(model, torch.float32)
         assert error_of(one, model) < 1e-5
         assert 1e-4 < error_of(BatchedEngine(model, torch.bfloat16), model) < BatchedEngine.tolerance
-        plain = one._decode[0, 1]
-        one._decode[0, 1] = lambda *given: tuple(1.2 * x for x in plain(*given))  # type: ignore[assignment]
+        plain = one._decode[0, 1, False]
+        one._decode[0, 1, False] = lambda *given: tuple(1.2 * x for x in plain(*given))  # type: ignore[assignment]
         assert error_of(one, model) > BatchedEngine.tolerance
-        one._decode[0, 1] = lambda *given: tuple(x / 0 for x in plain(*given))  # type: ignore[assignment]
+        one._decode[0, 1, False] = lambda *given: tuple(x / 0 for x in plain(*given))  # type: ignore[assignment]
         assert error_of(one, model) == float("inf")
 
 

@@ -59,10 +59,10 @@ def test_plain_vit_in_float32(
         assert want.hq_features is not None
         assert relative(have.hq_features, want.hq_features) < 1e-4
     for kind, given in PROMPTS.items():
-        for multimask in (False, True):
+        for options in ({}, {"multimask": True}, {"best_of_three": True}):
             one, other = (
-                exact.decode(want, **given, multimask=multimask),
-                fast.decode(have, **given, multimask=multimask, whole=True),
+                exact.decode(want, **given, **options),
+                fast.decode(have, **given, **options, whole=True),
             )
             assert relative(other.low_res_logits, one.low_res_logits) < 1e-4, kind
             assert relative(other.scores, one.scores) < 1e-4, kind
@@ -81,9 +81,11 @@ def test_tiny_vit_in_float32(make_model: Callable[..., SamModel]) -> None:
 
 
 @pytest.mark.usefixtures("float32_only")
+@pytest.mark.parametrize("best_of_three", [False, True])
 @pytest.mark.parametrize("hq", [True, False])
 def test_drawn_around_the_box_and_sampled_elsewhere(
     hq: bool,
+    best_of_three: bool,
     make_model: Callable[..., SamModel],
     by_modules: Callable[[SamModel], Predictor],
     sizes: Any,
@@ -95,8 +97,8 @@ def test_drawn_around_the_box_and_sampled_elsewhere(
     exact, fast = by_modules(model), Predictor(model)
     monkeypatch.setattr(fast_decoder, "_NEAR", float("-inf"))
     boxes = np.array([[100, 60, 160, 100], [0, 0, 30, 40], [250, 150, 300, 200]], np.float32)
-    want = exact.decode(exact.embed(photo), boxes=boxes)
-    have = fast.decode(fast.embed(photo), boxes=boxes)
+    want = exact.decode(exact.embed(photo), boxes=boxes, best_of_three=best_of_three)
+    have = fast.decode(fast.embed(photo), boxes=boxes, best_of_three=best_of_three)
     scale = 256 / 300 / 16  # frame pixels to cells
     for row, (x0, y0, x1, y1) in enumerate(boxes * scale):
         inside = np.zeros((64, 64), bool)
@@ -113,7 +115,7 @@ def test_drawn_around_the_box_and_sampled_elsewhere(
             np.abs(have.low_res_logits - want.low_res_logits)[:, 2::4, 2::4].max()
             < 1e-4 * np.abs(want.low_res_logits).max()
         )
-    fully = fast.decode(fast.embed(photo), boxes=boxes, whole=True)
+    fully = fast.decode(fast.embed(photo), boxes=boxes, best_of_three=best_of_three, whole=True)
     assert relative(fully.low_res_logits, want.low_res_logits) < 1e-4
 
 

@@ -83,6 +83,10 @@ def hold_against(reference: Any, predictor: Predictor, image: np.ndarray, kinds:
             assert 0.02 < have.masks.mean() < 0.98, "a mask that is all one value proves nothing"
         # The reference's multimask keeps the best of three and adds the HQ mask to it.
         want = ask_reference(twin, frame, given, multimask_output=True, hq_token_only=False)
+        chosen = predictor.decode(embedding, **given, best_of_three=True)
+        assert relative(chosen.low_res_logits, want[2][:, 0]) < TOLERANCE, kind
+        assert relative(chosen.scores, want[1][:, 0]) < TOLERANCE, kind
+        assert (chosen.masks != want[0][:, 0].numpy()).mean() < 1e-5, kind
         have = predictor.decode(embedding, **given, multimask=True)
         assert have.masks.shape == (3, 3, *frame)
         best = have.scores.argmax(axis=1)

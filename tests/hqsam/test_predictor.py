@@ -65,6 +65,8 @@ def test_wrong_images(image: Any, message: str, toy_predictor: Predictor) -> Non
         ),
         ({"boxes": BOXES, "masks": np.zeros((1, 64, 64))}, "one prompt of each kind .* got 3 boxes, 1 masks"),
         ({"boxes": BOXES, "multimask": True, "hq_token_only": True}, "choose one"),
+        ({"boxes": BOXES, "multimask": True, "best_of_three": True}, "choose one"),
+        ({"boxes": BOXES, "best_of_three": True, "hq_token_only": True}, "choose one"),
         ({"boxes": BOXES, "chunk": 0}, "chunk: expected at least 1 object at a time, got 0"),
     ],
 )
@@ -107,6 +109,25 @@ def test_no_boxes_are_no_masks(
     assert out.masks.shape == (0, *more, 200, 300)
     assert out.scores.shape == (0, *more)
     assert out.low_res_logits.shape == (0, *more, 64, 64)
+
+
+def test_objects_choose_among_the_three_one_by_one(make_model: Any, sizes: Any, photo: np.ndarray) -> None:
+    boxes = np.array([[x, y, x + w, y + w] for x in (5, 90, 180) for y in (10, 60) for w in (25, 110)])
+    model = make_model(sizes("vit_b"), seed=4)
+    embedding = Predictor(model).embed(photo)
+    usual = Predictor(model).decode(embedding, boxes=boxes, multimask=True).scores.mean(axis=0)
+    with torch.no_grad():  # without what all boxes have in common, they choose differently
+        model.mask_decoder.iou_prediction_head.layers[-1].bias[1:] -= torch.as_tensor(usual)
+    predictor = Predictor(model)
+    three = predictor.decode(embedding, boxes=boxes, multimask=True)
+    best = three.scores.argmax(axis=1)
+    assert set(best.tolist()) == {0, 1, 2}, "this proves nothing"
+    chosen = predictor.decode(embedding, boxes=boxes, best_of_three=True)
+    rows = np.arange(len(boxes))
+    np.testing.assert_array_equal(chosen.scores, three.scores[rows, best])
+    assert three.hq_low_res_logits is not None
+    summed = three.low_res_logits[rows, best] + three.hq_low_res_logits
+    np.testing.assert_allclose(chosen.low_res_logits, summed, rtol=1e-4, atol=1e-4)
 
 
 def test_chunks_change_nothing(toy_predictor: Predictor, embedding: ImageEmbedding) -> None:

@@ -83,15 +83,20 @@ def test_measure_agrees_with_the_predictor(small_model, sam_state, drawn, tmp_pa
     plain.load_state_dict(sam_state)
     small_model.mode = "exact"
     items = [MaskedImage(tmp_path / "a.png", tmp_path / "m.png")]
-    scores = measure(small_model, items, plain=plain, kinds=("box", "detected"), detect=lambda image: None)
+    kinds = ("box", "detected")
+    scores = measure(
+        small_model, items, plain=plain, kinds=kinds, detect=lambda image: None, best_of_three=True
+    )
     box = fixed_prompt("box", mask, 0).box[None]
-    for name, model, only in (
-        ("sum", small_model, False),
-        ("hq", small_model, True),
-        ("plain", plain, False),
+    for name, model, options in (
+        ("sum", small_model, {}),
+        ("hq", small_model, {"hq_token_only": True}),
+        ("plain", plain, {}),
+        ("best", small_model, {"best_of_three": True}),
+        ("plain_best", plain, {"best_of_three": True}),
     ):
         predictor = Predictor(model)
-        out = predictor.decode(predictor.embed(picture), boxes=box, hq_token_only=only)
+        out = predictor.decode(predictor.embed(picture), boxes=box, **options)
         assert scores["box"][name].iou == pytest.approx(mask_iou(out.masks[0], mask), abs=2e-3)
         assert scores["detected"][name].iou == 0
     assert scores["box"]["sum"].objects == 1

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vis.hqsam.engine import Drawn, ExactEngine, rows_above
+from vis.hqsam.engine import Asked, Drawn, ExactEngine, best_of, rows_above
 from vis.hqsam.fast_decoder import FastDecoder
 from vis.hqsam.fast_tiny_vit import FastTinyViT
 from vis.hqsam.flash_vit import FlashViT
@@ -53,8 +53,8 @@ class BatchedEngine:
         self.decoder = FastDecoder(model.mask_decoder, position, transform=careful, draw=dtype)
         self._compiled = compiled and isinstance(self.encoder, FlashViT)
         self._embed = Recorded(self._run_encoder, model.device)
-        self._decode: dict[tuple[int, int], Recorded] = {}
-        """By which of SAM's masks are drawn, from the first to the one behind the last."""
+        self._decode: dict[tuple[int, int, bool], Recorded] = {}
+        """By which of SAM's masks are drawn: from the first to the one behind the last, and only the best?"""
 
     def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """See :class:`Engine`."""
@@ -67,20 +67,17 @@ class BatchedEngine:
         hq: Tensor | None,
         sparse: Tensor,
         dense: Tensor,
-        which: slice,
-        least: float,
-        boxes: Tensor | None = None,
+        asked: Asked,
     ) -> Iterator[Drawn]:
-        """See :class:`Engine`. All objects are drawn: it costs less than to ask which."""
-        del boxes
+        """See :class:`Engine`. All objects are drawn, and whole: it costs less than to ask which."""
         count = len(sparse)
         sparse, dense = (_padded(x, padded_count(count)) if len(x) == count else x for x in (sparse, dense))
         given = [features, sparse, dense] if hq is None else [features, sparse, dense, hq]
-        masks = which.start, which.stop
+        masks = asked.which.start, asked.which.stop, asked.best
         if masks not in self._decode:
             self._decode[masks] = Recorded(lambda *given: self._run_decoder(masks, *given), self.model.device)
         scores, sam, *drawn = self._decode[masks](*given)
-        rows = rows_above(scores[:count], which, least)
+        rows = rows_above(scores[:count], asked)
         picked = slice(0, count) if len(rows) == count else torch.tensor(rows, device=sam.device).long()
         if rows:
             yield Drawn(rows, sam[picked], drawn[0][picked] if drawn else None, scores[picked])
@@ -114,7 +111,7 @@ class BatchedEngine:
 
     def _run_decoder(
         self,
-        masks: tuple[int, int],
+        masks: tuple[int, int, bool],
         features: Tensor,
         sparse: Tensor,
         dense: Tensor,
@@ -123,8 +120,10 @@ class BatchedEngine:
         plain = self.model.mask_decoder
         with float32_products(features.device.type, short=True):
             tokens, image = self.decoder.transform(features, sparse, dense)
-            kernels = plain.kernels(tokens[:, 1:5], slice(*masks))
+            start, stop, best = masks
+            kernels = plain.kernels(tokens[:, 1:5], slice(start, stop))
             scores = plain.iou(tokens[:, 0])
+            kernels = best_of(kernels, scores, slice(start, stop)) if best else kernels
             if hq is None:
                 return scores, self.decoder.draw(image, kernels, None, None)[0]
             rows = hq[0].permute(1, 2, 0).to(self.dtype)
@@ -169,7 +168,7 @@ def error_of(engine: BatchedEngine, model: SamModel) -> float:
     drawn = []
     for one in (ExactEngine(model), engine):
         features, hq = one.embed(frames)
-        parts = list(one.decode(features, hq, sparse, dense, slice(0, 1), float("-inf")))
+        parts = list(one.decode(features, hq, sparse, dense, Asked(slice(0, 1))))
         logits = torch.cat(
             [part.sam[:, 0] if part.hq is None else part.sam[:, 0] + part.hq for part in parts]
         )

@@ -27,7 +27,21 @@ from vis.hqsam.simd.tiny_vit import SimdTinyViT
 from vis.hqsam.simd.vit import SimdViT
 from vis.hqsam.tiny_vit import TinyViT
 
-__all__ = ["Drawn", "Engine", "ExactEngine", "FastEngine", "make_engine", "rows_above"]
+__all__ = ["Asked", "Drawn", "Engine", "ExactEngine", "FastEngine", "best_of", "make_engine", "rows_above"]
+
+
+class Asked(NamedTuple):
+    """Which masks are wanted of every object."""
+
+    which: slice
+    """Of SAM's four: 0 the single one, 1-3 the three."""
+    least: float = float("-inf")
+    """An object none of whose masks ``which`` is predicted an IoU above this is not drawn."""
+    best: bool = False
+    """Draw only one of ``which``: the one that is predicted the highest IoU."""
+    boxes: Tensor | None = None
+    """(N, 4) in network pixels: an engine that is faster for it may draw a single mask only around its box and
+    wherever SAM sees the object. None asks for all of the map."""
 
 
 class Drawn(NamedTuple):
@@ -36,7 +50,7 @@ class Drawn(NamedTuple):
     rows: list[int]
     """Which objects, counted from the first of the prompts given."""
     sam: Tensor
-    """(n, M, 4g, 4g) float32 logits of the SAM masks asked for."""
+    """(n, M, 4g, 4g) float32 logits of the SAM masks asked for; M is 1 where only the best was."""
     hq: Tensor | None
     """(n, 4g, 4g) float32 logits of the HQ mask; None for a plain SAM."""
     scores: Tensor
@@ -57,16 +71,9 @@ class Engine(Protocol):
         hq: Tensor | None,
         sparse: Tensor,
         dense: Tensor,
-        which: slice,
-        least: float,
-        boxes: Tensor | None = None,
+        asked: Asked,
     ) -> Iterator[Drawn]:
-        """Objects in order: one frame's features with prompts (N, T, 256) and their dense map.
-
-        An object none of whose masks ``which`` is predicted an IoU above ``least`` is not drawn. ``boxes``
-        (N, 4) in network pixels allow an engine that is faster for it to draw a single mask only around its
-        box and wherever SAM sees the object; None asks for all of the map.
-        """
+        """Objects in order: one frame's features with prompts (N, T, 256) and their dense map."""
 
     def objects_at_once(self) -> int:
         """How many prompts one call of :meth:`decode` should get."""
@@ -97,22 +104,20 @@ class ExactEngine:
         hq: Tensor | None,
         sparse: Tensor,
         dense: Tensor,
-        which: slice,
-        least: float,
-        boxes: Tensor | None = None,
+        asked: Asked,
     ) -> Iterator[Drawn]:
         """See :class:`Engine`."""
-        del boxes
         decoder = self.model.mask_decoder
         with self._truly_float32():
             tokens, image = decoder.transform(features, self.position, sparse, dense)
             scores = decoder.iou(tokens[:, 0])
-        for i in rows_above(scores, which, least):
+        for i in rows_above(scores, asked):
             one = slice(i, i + 1)
             with self._truly_float32():
                 pieces = decoder.upscale(tokens[one], image[one])
                 drawn = None if hq is None else decoder.hq_mask(pieces, hq)[:, 0]
-                sam = decoder.sam_masks(pieces, which)
+                sam = decoder.sam_masks(pieces, asked.which)
+            sam = best_of(sam, scores[one], asked.which) if asked.best else sam
             yield Drawn([i], sam, drawn, scores[one])
 
     def objects_at_once(self) -> int:
@@ -172,18 +177,17 @@ class FastEngine:
         hq: Tensor | None,
         sparse: Tensor,
         dense: Tensor,
-        which: slice,
-        least: float,
-        boxes: Tensor | None = None,
+        asked: Asked,
     ) -> Iterator[Drawn]:
         """See :class:`Engine`."""
         rows = None if hq is None else hq[0].permute(1, 2, 0).to(self.dtype)
         if not self.exact:
-            yield from self._decode(features, rows, sparse, dense, which, least, boxes)
+            yield from self._decode(features, rows, sparse, dense, asked)
             return
+        asked = asked._replace(boxes=None)
         for i in range(len(sparse)):
             own = dense[i : i + 1] if len(dense) > 1 else dense
-            for drawn in self._decode(features, rows, sparse[i : i + 1], own, which, least, None):
+            for drawn in self._decode(features, rows, sparse[i : i + 1], own, asked):
                 yield drawn._replace(rows=[i])
 
     def _decode(
@@ -192,22 +196,21 @@ class FastEngine:
         rows: Tensor | None,
         sparse: Tensor,
         dense: Tensor,
-        which: slice,
-        least: float,
-        boxes: Tensor | None,
+        asked: Asked,
     ) -> Iterator[Drawn]:
         plain = self.model.mask_decoder
         tokens, image = self.decoder.transform(features, sparse, dense)
-        kernels = plain.kernels(tokens[:, 1:5], which)
+        kernels = plain.kernels(tokens[:, 1:5], asked.which)
         scores = plain.iou(tokens[:, 0])
+        kernels = best_of(kernels, scores, asked.which) if asked.best else kernels
         hf = plain.hf_mlp(tokens[:, 5]) if plain.has_hq else None
-        for i in rows_above(scores, which, least):
+        for i in rows_above(scores, asked):
             one = slice(i, i + 1)
             given = image[one], kernels[one], None if hf is None else hf[one], rows
-            if boxes is None:
+            if asked.boxes is None:
                 drawn = self.decoder.draw(*given)
             else:
-                drawn = self.decoder.draw_within(*given, (boxes[i] / 16).tolist())
+                drawn = self.decoder.draw_within(*given, (asked.boxes[i] / 16).tolist())
             yield Drawn([i], *drawn, scores[one])
 
     def objects_at_once(self) -> int:
@@ -233,12 +236,18 @@ def kernels_for(model: SamModel) -> Maps | None:
     return own if fits else None
 
 
-def rows_above(scores: Tensor, which: slice, least: float) -> list[int]:
+def rows_above(scores: Tensor, asked: Asked) -> list[int]:
     """Rows whose best score among ``which`` is above ``least``; all of them for minus infinity."""
-    if least == float("-inf"):
+    if asked.least == float("-inf"):
         return list(range(len(scores)))
-    kept: list[int] = (scores[:, which].amax(1) > least).nonzero()[:, 0].tolist()
+    kept: list[int] = (scores[:, asked.which].amax(1) > asked.least).nonzero()[:, 0].tolist()
     return kept
+
+
+def best_of(masks: Tensor, scores: Tensor, which: slice) -> Tensor:
+    """(N, M, ...) of the masks ``which`` and (N, 4) scores to (N, 1, ...): each row's best-scored one."""
+    best = scores[:, which].argmax(1)
+    return masks.take_along_dim(best.view(-1, *[1] * (masks.dim() - 1)), dim=1)
 
 
 def make_engine(model: SamModel, *, compiled: bool = False) -> Engine:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vis.errors import PromptError
-from vis.hqsam.engine import Drawn, make_engine
+from vis.hqsam.engine import Asked, Drawn, make_engine
 from vis.hqsam.model import SamModel
 from vis.hqsam.prompts import Prompts, check_image, check_prompts
 from vis.hqsam.resize import resize
@@ -116,6 +116,7 @@ class Predictor:
         point_labels: Any = None,
         masks: Any = None,
         multimask: bool = False,
+        best_of_three: bool = False,
         hq_token_only: bool = False,
         whole: bool = False,
         chunk: int | None = None,
@@ -131,6 +132,10 @@ class Predictor:
             multimask: False gives the one mask that SAM means for unambiguous prompts such as boxes,
                 plus the HQ mask. True gives SAM's three for ambiguous prompts such as one click, in its
                 order and with their scores, and the HQ mask beside them.
+            best_of_three: the one of those three that SAM itself thinks best, and the HQ mask added: the
+                reference's ``multimask_output=True``. Better than the single mask for boxes that do not fit
+                well, such as a detector's, and for one click; a little worse for exact boxes. It costs
+                nothing: the others are not drawn.
             hq_token_only: the HQ mask alone instead of SAM + HQ: for images of one object.
             whole: the fast modes draw an object given by a box only around the box and wherever SAM's own
                 logits, sampled over all of the frame, come near zero; elsewhere ``low_res_logits`` are
@@ -149,16 +154,22 @@ class Predictor:
             raise PromptError(
                 "multimask gives SAM's three masks, hq_token_only the HQ mask alone; choose one"
             )
+        if best_of_three and (multimask or hq_token_only):
+            raise PromptError(
+                "best_of_three gives one of SAM's masks with the HQ mask added, multimask all three, "
+                "hq_token_only the HQ mask alone; choose one"
+            )
         prompts = check_prompts(embedding.frame_size, 4 * model.size.grid, boxes, points, point_labels, masks)
         if chunk is not None and chunk < 1:
             raise PromptError(f"chunk: expected at least 1 object at a time, got {chunk}")
         out = _empty(
             prompts.count, embedding.frame_size, 4 * model.size.grid, multimask, model.has_hq, model.device
         )
-        which = slice(1, 4) if multimask else slice(0, 1)
+        which = slice(1, 4) if multimask or best_of_three else slice(0, 1)
         up = self.upsampler(embedding)
         near = not (whole or multimask or hq_token_only)
-        for rows, sam, hq, scores in self.draw(embedding, prompts, which, chunk=chunk, near_boxes=near):
+        given = embedding, prompts, which
+        for rows, sam, hq, scores in self.draw(*given, best=best_of_three, chunk=chunk, near_boxes=near):
             at = slice(rows[0], rows[-1] + 1)  # none is left out, so they follow one another
             if multimask:
                 _send(sam, out.low_res_logits[at])
@@ -171,7 +182,7 @@ class Predictor:
                 continue
             logits = sam[:, 0] if hq is None else hq if hq_token_only else sam[:, 0] + hq
             _send(logits, out.low_res_logits[at])
-            _send(scores[:, 0], out.scores[at])
+            _send(scores[:, which].amax(1), out.scores[at])
             up.masks(logits, out.masks[at])
         if model.device.type == "cuda":
             torch.cuda.current_stream(model.device).synchronize()
@@ -184,14 +195,16 @@ class Predictor:
         which: slice,
         *,
         least: float = float("-inf"),
+        best: bool = False,
         chunk: int | None = None,
         near_boxes: bool = False,
     ) -> Iterator[Drawn]:
         """Low-resolution logits, some objects at a time; call it in inference mode.
 
-        ``which`` of SAM's four masks (0 the single one, 1-3 the three); objects none of whose scores
-        among them exceeds ``least`` are left out before they are drawn. ``near_boxes`` allows a single mask
-        to be drawn only in part, as ``whole`` of :meth:`decode` says.
+        ``which`` of SAM's four masks (0 the single one, 1-3 the three), or with ``best`` only the one of
+        them that has the highest score; objects none of whose scores among them exceeds ``least`` are left
+        out before they are drawn. ``near_boxes`` allows one mask an object to be drawn only in part, as
+        ``whole`` of :meth:`decode` says.
         """
         features, hq_features = embedding.features, embedding.hq_features
         features = features.to(self.model.device)
@@ -200,8 +213,8 @@ class Predictor:
         for at in range(0, prompts.count, step):
             scaled = self._to_network(prompts, slice(at, at + step), embedding.frame_size)
             sparse, dense = self.model.prompt_encoder(*scaled)
-            given = features, hq_features, sparse, dense, which, least
-            for drawn in self._engine.decode(*given, scaled[2] if near_boxes else None):
+            asked = Asked(which, least, best, scaled[2] if near_boxes else None)
+            for drawn in self._engine.decode(features, hq_features, sparse, dense, asked):
                 yield drawn._replace(rows=[at + row for row in drawn.rows])
 
     def upsampler(self, embedding: ImageEmbedding) -> Upsampler:

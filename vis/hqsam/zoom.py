@@ -30,6 +30,7 @@ def zoom_refine(
     largest: float = 0.25,
     margin: float = 0.5,
     agreement: float = 0.7,
+    best_of_three: bool = False,
     hq_token_only: bool = False,
 ) -> NDArray[np.bool_]:
     """Masks (N, H, W) of N objects, those of small ones drawn from crops.
@@ -42,7 +43,7 @@ def zoom_refine(
         largest: objects whose longer side is above this share of the frame's longer side are left alone.
         margin: space around the box on each side, in box sides; context for the network.
         agreement: least IoU in [0, 1] between crop and coarse mask for the crop's to be taken.
-        hq_token_only: as in ``Predictor.decode``.
+        best_of_three, hq_token_only: as in ``Predictor.decode``.
     """
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     frame = (image.shape[0], image.shape[1])
@@ -54,7 +55,9 @@ def zoom_refine(
         x0, y0, x1, y1 = crop_around(box, frame, margin)
         embedding = predictor.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
         within = (box - np.array([x0, y0, x0, y0], np.float32))[None]
-        drawn = predictor.decode(embedding, boxes=within, hq_token_only=hq_token_only).masks[0]
+        drawn = predictor.decode(
+            embedding, boxes=within, best_of_three=best_of_three, hq_token_only=hq_token_only
+        ).masks[0]
         # What the coarse mask has outside the crop cannot be seen from inside it, and stays.
         coarse = masks[row, y0:y1, x0:x1]
         union = int((drawn | coarse).sum())

@@ -81,6 +81,7 @@ def measure(
     plain: SamModel | None = None,
     kinds: Iterable[str] = ("box",),
     detect: Callable[[NDArray[np.uint8]], NDArray[np.float32] | None] | None = None,
+    best_of_three: bool = False,
     seed: int = 0,
 ) -> dict[str, dict[str, Score]]:
     """Scores by prompt kind, then by output: ``sum`` (SAM + HQ), ``hq``, and ``plain`` when given.
@@ -91,15 +92,23 @@ def measure(
         plain: the same SAM without the branch; shares the encoder's pass.
         kinds: see :func:`fixed_prompt`; ``detected`` is the box that ``detect`` gives.
         detect: image -> one box (4,) x0, y0, x1, y1 in pixels, or None, which scores 0.
+        best_of_three: also ``best`` and ``plain_best``, as ``Predictor.decode`` means it.
         seed: of points and coarse masks.
     """
     frozen = FrozenSam(model)
     values: dict[tuple[str, str], list[tuple[float, float]]] = {}
     wanted = tuple(kinds)
+    predictors = {"best": Predictor(model)} if best_of_three else {}
+    asked = {"best": True, "plain_best": True, "plain": False}
+    if plain is not None:
+        predictors["plain"] = Predictor(plain)
+        if best_of_three:
+            predictors["plain_best"] = predictors["plain"]
     for number, item in enumerate(images):
         image = item.image()
         embedded = frozen.embed(image)
         size = embedded.frame_size
+        embeddings = {name: _embedding(predictor.model, embedded) for name, predictor in predictors.items()}
         detected = detect(image) if detect else None
         for row, mask in enumerate(item.masks()):
             for kind in wanted:
@@ -108,16 +117,14 @@ def measure(
                 else:
                     draw = (seed * 1_000_003 + number) * 1000 + row
                     prompt = fixed_prompt(kind, mask, draw, frozen.side // 4)
-                found = dict.fromkeys(("sum", "hq", "plain"), np.zeros(size, np.bool_))
+                found = dict.fromkeys(("sum", "hq", *predictors), np.zeros(size, np.bool_))
                 if prompt is not None:
                     out = frozen.decode(embedded, prompt)
                     hq = _hq_mask(model, embedded, out, kind)
                     found["sum"] = to_frame(out.sam_logits + hq, size, frozen.side)
                     found["hq"] = to_frame(hq, size, frozen.side)
-                    if plain is not None:
-                        found["plain"] = _plain_mask(plain, embedded, prompt)
-                if plain is None:
-                    del found["plain"]
+                    for name, predictor in predictors.items():
+                        found[name] = _drawn(predictor, embeddings[name], prompt, best_of_three=asked[name])
                 for name, result in found.items():
                     pair = (mask_iou(result, mask), boundary_iou(result, mask))
                     values.setdefault((kind, name), []).append(pair)
@@ -144,19 +151,28 @@ def _hq_mask(model: SamModel, image: EmbeddedImage, out: DecodedPrompt, kind: st
     return hq_logits(model.mask_decoder, whole)[0]
 
 
-def _plain_mask(plain: SamModel, image: EmbeddedImage, prompt: Prompt) -> NDArray[np.bool_]:
-    """What the SAM without a branch draws: its encoder is the same, its tokens are one fewer."""
-    embedding = ImageEmbedding(image.frame_size, image.features, None, plain.size.name)
+@torch.inference_mode()
+def _embedding(model: SamModel, image: EmbeddedImage) -> ImageEmbedding:
+    """For a predictor of ``model``, which may be the SAM without a branch: the encoder is the same."""
+    hq = model.mask_decoder.hq_features(image.features, image.early) if model.has_hq else None
+    return ImageEmbedding(image.frame_size, image.features, hq, model.size.name)
+
+
+def _drawn(
+    predictor: Predictor, embedding: ImageEmbedding, prompt: Prompt, *, best_of_three: bool
+) -> NDArray[np.bool_]:
+    """One object's mask (H, W)."""
 
     def one(array: NDArray[Any] | None) -> NDArray[Any] | None:
         return None if array is None else array[None]
 
-    out = Predictor(plain).decode(
+    out = predictor.decode(
         embedding,
         boxes=one(prompt.box),
         points=one(prompt.points),
         point_labels=one(prompt.labels),
         masks=one(prompt.mask),
+        best_of_three=best_of_three,
     )
     mask: NDArray[np.bool_] = out.masks[0]
     return mask
