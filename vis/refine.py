@@ -13,7 +13,8 @@ nothing. What a policy turns into prompts:
 ==============  =====================================================================
 
 Any of them may ask for the best of SAM's three masks in place of its single one: a detector's box is often
-too large or cuts something off, and the three then differ more than for a box that fits.
+too large or cuts something off, and the three then differ more than for a box that fits. What a tube's
+earlier frames said has a say in the choice, so that it does not jump between a whole and its part.
 
 Scores stay the detector's: the HQ mask has no predicted quality of its own. Boxes stay too, so that
 refining a saved result again asks the same question again.
@@ -21,7 +22,7 @@ refining a saved result again asks the same question again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,8 @@ PROMPT_LOGIT = 8.0  # about the magnitude of SAM's own low-resolution logits ins
 # A mask that is the whole prompt must be louder, or SAM answers with nothing: over 14 frames of DAVIS, the
 # true mask as MobileSAM's only prompt gives an IoU of .23 at 8, .60 at 20, .92 at 60, .91 at 140.
 ALONE_LOGIT = 60.0
+MEMORY = 0.8
+"""Weight of the frames before in a tube's running mean of SAM's estimates of its three masks."""
 
 
 @dataclass(slots=True)
@@ -70,7 +73,8 @@ class HQSamRefiner:
         """``gate``: least IoU in [0, 1] with the coarse mask, for policy ``gated``.
 
         ``best_of_three``: of SAM's three masks the one that it thinks best, instead of its single one, with
-        the HQ logits added to either: for loose boxes. ``hq_token_only``: HQ logits alone instead; the
+        the HQ logits added to either: for loose boxes. Where objects have ids, what it thought of the same
+        object's three on the frames before counts too (:data:`MEMORY`). ``hq_token_only``: HQ logits alone instead; the
         authors advise it for images of one object. ``zoom``: embed a crop around each small object as well,
         which is slower and finer than the reference.
         """
@@ -87,10 +91,24 @@ class HQSamRefiner:
         self.hq_token_only = hq_token_only
         self.zoom = zoom
         self.counts = RefineCounts()
+        self._estimates: dict[int, NDArray[np.float32]] = {}
+        """By id, of the objects of the last frame: the running mean of (3,) estimates."""
 
     def reset(self) -> None:
-        """Start counting anew; nothing else is kept between frames."""
+        """Before another video: forget its tubes, and count anew."""
         self.counts = RefineCounts()
+        self._estimates = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept between frames, as plain values and numpy arrays."""
+        ids = np.array(list(self._estimates), np.int64)
+        estimates = np.array(list(self._estimates.values()), np.float32).reshape(-1, 3)
+        return {"counts": asdict(self.counts), "ids": ids, "estimates": estimates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that ``state_dict`` gave."""
+        self.counts = RefineCounts(**state["counts"])
+        self._estimates = dict(zip(state["ids"].tolist(), state["estimates"], strict=True))
 
     def refine(self, image: NDArray[np.uint8], detections: Detections) -> Detections:
         """The same rows in the same order, with masks (N, H, W) at the image's size.
@@ -105,7 +123,11 @@ class HQSamRefiner:
         self.counts.frames += 1
         self.counts.objects += len(rows)
         if len(rows):
-            self._refine_rows(image, clipped, rows, masks, has_coarse=coarse is not None)
+            self._refine_rows(
+                image, clipped, rows, masks, detections.track_ids, has_coarse=coarse is not None
+            )
+        else:
+            self._estimates = {}
         return replace(detections, masks=masks)
 
     def _refine_rows(
@@ -114,13 +136,19 @@ class HQSamRefiner:
         clipped: NDArray[np.float32],
         rows: NDArray[np.intp],
         masks: NDArray[np.bool_],
+        ids: NDArray[np.int64] | None,
         *,
         has_coarse: bool,
     ) -> None:
         embedding = self.predictor.embed(image)
         output = {"best_of_three": self.best_of_three, "hq_token_only": self.hq_token_only}
+        estimates: dict[int, NDArray[np.float32]] = {}
         for group, prompts in self._prompts(masks, rows, has_coarse=has_coarse):
+            if self.best_of_three and ids is not None:
+                prompts["prior"] = self._prior(ids[group])
             out = self.predictor.decode(embedding, boxes=clipped[group], **output, **prompts)
+            if out.three_scores is not None and ids is not None:
+                estimates |= self._updated(ids[group], out.three_scores)
             refined = out.masks
             if self.zoom:
                 from vis.hqsam.zoom import zoom_refine
@@ -132,6 +160,20 @@ class HQSamRefiner:
                 masks[group[agree]] = refined[agree]
             else:
                 masks[group] = refined
+        self._estimates = estimates
+
+    def _prior(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(N, 3) that make SAM's estimates of this frame choose as the running mean would."""
+        new = np.zeros(3, np.float32)
+        share = MEMORY / (1 - MEMORY)
+        return np.stack([share * self._estimates.get(int(one), new) for one in ids])
+
+    def _updated(self, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
+        """The running means of these objects with this frame's (N, 3) estimates."""
+        return {
+            one: MEMORY * self._estimates[one] + (1 - MEMORY) * score if one in self._estimates else score
+            for one, score in zip(ids.tolist(), scores, strict=True)
+        }
 
     def _prompts(
         self, masks: NDArray[np.bool_], rows: NDArray[np.intp], *, has_coarse: bool
@@ -154,19 +196,21 @@ class HQSamRefiner:
         return groups
 
 
-def mask_prompt(masks: NDArray[np.bool_], *, alone: bool = False) -> NDArray[np.float32]:
-    """Masks (N, H, W) as SAM's mask prompt: float32 logits (N, 256, 256); ``alone``: without box or points.
+def mask_prompt(
+    masks: NDArray[np.bool_], *, alone: bool = False, side: int = PROMPT_SIDE
+) -> NDArray[np.float32]:
+    """Masks (N, H, W) as SAM's mask prompt: float32 logits (N, side, side); ``alone``: without box or points.
 
-    The longer side becomes 256, the rest is background, as the image itself is laid into its
+    The longer side becomes ``side``, the rest is background, as the image itself is laid into its
     1024 x 1024 input.
     """
     import cv2
 
     height, width = masks.shape[1:]
-    scale = PROMPT_SIDE / max(height, width)
+    scale = side / max(height, width)
     inner = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
     level = ALONE_LOGIT if alone else PROMPT_LOGIT
-    logits = np.full((len(masks), PROMPT_SIDE, PROMPT_SIDE), -level, np.float32)
+    logits = np.full((len(masks), side, side), -level, np.float32)
     for target, mask in zip(logits, masks, strict=True):
         share = cv2.resize(mask.astype(np.float32), inner, interpolation=cv2.INTER_AREA)
         target[: inner[1], : inner[0]] = (2 * share - 1) * level

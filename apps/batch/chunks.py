@@ -1,6 +1,7 @@
 """Chunks of a video's work, saved as they are finished, so that a killed run goes on in the middle.
 
-A chunk is a JSON file of rows, one per processed frame, and the tracker's state after its last frame.
+A chunk is a JSON file of rows, one per processed frame, and the state after its last frame of the tracker, and
+of the detector and the refiner if they keep any.
 Whatever the moment of the kill, there is either the whole file or none (:mod:`vis.files`), so what is lost
 is at most the chunk in hand.
 """
@@ -46,6 +47,7 @@ class Chunk:
     rows: tuple[Row, ...]
     tracker: dict[str, Any] | None
     detector: dict[str, Any] | None
+    refiner: dict[str, Any] | None
     seconds: Mapping[str, float]
     """Time per stage that these rows cost."""
     last: bool
@@ -113,6 +115,7 @@ def _to_json(chunk: Chunk) -> dict[str, Any]:
         "rows": [_row_to_json(row) for row in chunk.rows],
         "tracker": _plain(chunk.tracker),
         "detector": _plain(chunk.detector),
+        "refiner": _plain(chunk.refiner),
         "seconds": dict(chunk.seconds),
         "last": chunk.last,
     }
@@ -123,6 +126,7 @@ def _from_json(value: Any, size: tuple[int, int]) -> Chunk:
         rows=tuple(_row_from_json(row, size) for row in value["rows"]),
         tracker=_unplain(value["tracker"]),
         detector=_unplain(value["detector"]),
+        refiner=_unplain(value["refiner"]),
         seconds=value["seconds"],
         last=bool(value["last"]),
     )

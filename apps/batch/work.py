@@ -209,11 +209,11 @@ class Worker:
 
     def _chunk(self, rows: list[Row], before: Mapping[str, float], *, last: bool) -> Chunk:
         spent = {stage: seconds - before.get(stage, 0.0) for stage, seconds in self.job.watch.seconds.items()}
-        remember = getattr(self.job.detector, "state_dict", None)
         return Chunk(
             rows=tuple(rows),
             tracker=self.job.tracker.state_dict(),
-            detector=remember() if callable(remember) else None,
+            detector=_state_of(self.job.detector),
+            refiner=_state_of(self.job.refiner),
             seconds=spent,
             last=last,
         )
@@ -223,6 +223,10 @@ class Worker:
     ) -> Iterator[TrackedFrame]:
         """Objects with ids, from the first frame that is not in a chunk."""
         frames = self._frames(source)
+        if self.job.refiner is not None:
+            self.job.refiner.reset()
+            if done and done[-1].refiner is not None:
+                self.job.refiner.load_state_dict(done[-1].refiner)
         if saved is not None:
             covered = set(saved.frames.tolist())
             wanted = (frame for frame in frames if frame.index in covered)
@@ -382,6 +386,12 @@ def _files(item: Item) -> list[Path]:
     if not path.exists():
         raise VideoError(f"{path}: no such file any more")
     return list_images(path) if path.is_dir() else [path]
+
+
+def _state_of(stage: object) -> dict[str, Any] | None:
+    """What a detector or refiner keeps between frames, if it keeps anything."""
+    remember = getattr(stage, "state_dict", None)
+    return remember() if callable(remember) else None
 
 
 def _pass_over(frames: Iterator[Frame], count: int) -> Frame | None:

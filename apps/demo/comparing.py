@@ -6,7 +6,7 @@ import html
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from vis import masks as rle
 from vis.errors import UsageError
 from vis.render import Renderer
 from vis.structures import Detections, Tube, VideoResult
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Comparison", "boundary_iou", "compare", "flicker", "magnify", "side_by_side", "table"]
 
@@ -61,7 +64,7 @@ def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
         image = reader_of(session)[frame].image
     boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
     predictor = decoder.predictor
-    sam, hq = both_masks(predictor, embedding, boxes, best_of_three=_best_of_three(result))
+    sam, hq = both_masks(predictor, embedding, boxes, _masks(tubes, frame) if _of_three(result) else None)
     pictures = [_draw(image, tubes, boxes, masks, result) for masks in (sam, hq)]
     if zoom:
         ids = [tube.id for tube in tubes]
@@ -84,7 +87,7 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
     source = stream(session.video, end_frame=int(result.frames[-1]) + 1)
     height, width = result.video.size
     total = len(result.frames)
-    best = _best_of_three(result)
+    chosen = _of_three(result)
     with VideoWriter(path, (height, 2 * width), result.video.fps or 10.0, expected_frames=total) as writer:
         for done, tracked in enumerate(replay(source, result), 1):
             image, found = tracked.frame.image, tracked.detections
@@ -96,24 +99,33 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
                     raise UsageError(_PLAIN)
                 pair = [
                     _draw(image, tubes, found.boxes, masks, result)
-                    for masks in both_masks(predictor, embedding, found.boxes, best_of_three=best)
+                    for masks in both_masks(
+                        predictor, embedding, found.boxes, found.masks if chosen else None
+                    )
                 ]
             named = [_name(picture, name) for picture, name in zip(pair, ("SAM", "HQ-SAM"), strict=True)]
             writer.write(np.concatenate(named, axis=1), tracked.frame.pts_seconds)
             yield done / total
 
 
-def _best_of_three(result: VideoResult) -> bool:
+def _of_three(result: VideoResult) -> bool:
     """Whether the result's masks were chosen among SAM's three: then those compared are, too."""
     return bool(result.made_with.get("options", {}).get("best_of_three", False))
 
 
+def _masks(tubes: list[Tube], frame: int) -> Bool:
+    """(N, H, W)"""
+    return np.stack([rle.decode(tube.masks[_row(tube, frame)]) for tube in tubes if tube.masks is not None])
+
+
 def both_masks(
-    predictor: Any, embedding: Any, boxes: NDArray[np.float32], *, best_of_three: bool = False
+    predictor: Any, embedding: Any, boxes: NDArray[np.float32], like: Bool | None = None
 ) -> tuple[Bool, Bool]:
     """(N, H, W) masks of SAM inside of HQ-SAM, and of HQ-SAM, of the same boxes in one pass.
 
     The first are SAM's but for the HQ token, which its tokens see too: a few pixels in a thousand differ.
+    ``like`` (N, H, W): take of SAM's three masks the one that comes nearest to these with HQ added, which is
+    the one that they were made from, unless they were corrected; None takes the single one.
     """
     import torch
 
@@ -123,15 +135,29 @@ def both_masks(
     prompts = check_prompts(size, 4 * predictor.model.size.grid, boxes, None, None, None)
     sam, hq = (np.zeros((prompts.count, *size), np.bool_) for _ in range(2))
     up = predictor.upsampler(embedding)
+    which = slice(0, 1) if like is None else slice(1, 4)
     with torch.inference_mode():
-        which = slice(1, 4) if best_of_three else slice(0, 1)
-        for rows, plain, added, _ in predictor.draw(embedding, prompts, which, best=best_of_three):
+        for rows, plain, added, _ in predictor.draw(embedding, prompts, which):
             at = slice(rows[0], rows[-1] + 1)
-            up.masks(plain[:, 0], sam[at])
-            up.masks(plain[:, 0] + added, hq[at])
+            one = plain[:, 0] if like is None else _nearest(plain, added, like[at])
+            up.masks(one, sam[at])
+            up.masks(one + added, hq[at])
         if predictor.model.device.type == "cuda":
             torch.cuda.current_stream(predictor.model.device).synchronize()
     return sam, hq
+
+
+def _nearest(plain: Tensor, added: Tensor, masks: Bool) -> Tensor:
+    """Of (n, 3, s, s) logits the (n, s, s) whose sum with ``added`` (n, s, s) is likest to masks (n, H, W)."""
+    import torch
+
+    from vis.refine import mask_prompt
+
+    drawn = plain + added[:, None] > 0
+    wanted = torch.from_numpy(mask_prompt(masks, side=plain.shape[-1]) > 0).to(plain.device)[:, None]
+    common, union = (drawn & wanted).sum((2, 3)), (drawn | wanted).sum((2, 3))
+    best = (common / union.clamp(min=1)).argmax(1)
+    return plain[torch.arange(len(plain), device=plain.device), best]
 
 
 def _name(image: Image, name: str) -> Image:

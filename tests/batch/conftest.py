@@ -87,6 +87,11 @@ class Thin:
 
 
 @pytest.fixture
+def thin_refiner() -> type[Thin]:
+    return Thin
+
+
+@pytest.fixture
 def fake_refiner(monkeypatch: pytest.MonkeyPatch) -> None:
     """``--model fake`` without weights, in this process."""
     monkeypatch.setattr(

@@ -36,7 +36,7 @@ def test_a_tracker_goes_on_from_its_saved_state(name: str, tmp_path: Path) -> No
     for index, found in enumerate(frames[:6]):
         first.update(found, index / 10)
     folder = ChunkFolder(tmp_path / "video", "key")
-    folder.write(0, Chunk((), first.state_dict(), None, {}, last=False))
+    folder.write(0, Chunk((), first.state_dict(), None, None, {}, last=False))
     second.load_state_dict(folder.read(SIZE)[0].tracker)
     for index in range(6, 12):
         got = second.update(frames[index], index / 10)
@@ -59,7 +59,7 @@ def test_rows_collect_to_what_the_pipeline_collects(tmp_path: Path) -> None:
     folder = ChunkFolder(tmp_path / "video", "key")
     for number, part in enumerate((pairs[:3], pairs[3:6], pairs[6:])):
         folder.write(
-            number, Chunk(tuple(row for row, _ in part), None, None, {"track": 0.1}, last=number == 2)
+            number, Chunk(tuple(row for row, _ in part), None, None, None, {"track": 0.1}, last=number == 2)
         )
     back = [row for chunk in folder.read(SIZE) for row in chunk.rows]
     info = VideoInfo("v", *SIZE)
@@ -77,7 +77,7 @@ def test_rows_collect_to_what_the_pipeline_collects(tmp_path: Path) -> None:
 def test_a_damaged_chunk_ends_the_list(damage: str, tmp_path: Path) -> None:
     folder = ChunkFolder(tmp_path / "video", "key")
     for number, (row, _) in enumerate(rows(np.random.default_rng(1), 3)):
-        folder.write(number, Chunk((row,), None, None, {}, last=False))
+        folder.write(number, Chunk((row,), None, None, None, {}, last=False))
     path = tmp_path / "video" / "key" / "000001.json"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:50])
@@ -89,14 +89,14 @@ def test_a_damaged_chunk_ends_the_list(damage: str, tmp_path: Path) -> None:
 
 
 def test_another_key_throws_the_chunks_away(tmp_path: Path) -> None:
-    ChunkFolder(tmp_path / "video", "old").write(0, Chunk((), None, None, {}, last=True))
+    ChunkFolder(tmp_path / "video", "old").write(0, Chunk((), None, None, None, {}, last=True))
     assert ChunkFolder(tmp_path / "video", "new").read(SIZE) == []
     assert not (tmp_path / "video" / "old").exists()
 
 
 def test_what_cannot_be_saved_is_said(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="holds a object"):
-        ChunkFolder(tmp_path / "v", "k").write(0, Chunk((), {"x": object()}, None, {}, last=True))
+        ChunkFolder(tmp_path / "v", "k").write(0, Chunk((), {"x": object()}, None, None, {}, last=True))
 
 
 def test_state_keeps_types_and_infinities(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_state_keeps_types_and_infinities(tmp_path: Path) -> None:
         "d": "text",
     }
     folder = ChunkFolder(tmp_path / "v", "k")
-    folder.write(0, Chunk((), state, None, {}, last=True))
+    folder.write(0, Chunk((), state, None, None, {}, last=True))
     got = folder.read(SIZE)[0].tracker
     np.testing.assert_array_equal(got["a"], state["a"])
     assert got["a"].dtype == np.float32

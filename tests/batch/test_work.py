@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from apps import assemble
 from apps.batch import work
 from apps.batch.inputs import Item
 from vis.errors import OutputError
+from vis.structures import Detections
 
 
 class Killed(BaseException):
@@ -155,6 +159,63 @@ def test_a_detector_that_saves_its_state_does_not_look_twice(
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
     # The chunk in hand is lost at most: three chunks of four frames were saved.
     assert again.job.detector.calls == 26 - 12
+
+
+def test_a_refiner_that_remembers_goes_on_where_it_was(
+    item: Item,
+    make_worker: Any,
+    thin_refiner: type,
+    tell: Any,
+    tmp_path: Path,
+    outputs: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Mindful(thin_refiner):
+        """Keeps a row more of each object on every frame that it sees."""
+
+        frames = 0
+
+        def reset(self) -> None:
+            self.frames = 0
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"frames": self.frames}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.frames = state["frames"]
+
+        def refine(self, image: np.ndarray, detections: Detections) -> Detections:
+            self.frames += 1
+            if detections.masks is None:
+                return replace(detections, masks=np.zeros((0, *image.shape[:2]), np.bool_))
+            masks = detections.masks & (np.arange(image.shape[0])[:, None] % 30 < self.frames)
+            return replace(detections, masks=masks)
+
+    monkeypatch.setattr(assemble, "build_refiner", lambda refining, **_: Mindful(refining.policy))
+    monkeypatch.setattr(assemble, "model_checksums", lambda model: {model: "0" * 64})
+
+    def worker(out: str, *words: str) -> Any:
+        return make_worker("--model", "fake", *words, out=tmp_path / out, overlay=False)
+
+    once = worker("whole")
+    once.process(item, tell)
+    first = outputs(tmp_path / "whole")
+    once.process(replace(item, name="second"), tell)  # another video of the same worker
+    again = {
+        name.removeprefix("second/"): data for name, data in outputs(tmp_path / "whole" / "second").items()
+    }
+    assert again == {name.removeprefix("clip/"): data for name, data in first.items()}
+    shutil.rmtree(tmp_path / "whole" / "second")
+    with pytest.raises(Killed):
+        worker("out").process(item, kill_after(3))
+    worker("out").process(item, tell)
+    assert outputs(tmp_path / "out") == first
+    # and on an association that was saved before
+    with pytest.raises(Killed):
+        worker("out", "--policy", "gated").process(item, kill_after(3))
+    worker("out", "--policy", "gated").process(item, tell)
+    worker("fresh", "--policy", "gated").process(item, tell)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "fresh")
 
 
 def test_what_is_done_is_kept(item: Item, make_worker: Any, tell: Any, tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from vis.errors import UsageError
-from vis.refine import POLICIES, PROMPT_LOGIT, HQSamRefiner, deepest_point, mask_prompt
+from vis.refine import MEMORY, POLICIES, PROMPT_LOGIT, HQSamRefiner, deepest_point, mask_prompt
 from vis.structures import Detections
 
 SIZE = (60, 80)
@@ -19,12 +19,15 @@ SIZE = (60, 80)
 class Answer:
     masks: Any
     low_res_logits: Any
+    three_scores: Any = None
 
 
 class BoxNetwork:
     """A predictor whose mask is the box, and that remembers what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, three_scores: Any = None) -> None:
+        self.three_scores = three_scores
+        """(frames, 3): SAM's estimates, the same for all objects of a frame; the last holds on."""
         self.embedded = 0
         self.asked: list[dict[str, Any]] = []
 
@@ -38,7 +41,11 @@ class BoxNetwork:
         masks = np.zeros((len(boxes), *SIZE), np.bool_)
         for mask, (x0, y0, x1, y1) in zip(masks, boxes.round().astype(int), strict=True):
             mask[y0:y1, x0:x1] = True
-        return Answer(masks, np.zeros((len(boxes), 256, 256), np.float32))
+        three = None
+        if prompts.get("best_of_three"):
+            frame = min(self.embedded, len(self.three_scores)) - 1
+            three = np.repeat(np.array(self.three_scores[frame : frame + 1], np.float32), len(boxes), axis=0)
+        return Answer(masks, np.zeros((len(boxes), 256, 256), np.float32), three)
 
 
 def detections(boxes: list[list[float]], masks: Any = None) -> Detections:
@@ -161,12 +168,54 @@ def test_deepest_point_counts_the_frames_border_as_a_border() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("best", [False, True])
 def test_every_policy_may_ask_for_the_best_of_three(policy: str, best: bool) -> None:
-    network = BoxNetwork()
+    network = BoxNetwork([[0.5, 0.6, 0.7]])
     refiner = HQSamRefiner(network, policy=policy, best_of_three=best)  # type: ignore[arg-type]
     refiner.refine(IMAGE, detections(BOXES, coarse()))
     assert [asked["best_of_three"] for asked in network.asked] == [best] * len(network.asked)
     with pytest.raises(UsageError, match="hq_token_only leaves SAM's out; choose one"):
         HQSamRefiner(network, best_of_three=True, hq_token_only=True)  # type: ignore[arg-type]
+
+
+def test_earlier_frames_of_a_tube_have_a_say_in_the_choice() -> None:
+    """The running mean of the estimates is known in closed form, and the choice is by it."""
+    scores = np.array([[0.9, 0.5, 0.8], [0.6, 0.5, 0.9], [0.6, 0.5, 0.9], [0.2, 0.5, 0.9]])
+    network = BoxNetwork(scores)
+    refiner = HQSamRefiner(network, best_of_three=True)  # type: ignore[arg-type]
+    mean, chosen = None, []
+    for now in scores:
+        refiner.refine(IMAGE, detections(BOXES))
+        prior = network.asked[-1]["prior"]
+        assert prior.shape == (3, 3)
+        assert (prior == prior[0]).all(), "all objects were told the same"
+        mean = now if mean is None else MEMORY * mean + (1 - MEMORY) * now
+        assert int((now + prior[0]).argmax()) == int(mean.argmax())
+        chosen.append(int(mean.argmax()))
+    assert chosen == [0, 0, 2, 2], "frame by frame it would be 0, 2, 2, 2"
+
+
+def test_memory_is_of_one_object_and_of_consecutive_frames() -> None:
+    network = BoxNetwork([[0.9, 0.5, 0.8]])
+    refiner = HQSamRefiner(network, best_of_three=True)  # type: ignore[arg-type]
+    refiner.refine(IMAGE, detections(BOXES[:2]))
+    refiner.refine(IMAGE, detections(BOXES))  # the third is new
+    assert network.asked[-1]["prior"].any(axis=1).tolist() == [True, True, False]
+    other = HQSamRefiner(network, best_of_three=True)  # type: ignore[arg-type]
+    other.load_state_dict(refiner.state_dict())
+    assert other.counts == refiner.counts
+    for one in (refiner, other):
+        one.refine(IMAGE, detections(BOXES))
+    first, second = (asked["prior"] for asked in network.asked[-2:])
+    assert first.all()
+    np.testing.assert_array_equal(first, second)
+    refiner.refine(IMAGE, detections([]))
+    refiner.refine(IMAGE, detections(BOXES))
+    assert not network.asked[-1]["prior"].any(), "they were away for a frame"
+    other.reset()
+    other.refine(IMAGE, detections(BOXES))
+    assert not network.asked[-1]["prior"].any(), "another video"
+    without_ids = replace(detections(BOXES), track_ids=None)
+    other.refine(IMAGE, without_ids)
+    assert "prior" not in network.asked[-1]
 
 
 def test_unknown_policy_and_gate_are_usage_errors() -> None:

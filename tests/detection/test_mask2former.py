@@ -43,7 +43,7 @@ def library_objects(library, images, threshold):
         sorted(
             (
                 (round(info["score"], 5), info["label_id"], mask.numpy() > 0)
-                for info, mask in zip(result["segments_info"], result["segmentation"], strict=False)
+                for info, mask in zip(result["segments_info"], result["segmentation"], strict=True)
             ),
             key=lambda item: -item[0],
         )

@@ -67,6 +67,12 @@ def test_wrong_images(image: Any, message: str, toy_predictor: Predictor) -> Non
         ({"boxes": BOXES, "multimask": True, "hq_token_only": True}, "choose one"),
         ({"boxes": BOXES, "multimask": True, "best_of_three": True}, "choose one"),
         ({"boxes": BOXES, "best_of_three": True, "hq_token_only": True}, "choose one"),
+        ({"boxes": BOXES, "prior": np.zeros((3, 3))}, "give best_of_three=True with it"),
+        (
+            {"boxes": BOXES, "best_of_three": True, "prior": np.zeros((2, 3))},
+            r"prior: expected finite numbers \(3, 3\), one for each .* got \(2, 3\)",
+        ),
+        ({"boxes": BOXES, "best_of_three": True, "prior": "first"}, "expected finite numbers .* got str"),
         ({"boxes": BOXES, "chunk": 0}, "chunk: expected at least 1 object at a time, got 0"),
     ],
 )
@@ -128,6 +134,15 @@ def test_objects_choose_among_the_three_one_by_one(make_model: Any, sizes: Any, 
     assert three.hq_low_res_logits is not None
     summed = three.low_res_logits[rows, best] + three.hq_low_res_logits
     np.testing.assert_allclose(chosen.low_res_logits, summed, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(chosen.three_scores, three.scores)
+    # with something known beforehand, every object can be made to choose another
+    other = (best + 1) % 3
+    prior = np.zeros((len(boxes), 3))
+    prior[rows, other] = 100
+    led = predictor.decode(embedding, boxes=boxes, best_of_three=True, prior=prior)
+    np.testing.assert_array_equal(led.scores, three.scores[rows, other])
+    summed = three.low_res_logits[rows, other] + three.hq_low_res_logits
+    np.testing.assert_allclose(led.low_res_logits, summed, rtol=1e-4, atol=1e-4)
 
 
 def test_chunks_change_nothing(toy_predictor: Predictor, embedding: ImageEmbedding) -> None:

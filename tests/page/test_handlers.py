@@ -10,6 +10,7 @@ import time
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,6 +151,43 @@ def test_compare_shows_both_and_counts(desk, visit):
     pictures, text = desk.compare(token, True)
     assert pictures == {}
     assert "press Run first" in text
+
+
+def test_of_three_masks_those_are_compared_that_the_run_chose():
+    import torch
+
+    from apps.demo.comparing import both_masks
+    from vis.hqsam.predictor import network_size
+    from vis.hqsam.upsample import upsampler
+
+    frame = (90, 160)
+    up = upsampler(frame, network_size(frame, 256), 64, 256, torch.device("cpu"))
+    three = torch.full((2, 3, 64, 64), -5.0)
+    for row in range(2):
+        for i in range(3):  # parts of one thing
+            three[row, i, 4 : 14 + 7 * i, 6 + 20 * row : 26 + 20 * row] = 5.0
+    added = torch.zeros(2, 64, 64)
+    added[:, :40, 44] = 20.0  # what HQ adds to any of them
+    asked = []
+
+    def draw(embedding, prompts, which):
+        asked.append(which)
+        for row in range(2):
+            yield [row], three[row : row + 1, : which.stop - which.start], added[row : row + 1], None
+
+    model = SimpleNamespace(size=SimpleNamespace(grid=16), device=SimpleNamespace(type="cpu"))
+    predictor = SimpleNamespace(model=model, draw=draw, upsampler=lambda embedding: up)
+    embedding = SimpleNamespace(frame_size=frame)
+    boxes = np.array([[5, 5, 60, 80], [60, 5, 120, 80]], np.float32)
+    made = np.zeros((2, *frame), np.bool_)
+    up.masks(torch.stack([three[0, 2], three[1, 1]]) + added, made)
+    made[0, 60:64, 20:30] = False  # and a little of it was corrected since
+    sam, hq = both_masks(predictor, embedding, boxes, made)
+    assert (hq != made).sum() == 40
+    assert sam[0].sum() > sam[1].sum() > 0
+    assert (hq & ~sam).any(axis=(1, 2)).all()
+    both_masks(predictor, embedding, boxes)
+    assert asked == [slice(1, 4), slice(0, 1)]
 
 
 def test_the_magnified_window_lies_on_the_difference_and_inside_of_the_frame():

@@ -72,8 +72,11 @@ class BatchedEngine:
         """See :class:`Engine`. All objects are drawn, and whole: it costs less than to ask which."""
         count = len(sparse)
         sparse, dense = (_padded(x, padded_count(count)) if len(x) == count else x for x in (sparse, dense))
-        given = [features, sparse, dense] if hq is None else [features, sparse, dense, hq]
         masks = asked.which.start, asked.which.stop, asked.best
+        prior = sparse.new_zeros(count, masks[1] - masks[0]) if asked.prior is None else asked.prior
+        given = [features, sparse, dense, _padded(prior, len(sparse))]
+        if hq is not None:
+            given.append(hq)
         if masks not in self._decode:
             self._decode[masks] = Recorded(lambda *given: self._run_decoder(masks, *given), self.model.device)
         scores, sam, *drawn = self._decode[masks](*given)
@@ -115,6 +118,7 @@ class BatchedEngine:
         features: Tensor,
         sparse: Tensor,
         dense: Tensor,
+        prior: Tensor,
         hq: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         plain = self.model.mask_decoder
@@ -123,7 +127,7 @@ class BatchedEngine:
             start, stop, best = masks
             kernels = plain.kernels(tokens[:, 1:5], slice(start, stop))
             scores = plain.iou(tokens[:, 0])
-            kernels = best_of(kernels, scores, slice(start, stop)) if best else kernels
+            kernels = best_of(kernels, scores[:, start:stop], prior) if best else kernels
             if hq is None:
                 return scores, self.decoder.draw(image, kernels, None, None)[0]
             rows = hq[0].permute(1, 2, 0).to(self.dtype)

@@ -39,6 +39,8 @@ class Asked(NamedTuple):
     """An object none of whose masks ``which`` is predicted an IoU above this is not drawn."""
     best: bool = False
     """Draw only one of ``which``: the one that is predicted the highest IoU."""
+    prior: Tensor | None = None
+    """(N, M) added to the predicted IoUs of ``which`` before the best is chosen; None adds nothing."""
     boxes: Tensor | None = None
     """(N, 4) in network pixels: an engine that is faster for it may draw a single mask only around its box and
     wherever SAM sees the object. None asks for all of the map."""
@@ -117,7 +119,10 @@ class ExactEngine:
                 pieces = decoder.upscale(tokens[one], image[one])
                 drawn = None if hq is None else decoder.hq_mask(pieces, hq)[:, 0]
                 sam = decoder.sam_masks(pieces, asked.which)
-            sam = best_of(sam, scores[one], asked.which) if asked.best else sam
+            if asked.best:
+                sam = best_of(
+                    sam, scores[one, asked.which], None if asked.prior is None else asked.prior[one]
+                )
             yield Drawn([i], sam, drawn, scores[one])
 
     def objects_at_once(self) -> int:
@@ -184,9 +189,10 @@ class FastEngine:
         if not self.exact:
             yield from self._decode(features, rows, sparse, dense, asked)
             return
-        asked = asked._replace(boxes=None)
+        asked, prior = asked._replace(boxes=None), asked.prior
         for i in range(len(sparse)):
             own = dense[i : i + 1] if len(dense) > 1 else dense
+            asked = asked._replace(prior=None if prior is None else prior[i : i + 1])
             for drawn in self._decode(features, rows, sparse[i : i + 1], own, asked):
                 yield drawn._replace(rows=[i])
 
@@ -202,7 +208,8 @@ class FastEngine:
         tokens, image = self.decoder.transform(features, sparse, dense)
         kernels = plain.kernels(tokens[:, 1:5], asked.which)
         scores = plain.iou(tokens[:, 0])
-        kernels = best_of(kernels, scores, asked.which) if asked.best else kernels
+        if asked.best:
+            kernels = best_of(kernels, scores[:, asked.which], asked.prior)
         hf = plain.hf_mlp(tokens[:, 5]) if plain.has_hq else None
         for i in rows_above(scores, asked):
             one = slice(i, i + 1)
@@ -244,9 +251,9 @@ def rows_above(scores: Tensor, asked: Asked) -> list[int]:
     return kept
 
 
-def best_of(masks: Tensor, scores: Tensor, which: slice) -> Tensor:
-    """(N, M, ...) of the masks ``which`` and (N, 4) scores to (N, 1, ...): each row's best-scored one."""
-    best = scores[:, which].argmax(1)
+def best_of(masks: Tensor, scores: Tensor, prior: Tensor | None) -> Tensor:
+    """(N, M, ...) of M masks with (N, M) scores to (N, 1, ...): each row's best by score and prior together."""
+    best = (scores if prior is None else scores + prior).argmax(1)
     return masks.take_along_dim(best.view(-1, *[1] * (masks.dim() - 1)), dim=1)
 
 

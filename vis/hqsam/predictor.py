@@ -58,6 +58,8 @@ class MaskPrediction:
     """(N, 256, 256): the HQ mask by itself, only with ``multimask=True`` on an HQ-SAM."""
     hq_masks: Bool | None = None
     """(N, H, W): likewise."""
+    three_scores: Float32 | None = None
+    """(N, 3): the estimates that were chosen among, only with ``best_of_three=True``."""
 
 
 def network_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -117,6 +119,7 @@ class Predictor:
         masks: Any = None,
         multimask: bool = False,
         best_of_three: bool = False,
+        prior: Any = None,
         hq_token_only: bool = False,
         whole: bool = False,
         chunk: int | None = None,
@@ -136,6 +139,8 @@ class Predictor:
                 reference's ``multimask_output=True``. Better than the single mask for boxes that do not fit
                 well, such as a detector's, and for one click; a little worse for exact boxes. It costs
                 nothing: the others are not drawn.
+            prior: (N, 3), with ``best_of_three``: added to SAM's estimates before the best is chosen, so that
+                what is known from elsewhere, such as the frames before, has a say.
             hq_token_only: the HQ mask alone instead of SAM + HQ: for images of one object.
             whole: the fast modes draw an object given by a box only around the box and wherever SAM's own
                 logits, sampled over all of the frame, come near zero; elsewhere ``low_res_logits`` are
@@ -160,16 +165,18 @@ class Predictor:
                 "hq_token_only the HQ mask alone; choose one"
             )
         prompts = check_prompts(embedding.frame_size, 4 * model.size.grid, boxes, points, point_labels, masks)
+        prior = _check_prior(prior, prompts.count, best_of_three)
         if chunk is not None and chunk < 1:
             raise PromptError(f"chunk: expected at least 1 object at a time, got {chunk}")
-        out = _empty(
-            prompts.count, embedding.frame_size, 4 * model.size.grid, multimask, model.has_hq, model.device
-        )
+        arrays = _Arrays(prompts.count, embedding.frame_size, 4 * model.size.grid, model.device)
+        out = arrays.prediction(multimask=multimask, best_of_three=best_of_three, has_hq=model.has_hq)
         which = slice(1, 4) if multimask or best_of_three else slice(0, 1)
         up = self.upsampler(embedding)
         near = not (whole or multimask or hq_token_only)
-        given = embedding, prompts, which
-        for rows, sam, hq, scores in self.draw(*given, best=best_of_three, chunk=chunk, near_boxes=near):
+        drawing = self.draw(
+            embedding, prompts, which, best=best_of_three, prior=prior, chunk=chunk, near_boxes=near
+        )
+        for rows, sam, hq, scores in drawing:
             at = slice(rows[0], rows[-1] + 1)  # none is left out, so they follow one another
             if multimask:
                 _send(sam, out.low_res_logits[at])
@@ -182,10 +189,16 @@ class Predictor:
                 continue
             logits = sam[:, 0] if hq is None else hq if hq_token_only else sam[:, 0] + hq
             _send(logits, out.low_res_logits[at])
-            _send(scores[:, which].amax(1), out.scores[at])
+            if out.three_scores is None:
+                _send(scores[:, 0], out.scores[at])
+            else:
+                _send(scores[:, 1:], out.three_scores[at])
             up.masks(logits, out.masks[at])
         if model.device.type == "cuda":
             torch.cuda.current_stream(model.device).synchronize()
+        if out.three_scores is not None:  # the engine chose by the same sums
+            best = (out.three_scores if prior is None else out.three_scores + prior).argmax(axis=1)
+            out.scores[:] = out.three_scores[np.arange(prompts.count), best]
         return out
 
     def draw(
@@ -196,15 +209,16 @@ class Predictor:
         *,
         least: float = float("-inf"),
         best: bool = False,
+        prior: Float32 | None = None,
         chunk: int | None = None,
         near_boxes: bool = False,
     ) -> Iterator[Drawn]:
         """Low-resolution logits, some objects at a time; call it in inference mode.
 
         ``which`` of SAM's four masks (0 the single one, 1-3 the three), or with ``best`` only the one of
-        them that has the highest score; objects none of whose scores among them exceeds ``least`` are left
-        out before they are drawn. ``near_boxes`` allows one mask an object to be drawn only in part, as
-        ``whole`` of :meth:`decode` says.
+        them that has the highest score, its ``prior`` (N, M) added; objects none of whose scores among them
+        exceeds ``least`` are left out before they are drawn. ``near_boxes`` allows one mask an object to be
+        drawn only in part, as ``whole`` of :meth:`decode` says.
         """
         features, hq_features = embedding.features, embedding.hq_features
         features = features.to(self.model.device)
@@ -213,7 +227,8 @@ class Predictor:
         for at in range(0, prompts.count, step):
             scaled = self._to_network(prompts, slice(at, at + step), embedding.frame_size)
             sparse, dense = self.model.prompt_encoder(*scaled)
-            asked = Asked(which, least, best, scaled[2] if near_boxes else None)
+            lean = None if prior is None else torch.from_numpy(prior[at : at + step]).to(sparse)
+            asked = Asked(which, least, best, lean, scaled[2] if near_boxes else None)
             for drawn in self._engine.decode(features, hq_features, sparse, dense, asked):
                 yield drawn._replace(rows=[at + row for row in drawn.rows])
 
@@ -265,32 +280,52 @@ class Predictor:
         return tensor(points), tensor(labels), tensor(boxes), tensor(masks)
 
 
-def _empty(
-    count: int,
-    frame_size: tuple[int, int],
-    side: int,
-    multimask: bool,
-    has_hq: bool,
-    device: torch.device,
-) -> MaskPrediction:
-    """Arrays to be filled. For CUDA they lie in pinned memory, so that one copy brings results home."""
-    more = (3,) if multimask else ()
-    with_hq = multimask and has_hq
+def _check_prior(prior: Any, count: int, best_of_three: bool) -> Float32 | None:
+    """As float32 (N, 3), or None."""
+    if prior is None:
+        return None
+    if not best_of_three:
+        raise PromptError("prior: it helps to choose among three masks; give best_of_three=True with it")
+    try:
+        checked = np.asarray(prior, np.float32)
+    except (TypeError, ValueError):
+        checked = np.zeros(0, np.float32)
+    if checked.shape != (count, 3) or not np.isfinite(checked).all():
+        raise PromptError(
+            f"prior: expected finite numbers ({count}, 3), one for each of three masks of each object, got "
+            f"{checked.shape if checked.size else type(prior).__name__}"
+        )
+    return checked
 
-    def zeros(*shape: int, kind: Any = np.float32) -> NDArray[Any]:
-        if device.type != "cuda":
-            return np.zeros(shape, kind)
+
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """Makes arrays to be filled. For CUDA they lie in pinned memory, so that one copy brings results home."""
+
+    count: int
+    frame_size: tuple[int, int]
+    side: int
+    device: torch.device
+
+    def prediction(self, *, multimask: bool, best_of_three: bool, has_hq: bool) -> MaskPrediction:
+        more = (3,) if multimask else ()
+        with_hq = multimask and has_hq
+        return MaskPrediction(
+            masks=self.zeros(*more, *self.frame_size, kind=np.bool_),
+            scores=self.zeros(*more),
+            low_res_logits=self.zeros(*more, self.side, self.side),
+            hq_low_res_logits=self.zeros(self.side, self.side) if with_hq else None,
+            hq_masks=self.zeros(*self.frame_size, kind=np.bool_) if with_hq else None,
+            three_scores=self.zeros(3) if best_of_three else None,
+        )
+
+    def zeros(self, *shape: int, kind: Any = np.float32) -> NDArray[Any]:
+        """(N, ...)"""
+        if self.device.type != "cuda":
+            return np.zeros((self.count, *shape), kind)
         types = {np.float32: torch.float32, np.bool_: torch.bool}
-        out: NDArray[Any] = torch.empty(shape, dtype=types[kind], pin_memory=True).numpy()
+        out: NDArray[Any] = torch.empty((self.count, *shape), dtype=types[kind], pin_memory=True).numpy()
         return out
-
-    return MaskPrediction(
-        zeros(count, *more, *frame_size, kind=np.bool_),
-        zeros(count, *more),
-        zeros(count, *more, side, side),
-        zeros(count, side, side) if with_hq else None,
-        zeros(count, *frame_size, kind=np.bool_) if with_hq else None,
-    )
 
 
 def _send(values: Tensor, target: NDArray[Any]) -> None:
