@@ -1,0 +1,162 @@
+"""Which of SAM's masks should a tube take? Its single one, the best of three, or the best by a running mean.
+
+    python -m benchmarks.choice --data FOLDER [--clips camel,dog] [--boxes true,detected] [--json]
+
+FOLDER holds DAVIS's JPEGImages/480p and Annotations/480p. Boxes are the true object's, or those of the tube of
+``quick`` that fits the truth best; every frame of them is refined, in order. IoU and boundary IoU are with the
+truth; "holds" is the mean IoU of a mask with the tube's mask one frame before: what moves lowers it for all ways
+alike, what flickers only for one. The mean is over clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.assemble import Job
+from benchmarks.davis import tube_iou
+from benchmarks.overhead import quick_with
+from vis.hqsam import ImageEmbedding, Predictor, load_model
+from vis.refine import HQSamRefiner
+from vis.structures import Detections
+from vis.training.measure import boundary_iou, mask_iou
+from vis.training.prompts import tight_box
+from vis.video import open_source
+
+WAYS = {
+    "SAM, single": ("sam-tiny", False, False),
+    "SAM, best of three": ("sam-tiny", True, False),
+    "SAM, best by running mean": ("sam-tiny", True, True),
+    "HQ-SAM, single": ("hq-tiny", False, False),
+    "HQ-SAM, best of three": ("hq-tiny", True, False),
+    "HQ-SAM, best by running mean": ("hq-tiny", True, True),
+}
+"""Name -> model, whether the best of three, and whether frames before have a say: the last is ``quick``."""
+COLUMNS = ("IoU", "boundary", "holds")
+
+
+class OncePerFrame:
+    """HQ-SAM embeds a frame once, whoever asks; plain SAM takes the same without the HQ part."""
+
+    def __init__(self) -> None:
+        self.predictors = {name: Predictor(load_model(name)) for name in ("sam-tiny", "hq-tiny")}
+        self._last: tuple[NDArray[np.uint8], ImageEmbedding] | None = None
+
+    def of(self, model: str) -> Any:
+        """What a refiner takes for the predictor of that model."""
+        return SimpleNamespace(
+            embed=lambda image: self.embedding(image, model), decode=self.predictors[model].decode
+        )
+
+    def embedding(self, image: NDArray[np.uint8], model: str) -> ImageEmbedding:
+        if self._last is None or self._last[0] is not image:
+            self._last = image, self.predictors["hq-tiny"].embed(image)
+        whole = self._last[1]
+        return whole if model == "hq-tiny" else replace(whole, hq_features=None)
+
+
+@dataclass
+class Scores:
+    """One way's masks of one tube, as they come."""
+
+    rows: list[tuple[float, float]] = field(default_factory=list)
+    holds: list[float] = field(default_factory=list)
+    last: NDArray[np.bool_] | None = None
+
+    def add(self, mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
+        self.rows.append((mask_iou(mask, truth), boundary_iou(mask, truth)))
+        if self.last is not None:
+            self.holds.append(mask_iou(mask, self.last))
+        self.last = mask
+
+    def means(self) -> list[float]:
+        iou, boundary = np.mean(self.rows, axis=0)
+        return [float(iou), float(boundary), float(np.mean(self.holds))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/davis16"))
+    parser.add_argument("--clips", help="default: all")
+    parser.add_argument("--boxes", default="true,detected")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    networks = OncePerFrame()
+    finder = Job(quick_with("none"))
+    clips = (
+        args.clips.split(",")
+        if args.clips
+        else sorted(path.name for path in (args.data / "JPEGImages" / "480p").iterdir())
+    )
+    found = {}
+    for clip in clips:
+        found[clip] = measure(args.data, clip, args.boxes.split(","), networks, finder)
+        print(f"{clip}: done", file=sys.stderr)
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    for kind in args.boxes.split(","):
+        print(f"\n{kind + ' boxes, per cent':<30}" + "".join(f"{name:>10}" for name in COLUMNS))
+        for way in WAYS:
+            means = np.mean([found[clip][kind][way] for clip in clips], axis=0)
+            print(f"{way:<30}" + "".join(f"{100 * value:>10.2f}" for value in means))
+    return 0
+
+
+def measure(
+    data: Path, clip: str, kinds: list[str], networks: OncePerFrame, finder: Job
+) -> dict[str, dict[str, list[float]]]:
+    """Per kind of box and way: mean IoU, boundary IoU and how well the mask holds."""
+    paths = sorted((data / "Annotations" / "480p" / clip).glob("*.png"))
+    truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
+    boxes = {"true": {i: tight_box(mask) for i, mask in enumerate(truth) if mask.any()}}
+    if "detected" in kinds:
+        boxes["detected"] = detected(data, clip, finder, truth)
+    ways = [(kind, way) for kind in kinds for way in WAYS]
+    refiners = {
+        (kind, way): HQSamRefiner(networks.of(WAYS[way][0]), best_of_three=WAYS[way][1]) for kind, way in ways
+    }
+    scores = {way: Scores() for way in ways}
+    for index, image in enumerate(frames(data, clip)):
+        for kind, way in ways:
+            if index in boxes[kind]:
+                one = Detections(
+                    boxes=np.asarray(boxes[kind][index], np.float32)[None],
+                    scores=np.ones(1, np.float32),
+                    labels=np.zeros(1, np.int64),
+                    track_ids=np.ones(1, np.int64) if WAYS[way][2] else None,
+                )
+                refined = refiners[kind, way].refine(image, one)
+                scores[kind, way].add(refined.masks[0], truth[index])
+    return {kind: {way: scores[kind, way].means() for way in WAYS} for kind in kinds}
+
+
+def detected(data: Path, clip: str, finder: Job, truth: list[NDArray[np.bool_]]) -> dict[int, Any]:
+    """Frame -> box of the tube of ``quick`` that fits the truth best."""
+    result = finder.process(open_source(data / "JPEGImages" / "480p" / clip))
+    best = max(result.tubes, key=lambda tube: tube_iou(tube, result, truth), default=None)
+    if best is None:
+        raise SystemExit(f"{clip}: quick finds nothing there; leave it out with --clips")
+    return dict(zip(best.frames.tolist(), best.boxes, strict=True))
+
+
+def frames(data: Path, clip: str) -> Iterator[NDArray[np.uint8]]:
+    """RGB uint8 (H, W, 3)."""
+    for path in sorted((data / "JPEGImages" / "480p" / clip).glob("*.jpg")):
+        yield cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
