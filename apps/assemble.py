@@ -38,7 +38,7 @@ class Refining:
     model: str
     """Name in vis.weights.MODELS, or a checkpoint."""
     policy: str
-    best_of_three: bool
+    whole_or_part: bool
     zoom: bool
     mode: str
 
@@ -46,8 +46,8 @@ class Refining:
     def from_args(cls, args: argparse.Namespace) -> Refining:
         """The preset's part (``quick``'s where the command has no presets), with the options given laid over it."""
         preset = PRESETS[getattr(args, "preset", "quick")]
-        best = preset.best_of_three if args.best_of_three is None else args.best_of_three
-        return cls(args.model or preset.model, args.policy or preset.policy, best, args.zoom, args.mode)
+        choose = preset.whole_or_part if args.whole_or_part is None else args.whole_or_part
+        return cls(args.model or preset.model, args.policy or preset.policy, choose, args.zoom, args.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Plan:
     model: str | None
     """None: keep the detector's own masks."""
     policy: str
-    best_of_three: bool
+    whole_or_part: bool
     zoom: bool
     mode: str
     classes: tuple[str, ...]
@@ -91,7 +91,7 @@ class Plan:
             tracker=given(args.tracker, preset.tracker),
             model=None if refining.model == "none" else refining.model,
             policy=refining.policy,
-            best_of_three=refining.best_of_three,
+            whole_or_part=refining.whole_or_part,
             zoom=refining.zoom,
             mode=refining.mode,
             classes=tuple(name.strip() for name in (args.classes or "").split(",") if name.strip()),
@@ -106,7 +106,7 @@ class Plan:
         """The refiner's part; None where the detector's own masks stay."""
         if self.model is None:
             return None
-        return Refining(self.model, self.policy, self.best_of_three, self.zoom, self.mode)
+        return Refining(self.model, self.policy, self.whole_or_part, self.zoom, self.mode)
 
     def tracker_settings(self) -> dict[str, Any]:
         """The preset's settings for its own tracker; another tracker keeps its defaults."""
@@ -330,7 +330,7 @@ def build_refiner(refining: Refining | None, *, device: str) -> Any:
     return HQSamRefiner(
         Predictor(load_model(refining.model, device=device, mode=refining.mode)),
         policy=refining.policy,
-        best_of_three=refining.best_of_three,
+        whole_or_part=refining.whole_or_part,
         zoom=refining.zoom,
     )
 
@@ -340,7 +340,7 @@ def describe_refiner(refiner: Any) -> str:
     if refiner is None:
         return "no refinement"
     model = refiner.predictor.model.describe()
-    asked = refiner.policy + (", best of three" if refiner.best_of_three else "")
+    asked = refiner.policy + (", whole or part" if refiner.whole_or_part else "")
     return f"{model['network']} {model['size']} ({asked}; {model['mode']}; {model['device']})"
 
 

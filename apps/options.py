@@ -61,10 +61,10 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--policy", metavar="NAME", help="prompts: box, box+mask, box+points or gated")
     group.add_argument(
-        "--best-of-three",
+        "--whole-or-part",
         action=argparse.BooleanOptionalAction,
-        help="of SAM's three masks the one that it thinks best, instead of its single one: for loose boxes "
-        "(default of preset quick)",
+        help="of SAM's masks of the whole and of a part the one that it thinks best over the frames so far, "
+        "instead of its single mask: for loose boxes (default of preset quick)",
     )
     group.add_argument(
         "--zoom", action="store_true", help="embed a crop around small objects too: finer, slower"

@@ -25,8 +25,8 @@ class Preset:
     """Name in vis.weights.MODELS, for the refiner."""
     policy: str
     """Prompt policy of vis.refine."""
-    best_of_three: bool
-    """Whether the refiner takes the best of SAM's three masks instead of its single one."""
+    whole_or_part: bool
+    """Whether the refiner chooses between SAM's masks of the whole and of a part, instead of its single one."""
     min_score: float
     """Detections below it are not tracked."""
     min_frames: int
@@ -46,9 +46,8 @@ PRESETS = {
         tracker_settings={"min_overlap": 0.1},
         model="hq-tiny",
         policy="box",
-        # Saliency's boxes are loose: on DAVIS the best of three is a point better there, and a little worse
-        # where boxes fit.
-        best_of_three=True,
+        # Saliency's boxes are loose; on DAVIS this is worth 1.5 points there, and half a point where they fit.
+        whole_or_part=True,
         min_score=0.3,
         min_frames=3,
         top=None,
@@ -62,7 +61,7 @@ PRESETS = {
         model="hq-b",
         # A strong detector's own mask knows the extent that a box throws away.
         policy="gated",
-        best_of_three=False,
+        whole_or_part=False,
         min_score=0.5,
         min_frames=3,
         top=None,
@@ -75,7 +74,7 @@ PRESETS = {
         tracker_settings={},
         model="hq-l",
         policy="gated",
-        best_of_three=False,
+        whole_or_part=False,
         min_score=0.3,
         min_frames=3,
         top=None,
@@ -88,7 +87,7 @@ PRESETS = {
         tracker_settings={},
         model="hq-l",
         policy="box",
-        best_of_three=False,
+        whole_or_part=False,
         min_score=0.0,
         min_frames=1,
         top=10,

@@ -1,4 +1,4 @@
-"""Which of SAM's masks should a tube take? Its single one, the best of three, or the best by a running mean.
+"""Which of SAM's masks should a tube take? Its single one, the best of three, or of whole and part.
 
     python -m benchmarks.choice --data FOLDER [--clips camel,dog] [--boxes true,detected] [--json]
 
@@ -15,6 +15,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,15 +34,10 @@ from vis.training.measure import boundary_iou, mask_iou
 from vis.training.prompts import tight_box
 from vis.video import open_source
 
-WAYS = {
-    "SAM, single": ("sam-tiny", False, False),
-    "SAM, best of three": ("sam-tiny", True, False),
-    "SAM, best by running mean": ("sam-tiny", True, True),
-    "HQ-SAM, single": ("hq-tiny", False, False),
-    "HQ-SAM, best of three": ("hq-tiny", True, False),
-    "HQ-SAM, best by running mean": ("hq-tiny", True, True),
-}
-"""Name -> model, whether the best of three, and whether frames before have a say: the last is ``quick``."""
+CHOICES = ("single", "best of three", "whole or part, frame by frame", "whole or part, running mean")
+"""Those of the reference, and the refiner's, without and with memory: the last is ``quick``'s."""
+MODELS = {"SAM": "sam-tiny", "HQ-SAM": "hq-tiny"}
+WAYS = {f"{name}, {choice}": (model, choice) for name, model in MODELS.items() for choice in CHOICES}
 COLUMNS = ("IoU", "boundary", "holds")
 
 
@@ -49,14 +45,17 @@ class OncePerFrame:
     """HQ-SAM embeds a frame once, whoever asks; plain SAM takes the same without the HQ part."""
 
     def __init__(self) -> None:
-        self.predictors = {name: Predictor(load_model(name)) for name in ("sam-tiny", "hq-tiny")}
+        self.predictors = {name: Predictor(load_model(name)) for name in MODELS.values()}
         self._last: tuple[NDArray[np.uint8], ImageEmbedding] | None = None
 
-    def of(self, model: str) -> Any:
-        """What a refiner takes for the predictor of that model."""
-        return SimpleNamespace(
-            embed=lambda image: self.embedding(image, model), decode=self.predictors[model].decode
+    def refiner(self, model: str, choice: str) -> HQSamRefiner:
+        """The refiner of that model and choice."""
+        predictor = self.predictors[model]
+        best = {"best_of_three": True} if choice == "best of three" else {}
+        stand_in: Any = SimpleNamespace(
+            embed=lambda image: self.embedding(image, model), decode=partial(predictor.decode, **best)
         )
+        return HQSamRefiner(stand_in, whole_or_part=choice.startswith("whole"))
 
     def embedding(self, image: NDArray[np.uint8], model: str) -> ImageEmbedding:
         if self._last is None or self._last[0] is not image:
@@ -108,10 +107,10 @@ def main() -> int:
         print(json.dumps(found))
         return 0
     for kind in args.boxes.split(","):
-        print(f"\n{kind + ' boxes, per cent':<30}" + "".join(f"{name:>10}" for name in COLUMNS))
+        print(f"\n{kind + ' boxes, per cent':<40}" + "".join(f"{name:>10}" for name in COLUMNS))
         for way in WAYS:
             means = np.mean([found[clip][kind][way] for clip in clips], axis=0)
-            print(f"{way:<30}" + "".join(f"{100 * value:>10.2f}" for value in means))
+            print(f"{way:<40}" + "".join(f"{100 * value:>10.2f}" for value in means))
     return 0
 
 
@@ -125,9 +124,7 @@ def measure(
     if "detected" in kinds:
         boxes["detected"] = detected(data, clip, finder, truth)
     ways = [(kind, way) for kind in kinds for way in WAYS]
-    refiners = {
-        (kind, way): HQSamRefiner(networks.of(WAYS[way][0]), best_of_three=WAYS[way][1]) for kind, way in ways
-    }
+    refiners = {(kind, way): networks.refiner(*WAYS[way]) for kind, way in ways}
     scores = {way: Scores() for way in ways}
     for index, image in enumerate(frames(data, clip)):
         for kind, way in ways:
@@ -136,7 +133,7 @@ def measure(
                     boxes=np.asarray(boxes[kind][index], np.float32)[None],
                     scores=np.ones(1, np.float32),
                     labels=np.zeros(1, np.int64),
-                    track_ids=np.ones(1, np.int64) if WAYS[way][2] else None,
+                    track_ids=np.ones(1, np.int64) if "mean" in way else None,
                 )
                 refined = refiners[kind, way].refine(image, one)
                 scores[kind, way].add(refined.masks[0], truth[index])

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--model", default=PRESETS["quick"].model)
     parser.add_argument("--policy", default=PRESETS["quick"].policy)
     parser.add_argument(
-        "--best-of-three", action=argparse.BooleanOptionalAction, default=PRESETS["quick"].best_of_three
+        "--whole-or-part", action=argparse.BooleanOptionalAction, default=PRESETS["quick"].whole_or_part
     )
     parser.add_argument("--score", type=float, default=PRESETS["quick"].min_score)
     parser.add_argument("--clips", default=",".join(SINGLE_OBJECT))
@@ -53,7 +53,7 @@ def main() -> None:
         tracker=args.tracker,
         model=None if args.model == "none" else args.model,
         policy=args.policy,
-        best_of_three=args.best_of_three,
+        whole_or_part=args.whole_or_part,
         zoom=False,
         mode="fast",
         classes=(),

@@ -12,9 +12,11 @@ nothing. What a policy turns into prompts:
                 what a strong detector knows of the object's extent, and loses tube AP by it
 ==============  =====================================================================
 
-Any of them may ask for the best of SAM's three masks in place of its single one: a detector's box is often
-too large or cuts something off, and the three then differ more than for a box that fits. What a tube's
-earlier frames said has a say in the choice, so that it does not jump between a whole and its part.
+Any of them may choose between SAM's masks of the whole and of a part in place of its single one
+(``whole_or_part``): a detector's box is often too large or cuts something off, and the single mask then has to
+average over what is meant. SAM's own estimates choose, in a running mean over the tube's frames, so that it
+does not jump between the two. The third, of a part of a part, is left out: under a box it is the worst of them
+even where SAM thinks it the best.
 
 Scores stay the detector's: the HQ mask has no predicted quality of its own. Boxes stay too, so that
 refining a saved result again asks the same question again.
@@ -45,6 +47,8 @@ PROMPT_LOGIT = 8.0  # about the magnitude of SAM's own low-resolution logits ins
 ALONE_LOGIT = 60.0
 MEMORY = 0.8
 """Weight of the frames before in a tube's running mean of SAM's estimates of its three masks."""
+NO_SUB_PART = np.array([-10, 0, 0], np.float32)
+"""Added to the estimates, which are IoUs: the first of SAM's three masks never wins."""
 
 
 @dataclass(slots=True)
@@ -66,28 +70,28 @@ class HQSamRefiner:
         *,
         policy: str = "box",
         gate: float = 0.5,
-        best_of_three: bool = False,
+        whole_or_part: bool = False,
         hq_token_only: bool = False,
         zoom: bool = False,
     ) -> None:
         """``gate``: least IoU in [0, 1] with the coarse mask, for policy ``gated``.
 
-        ``best_of_three``: of SAM's three masks the one that it thinks best, instead of its single one, with
-        the HQ logits added to either: for loose boxes. Where objects have ids, what it thought of the same
-        object's three on the frames before counts too (:data:`MEMORY`). ``hq_token_only``: HQ logits alone instead; the
-        authors advise it for images of one object. ``zoom``: embed a crop around each small object as well,
-        which is slower and finer than the reference.
+        ``whole_or_part``: of SAM's masks of the whole and of a part the one that it thinks best, instead of
+        its single mask, with the HQ logits added to either: for loose boxes. Where objects have ids, what it
+        thought of the same object's masks on the frames before counts too (:data:`MEMORY`).
+        ``hq_token_only``: HQ logits alone instead; the authors advise it for images of one object.
+        ``zoom``: embed a crop around each small object as well, which is slower and finer than the reference.
         """
         if policy not in POLICIES:
             raise UsageError(f"policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
         if not 0 <= gate <= 1:
             raise UsageError(f"gate {gate} is out of range; give an IoU between 0 and 1")
-        if best_of_three and hq_token_only:
-            raise UsageError("best_of_three chooses SAM's mask, hq_token_only leaves SAM's out; choose one")
+        if whole_or_part and hq_token_only:
+            raise UsageError("whole_or_part chooses SAM's mask, hq_token_only leaves SAM's out; choose one")
         self.predictor = predictor
         self.policy = policy
         self.gate = gate
-        self.best_of_three = best_of_three
+        self.whole_or_part = whole_or_part
         self.hq_token_only = hq_token_only
         self.zoom = zoom
         self.counts = RefineCounts()
@@ -141,11 +145,9 @@ class HQSamRefiner:
         has_coarse: bool,
     ) -> None:
         embedding = self.predictor.embed(image)
-        output = {"best_of_three": self.best_of_three, "hq_token_only": self.hq_token_only}
         estimates: dict[int, NDArray[np.float32]] = {}
         for group, prompts in self._prompts(masks, rows, has_coarse=has_coarse):
-            if self.best_of_three and ids is not None:
-                prompts["prior"] = self._prior(ids[group])
+            output = self._output(len(group), None if ids is None else ids[group])
             out = self.predictor.decode(embedding, boxes=clipped[group], **output, **prompts)
             if out.three_scores is not None and ids is not None:
                 estimates |= self._updated(ids[group], out.three_scores)
@@ -162,11 +164,16 @@ class HQSamRefiner:
                 masks[group] = refined
         self._estimates = estimates
 
-    def _prior(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(N, 3) that make SAM's estimates of this frame choose as the running mean would."""
-        new = np.zeros(3, np.float32)
-        share = MEMORY / (1 - MEMORY)
-        return np.stack([share * self._estimates.get(int(one), new) for one in ids])
+    def _output(self, count: int, ids: NDArray[np.int64] | None) -> dict[str, Any]:
+        """Which mask of each object the predictor is asked for."""
+        if not self.whole_or_part:
+            return {"hq_token_only": self.hq_token_only}
+        prior = np.tile(NO_SUB_PART, (count, 1))
+        if ids is not None:  # so the estimates of this frame choose as the running mean would
+            share = MEMORY / (1 - MEMORY)
+            for row, one in zip(prior, ids.tolist(), strict=True):
+                row += share * self._estimates.get(one, np.float32(0))
+        return {"best_of_three": True, "prior": prior}
 
     def _updated(self, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
         """The running means of these objects with this frame's (N, 3) estimates."""

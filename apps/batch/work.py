@@ -42,7 +42,7 @@ from vis.structures import Frame, MaskRLE, TrackedFrame, VideoResult
 
 __all__ = ["Settings", "Worker"]
 
-REFINEMENT_ONLY = ("model", "policy", "best_of_three", "zoom", "mode", "min_frames", "top", "preset")
+REFINEMENT_ONLY = ("model", "policy", "whole_or_part", "zoom", "mode", "min_frames", "top", "preset")
 """Options of a plan that do not touch the association."""
 
 Tell = Callable[[str, int, int | None], None]

@@ -110,7 +110,7 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
 
 def _of_three(result: VideoResult) -> bool:
     """Whether the result's masks were chosen among SAM's three: then those compared are, too."""
-    return bool(result.made_with.get("options", {}).get("best_of_three", False))
+    return bool(result.made_with.get("options", {}).get("whole_or_part", False))
 
 
 def _masks(tubes: list[Tube], frame: int) -> Bool:

@@ -70,7 +70,7 @@ class Thin:
         model = SimpleNamespace(describe=lambda: {"network": "fake"})
         self.predictor = SimpleNamespace(model=model)
         self.policy = policy
-        self.best_of_three = False
+        self.whole_or_part = False
         self.counts = SimpleNamespace(kept_coarse=0)
         self.seen = 0
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vis.errors import UsageError
-from vis.refine import MEMORY, POLICIES, PROMPT_LOGIT, HQSamRefiner, deepest_point, mask_prompt
+from vis.refine import MEMORY, NO_SUB_PART, POLICIES, PROMPT_LOGIT, HQSamRefiner, deepest_point, mask_prompt
 from vis.structures import Detections
 
 SIZE = (60, 80)
@@ -166,21 +166,24 @@ def test_deepest_point_counts_the_frames_border_as_a_border() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("best", [False, True])
-def test_every_policy_may_ask_for_the_best_of_three(policy: str, best: bool) -> None:
-    network = BoxNetwork([[0.5, 0.6, 0.7]])
-    refiner = HQSamRefiner(network, policy=policy, best_of_three=best)  # type: ignore[arg-type]
+@pytest.mark.parametrize("choose", [False, True])
+def test_every_policy_may_choose_between_whole_and_part(policy: str, choose: bool) -> None:
+    network = BoxNetwork([[0.9, 0.6, 0.7]])
+    refiner = HQSamRefiner(network, policy=policy, whole_or_part=choose)  # type: ignore[arg-type]
     refiner.refine(IMAGE, detections(BOXES, coarse()))
-    assert [asked["best_of_three"] for asked in network.asked] == [best] * len(network.asked)
+    for asked in network.asked:
+        assert asked.get("best_of_three", False) is choose
+        if choose:  # the sub-part, of the highest estimate here, does not win
+            assert ((np.array([0.9, 0.6, 0.7]) + asked["prior"]).argmax(axis=1) == 2).all()
     with pytest.raises(UsageError, match="hq_token_only leaves SAM's out; choose one"):
-        HQSamRefiner(network, best_of_three=True, hq_token_only=True)  # type: ignore[arg-type]
+        HQSamRefiner(network, whole_or_part=True, hq_token_only=True)  # type: ignore[arg-type]
 
 
 def test_earlier_frames_of_a_tube_have_a_say_in_the_choice() -> None:
     """The running mean of the estimates is known in closed form, and the choice is by it."""
-    scores = np.array([[0.9, 0.5, 0.8], [0.6, 0.5, 0.9], [0.6, 0.5, 0.9], [0.2, 0.5, 0.9]])
+    scores = np.array([[0.5, 0.9, 0.8], [0.9, 0.6, 0.9], [0.5, 0.6, 0.9], [0.5, 0.2, 0.9]])
     network = BoxNetwork(scores)
-    refiner = HQSamRefiner(network, best_of_three=True)  # type: ignore[arg-type]
+    refiner = HQSamRefiner(network, whole_or_part=True)  # type: ignore[arg-type]
     mean, chosen = None, []
     for now in scores:
         refiner.refine(IMAGE, detections(BOXES))
@@ -188,34 +191,33 @@ def test_earlier_frames_of_a_tube_have_a_say_in_the_choice() -> None:
         assert prior.shape == (3, 3)
         assert (prior == prior[0]).all(), "all objects were told the same"
         mean = now if mean is None else MEMORY * mean + (1 - MEMORY) * now
-        assert int((now + prior[0]).argmax()) == int(mean.argmax())
-        chosen.append(int(mean.argmax()))
-    assert chosen == [0, 0, 2, 2], "frame by frame it would be 0, 2, 2, 2"
+        assert int((now + prior[0]).argmax()) == 1 + int(mean[1:].argmax())
+        chosen.append(1 + int(mean[1:].argmax()))
+    assert chosen == [1, 1, 2, 2], "frame by frame it would be 1, 2, 2, 2"
 
 
 def test_memory_is_of_one_object_and_of_consecutive_frames() -> None:
     network = BoxNetwork([[0.9, 0.5, 0.8]])
-    refiner = HQSamRefiner(network, best_of_three=True)  # type: ignore[arg-type]
+    refiner = HQSamRefiner(network, whole_or_part=True)  # type: ignore[arg-type]
     refiner.refine(IMAGE, detections(BOXES[:2]))
     refiner.refine(IMAGE, detections(BOXES))  # the third is new
-    assert network.asked[-1]["prior"].any(axis=1).tolist() == [True, True, False]
-    other = HQSamRefiner(network, best_of_three=True)  # type: ignore[arg-type]
+    assert (network.asked[-1]["prior"] != NO_SUB_PART).any(axis=1).tolist() == [True, True, False]
+    other = HQSamRefiner(network, whole_or_part=True)  # type: ignore[arg-type]
     other.load_state_dict(refiner.state_dict())
     assert other.counts == refiner.counts
     for one in (refiner, other):
         one.refine(IMAGE, detections(BOXES))
     first, second = (asked["prior"] for asked in network.asked[-2:])
-    assert first.all()
+    assert (first != NO_SUB_PART).all()
     np.testing.assert_array_equal(first, second)
     refiner.refine(IMAGE, detections([]))
     refiner.refine(IMAGE, detections(BOXES))
-    assert not network.asked[-1]["prior"].any(), "they were away for a frame"
+    assert (network.asked[-1]["prior"] == NO_SUB_PART).all(), "they were away for a frame"
     other.reset()
     other.refine(IMAGE, detections(BOXES))
-    assert not network.asked[-1]["prior"].any(), "another video"
-    without_ids = replace(detections(BOXES), track_ids=None)
-    other.refine(IMAGE, without_ids)
-    assert "prior" not in network.asked[-1]
+    assert (network.asked[-1]["prior"] == NO_SUB_PART).all(), "another video"
+    other.refine(IMAGE, replace(detections(BOXES), track_ids=None))
+    assert (network.asked[-1]["prior"] == NO_SUB_PART).all(), "nobody knows what they were"
 
 
 def test_unknown_policy_and_gate_are_usage_errors() -> None:

@@ -28,7 +28,7 @@ class Pieces:
     iou_token: Tensor
     """(N, 256)"""
     mask_tokens: Tensor
-    """(N, 4, 256): the single mask's token, then those of whole, part and sub-part."""
+    """(N, 4, 256): the single mask's token, then those of sub-part, part and whole."""
     hf_token: Tensor | None
     """(N, 256): HQ-SAM's token, None in a plain SAM."""
     upscaled: Tensor

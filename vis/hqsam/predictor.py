@@ -133,8 +133,8 @@ class Predictor:
             point_labels: (N, K) 1 inside, 0 outside, -1 no point.
             masks: (N, 256, 256) logits, such as ``low_res_logits`` of an earlier call.
             multimask: False gives the one mask that SAM means for unambiguous prompts such as boxes,
-                plus the HQ mask. True gives SAM's three for ambiguous prompts such as one click, in its
-                order and with their scores, and the HQ mask beside them.
+                plus the HQ mask. True gives SAM's three for ambiguous prompts such as one click, sub-part,
+                part and whole in this order, with their scores, and the HQ mask beside them.
             best_of_three: the one of those three that SAM itself thinks best, and the HQ mask added: the
                 reference's ``multimask_output=True``. Better than the single mask for boxes that do not fit
                 well, such as a detector's, and for one click; a little worse for exact boxes. It costs

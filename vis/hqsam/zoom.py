@@ -31,6 +31,7 @@ def zoom_refine(
     margin: float = 0.5,
     agreement: float = 0.7,
     best_of_three: bool = False,
+    prior: NDArray[np.float32] | None = None,
     hq_token_only: bool = False,
 ) -> NDArray[np.bool_]:
     """Masks (N, H, W) of N objects, those of small ones drawn from crops.
@@ -43,7 +44,7 @@ def zoom_refine(
         largest: objects whose longer side is above this share of the frame's longer side are left alone.
         margin: space around the box on each side, in box sides; context for the network.
         agreement: least IoU in [0, 1] between crop and coarse mask for the crop's to be taken.
-        best_of_three, hq_token_only: as in ``Predictor.decode``.
+        best_of_three, prior, hq_token_only: as in ``Predictor.decode``.
     """
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     frame = (image.shape[0], image.shape[1])
@@ -56,7 +57,11 @@ def zoom_refine(
         embedding = predictor.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
         within = (box - np.array([x0, y0, x0, y0], np.float32))[None]
         drawn = predictor.decode(
-            embedding, boxes=within, best_of_three=best_of_three, hq_token_only=hq_token_only
+            embedding,
+            boxes=within,
+            best_of_three=best_of_three,
+            prior=None if prior is None else prior[row : row + 1],
+            hq_token_only=hq_token_only,
         ).masks[0]
         # What the coarse mask has outside the crop cannot be seen from inside it, and stays.
         coarse = masks[row, y0:y1, x0:x1]
