@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
 from trackers import TRACKERS
 from vis import masks, pipeline
+from vis.refine import HQSamRefiner
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 
 SIZE = (20, 30)
@@ -41,6 +44,46 @@ def test_a_tracker_goes_on_from_its_saved_state(name: str, tmp_path: Path) -> No
     for index in range(6, 12):
         got = second.update(frames[index], index / 10)
         np.testing.assert_array_equal(got.track_ids, want[index])
+
+
+class Estimating:
+    """A predictor whose estimates of three masks follow from the frame and the box; it keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.priors: list[np.ndarray] = []
+
+    def embed(self, image: np.ndarray) -> int:
+        return int(image[0, 0, 0])
+
+    def decode(self, embedding: int, *, boxes: np.ndarray, prior: np.ndarray, best_of_three: bool) -> object:
+        assert best_of_three
+        self.priors.append(prior)
+        scores = np.sin(embedding + boxes[:, :3]).astype(np.float32)
+        return SimpleNamespace(masks=np.zeros((len(boxes), *SIZE), np.bool_), three_scores=scores)
+
+
+def test_the_refiner_goes_on_from_its_saved_state(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    frames = []
+    for index in range(12):
+        found = detections(rng, 0 if index == 4 else 3)
+        frames.append(replace(found, track_ids=np.arange(1, len(found) + 1)))
+
+    def refine(refiner: HQSamRefiner, span: range) -> None:
+        for index in span:
+            refiner.refine(np.full((*SIZE, 3), index, np.uint8), frames[index])
+
+    for cut in (0, 5, 9):  # before anything, after an empty frame, amid
+        whole, first, second = (HQSamRefiner(Estimating(), whole_or_part=True) for _ in range(3))
+        refine(whole, range(12))
+        refine(first, range(cut))
+        folder = ChunkFolder(tmp_path / str(cut), "key")
+        folder.write(0, Chunk((), None, None, first.state_dict(), {}, last=False))
+        second.load_state_dict(folder.read(SIZE)[0].refiner)
+        refine(second, range(cut, 12))
+        assert second.counts == whole.counts
+        got, want = second.predictor.priors, whole.predictor.priors
+        np.testing.assert_array_equal(np.array(got), np.array(want)[-len(got) :])
 
 
 def rows(rng: np.random.Generator, count: int) -> list[tuple[Row, TrackedFrame]]:
