@@ -13,19 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.assemble import Job
-from benchmarks.davis import tube_iou
+from benchmarks.davis import truth_of, tube_iou
 from benchmarks.overhead import quick_with
 from vis.hqsam import ImageEmbedding, Predictor, load_model
 from vis.refine import HQSamRefiner
@@ -118,15 +116,15 @@ def measure(
     data: Path, clip: str, kinds: list[str], networks: OncePerFrame, finder: Job
 ) -> dict[str, dict[str, list[float]]]:
     """Per kind of box and way: mean IoU, boundary IoU and how well the mask holds."""
-    paths = sorted((data / "Annotations" / "480p" / clip).glob("*.png"))
-    truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
+    truth = truth_of(data, clip)
     boxes = {"true": {i: tight_box(mask) for i, mask in enumerate(truth) if mask.any()}}
     if "detected" in kinds:
         boxes["detected"] = detected(data, clip, finder, truth)
     ways = [(kind, way) for kind in kinds for way in WAYS]
     refiners = {(kind, way): networks.refiner(*WAYS[way]) for kind, way in ways}
     scores = {way: Scores() for way in ways}
-    for index, image in enumerate(frames(data, clip)):
+    for frame in open_source(data / "JPEGImages" / "480p" / clip):
+        index = frame.index
         for kind, way in ways:
             if index in boxes[kind]:
                 one = Detections(
@@ -135,7 +133,7 @@ def measure(
                     labels=np.zeros(1, np.int64),
                     track_ids=np.ones(1, np.int64) if "mean" in way else None,
                 )
-                refined = refiners[kind, way].refine(image, one)
+                refined = refiners[kind, way].refine(frame.image, one)
                 scores[kind, way].add(refined.masks[0], truth[index])
     return {kind: {way: scores[kind, way].means() for way in WAYS} for kind in kinds}
 
@@ -147,12 +145,6 @@ def detected(data: Path, clip: str, finder: Job, truth: list[NDArray[np.bool_]])
     if best is None:
         raise SystemExit(f"{clip}: quick finds nothing there; leave it out with --clips")
     return dict(zip(best.frames.tolist(), best.boxes, strict=True))
-
-
-def frames(data: Path, clip: str) -> Iterator[NDArray[np.uint8]]:
-    """RGB uint8 (H, W, 3)."""
-    for path in sorted((data / "JPEGImages" / "480p" / clip).glob("*.jpg")):
-        yield cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ def measure(job: Job, data: Path, clip: str, stride: int) -> dict[str, Any]:
     """The best tube of one clip against the truth."""
     source = open_source(data / "JPEGImages" / "480p" / clip, stride=stride)
     result = job.process(source)
-    paths = sorted((data / "Annotations" / "480p" / clip).glob("*.png"))
-    truth = [cv2.imread(str(paths[index]), cv2.IMREAD_GRAYSCALE) > 0 for index in result.frames]
+    every = truth_of(data, clip)
+    truth = [every[index] for index in result.frames]
     best = max(result.tubes, key=lambda tube: tube_iou(tube, result, truth), default=None)
     print(f"{clip}: {len(result.tubes)} tubes", file=sys.stderr)
     return {
@@ -91,6 +91,12 @@ def measure(job: Job, data: Path, clip: str, stride: int) -> dict[str, Any]:
         "frames": len(result.frames),
         "label": "" if best is None else result.class_names[best.label],
     }
+
+
+def truth_of(data: Path, clip: str) -> list[np.ndarray]:
+    """The true mask, bool (H, W), of every frame."""
+    paths = sorted((data / "Annotations" / "480p" / clip).glob("*.png"))
+    return [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
 
 
 def tube_iou(tube: Tube, result: VideoResult, truth: list[np.ndarray]) -> float:

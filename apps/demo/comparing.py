@@ -113,9 +113,10 @@ def _of_three(result: VideoResult) -> bool:
     return bool(result.made_with.get("options", {}).get("whole_or_part", False))
 
 
-def _masks(tubes: list[Tube], frame: int) -> Bool:
-    """(N, H, W)"""
-    return np.stack([rle.decode(tube.masks[_row(tube, frame)]) for tube in tubes if tube.masks is not None])
+def _masks(tubes: list[Tube], frame: int) -> Bool | None:
+    """(N, H, W), or None where a tube has boxes only."""
+    found = [tube.masks[_row(tube, frame)] for tube in tubes if tube.masks is not None]
+    return rle.decode_many(found, found[0].size) if len(found) == len(tubes) else None
 
 
 def both_masks(

@@ -288,3 +288,28 @@ def test_the_main_job_on_the_sample_clip(vistubes: Call, tmp_path: Path) -> None
     shares = [decode(mask).mean() for mask in rabbit.masks]
     assert min(shares) > 0.08
     assert max(shares) < 0.25
+
+
+@pytest.mark.parametrize(
+    ("words", "chooses"),
+    [
+        ([], True),
+        (["--no-whole-or-part"], False),
+        (["--preset", "paper"], False),
+        (["--preset", "paper", "--whole-or-part"], True),
+    ],
+)
+def test_presets_and_options_say_whether_tubes_choose_whole_or_part(words: list[str], chooses: bool) -> None:
+    import argparse
+
+    from apps.assemble import Plan
+    from apps.options import add_association, add_refiner
+
+    parser = argparse.ArgumentParser()
+    add_association(parser)
+    add_refiner(parser)
+    plan = Plan.from_args(parser.parse_args(words))
+    refining = plan.refining()
+    assert refining is not None
+    assert refining.whole_or_part is plan.whole_or_part is chooses
+    assert Plan.from_args(parser.parse_args([*words, "--model", "none"])).refining() is None
