@@ -6,6 +6,7 @@ Only the chosen verb's module is imported, so ``vistubes --help`` answers at onc
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.util
 import sys
@@ -73,7 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("default", VisWarning)
             warnings.showwarning = _show_warning
-            return run(args)
+            code = run(args)
+        if argv is None:
+            # The process ends here. Python's last search for cycles would go through every object of every library
+            # that was imported, which takes longer than an evaluation.
+            gc.freeze()
+        return code
     except VisError as error:
         print(f"vistubes: error: {error}", file=sys.stderr)
         return exit_code(error)
