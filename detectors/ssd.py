@@ -99,8 +99,10 @@ class Ssd:
         path = weights_file(weights)
         self._network = _open(path, threads or default_threads())
         self.weights_sha256 = {path.name: sha256_of(path)}
-        wanted = classes or [name for name in CLASS_NAMES if name not in PARTS]
-        self._columns = np.array([CLASS_NAMES.index(name) for name in wanted])
+        # Every class but parts competes for a box, whatever is reported: what looks like cattle is no dog.
+        self._columns = np.array([i for i, name in enumerate(CLASS_NAMES) if name in classes or name not in PARTS])
+        wanted = classes or [CLASS_NAMES[column] for column in self._columns]
+        self._wanted = np.array([CLASS_NAMES.index(name) for name in wanted])
         self._score, self._nms_iou, self._max_detections = score, nms_iou, max_detections
         self._squares = squares
 
@@ -114,7 +116,9 @@ class Ssd:
         boxes = np.concatenate([one.boxes for one in found])
         scores = np.concatenate([one.scores for one in found])
         labels = np.concatenate([one.labels for one in found])
-        kept = box_maths.nms(boxes, scores, self._nms_iou)[: self._max_detections]
+        kept = box_maths.nms(boxes, scores, self._nms_iou)
+        kept = kept[_not_nested(boxes[kept], labels[kept])]
+        kept = kept[np.isin(labels[kept], self._wanted)][: self._max_detections]
         return Detections(boxes[kept], scores[kept], labels[kept])
 
     def _look(self, image: NDArray[np.uint8], crop: Crop) -> Detections:
@@ -123,12 +127,12 @@ class Ssd:
         encodings, probabilities = self._network(image[y0:y1, x0:x1])
         probabilities = probabilities[:, 1:][:, self._columns]  # row 0 is the background
         best = probabilities.argmax(axis=1)
-        scores = probabilities[np.arange(len(best)), best].clip(0, 1)
+        scores = probabilities[np.arange(len(best)), best]
         keep = np.flatnonzero(scores >= self._score)
         boxes = decode_boxes(encodings[keep], anchors()[keep]).clip(0, 1)
         whole = ~_cut_off(boxes, crop, (image.shape[0], image.shape[1])) & (box_maths.area(boxes) > 0)
         keep, boxes = keep[whole], boxes[whole]
-        boxes = boxes * np.float32([x1 - x0, y1 - y0] * 2) + np.float32([x0, y0] * 2)
+        boxes = boxes * np.array([x1 - x0, y1 - y0] * 2) + np.array([x0, y0] * 2)
         labels = self._columns[best[keep]].astype(np.int64)
         return Detections(boxes.astype(np.float32), scores[keep].astype(np.float32), labels)
 
@@ -141,6 +145,16 @@ def views(size: tuple[int, int], *, squares: bool = True) -> list[Crop]:
     if not squares or max(size) < _LONG * side:
         return [whole]
     return [whole, (0, 0, side, side), (width - side, height - side, width, height)]
+
+
+def _not_nested(boxes: Float32, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which boxes (N, 4), best first, do not lie inside a better one of their class: a door is no second car."""
+    inside = box_maths.intersection(boxes, boxes) >= _NESTED * box_maths.area(boxes)[:, None]
+    inside &= labels[:, None] == labels
+    kept = np.ones(len(boxes), bool)
+    for row in range(1, len(boxes)):
+        kept[row] = not (inside[row, :row] & kept[:row]).any()
+    return kept
 
 
 def _cut_off(boxes: Float32, crop: Crop, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -202,8 +216,8 @@ class _Network:
         )
         self._interpreter.set_tensor(self._input, small.astype(np.float32)[None] / 127.5 - 1)
         self._interpreter.invoke()
-        boxes, classes = (self._interpreter.get_tensor(index)[0] for index in (self._boxes, self._classes))
-        return boxes, classes
+        boxes, logits = (self._interpreter.get_tensor(index)[0] for index in (self._boxes, self._classes))
+        return boxes, 1 / (1 + np.exp(-logits))
 
 
 def _open(path: Path, threads: int) -> _Network:
