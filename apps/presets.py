@@ -51,12 +51,12 @@ PRESETS = {
         # The detector is small, and its scores are low: half as high as those that ByteTrack was made for. A strong
         # box goes on with its track even where a leap leaves little overlap; weak ones only fill in.
         tracker_settings={
-            "high_score": 0.35,
-            "birth_score": 0.35,
+            "high_score": 0.3,
+            "birth_score": 0.3,
             "low_score": 0.15,
-            "min_overlap": 0.1,
+            "min_overlap": 0.05,
             "min_overlap_low": 0.3,
-            "min_overlap_new": 0.1,
+            "min_overlap_new": 0.05,
         },
         model="hq-tiny",
         policy="box",

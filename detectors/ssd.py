@@ -7,7 +7,9 @@ across classes, since Vehicle and Car, or Table and Desk, mean the same thing. K
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import ceil, sqrt
 from pathlib import Path
@@ -58,6 +60,11 @@ _STRIDES = (16, 32, 64, 128, 256, 512)
 _SCALES = (0.2, 0.95)  # of the first and the last layer, linear in between
 _CENTRE_SCALE, _SIZE_SCALE = 10.0, 5.0  # variances of the box encoding
 _LONG = 1.2  # from this aspect ratio on, a frame is looked at in squares too
+_NESTED = 0.8  # share of a box inside a better one of its class from which on it is a part of that
+_WEAK, _WEAK_IOU = (
+    0.3,
+    0.3,
+)  # below this score, a box that overlaps a better one by so much is a guess at the same
 _CUT = (
     0.02  # of a square's side: a box that ends so near to where the square cuts the frame is cut off itself
 )
@@ -100,7 +107,9 @@ class Ssd:
         self._network = _open(path, threads or default_threads())
         self.weights_sha256 = {path.name: sha256_of(path)}
         # Every class but parts competes for a box, whatever is reported: what looks like cattle is no dog.
-        self._columns = np.array([i for i, name in enumerate(CLASS_NAMES) if name in classes or name not in PARTS])
+        self._columns = np.array(
+            [i for i, name in enumerate(CLASS_NAMES) if name in classes or name not in PARTS]
+        )
         wanted = classes or [CLASS_NAMES[column] for column in self._columns]
         self._wanted = np.array([CLASS_NAMES.index(name) for name in wanted])
         self._score, self._nms_iou, self._max_detections = score, nms_iou, max_detections
@@ -117,7 +126,7 @@ class Ssd:
         scores = np.concatenate([one.scores for one in found])
         labels = np.concatenate([one.labels for one in found])
         kept = box_maths.nms(boxes, scores, self._nms_iou)
-        kept = kept[_not_nested(boxes[kept], labels[kept])]
+        kept = kept[_no_second_guess(boxes[kept], scores[kept], labels[kept])]
         kept = kept[np.isin(labels[kept], self._wanted)][: self._max_detections]
         return Detections(boxes[kept], scores[kept], labels[kept])
 
@@ -147,13 +156,18 @@ def views(size: tuple[int, int], *, squares: bool = True) -> list[Crop]:
     return [whole, (0, 0, side, side), (width - side, height - side, width, height)]
 
 
-def _not_nested(boxes: Float32, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which boxes (N, 4), best first, do not lie inside a better one of their class: a door is no second car."""
-    inside = box_maths.intersection(boxes, boxes) >= _NESTED * box_maths.area(boxes)[:, None]
-    inside &= labels[:, None] == labels
+def _no_second_guess(boxes: Float32, scores: Float32, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which boxes (N, 4), best first, are not another guess at what a better one shows.
+
+    A box inside a better one of its class is a part of the same thing; a weak one that overlaps a better one is not
+    sure enough to be something else.
+    """
+    common = box_maths.intersection(boxes, boxes)
+    guess = (common >= _NESTED * box_maths.area(boxes)[:, None]) & (labels[:, None] == labels)
+    guess |= (box_maths.iou(boxes, boxes) >= _WEAK_IOU) & (scores[:, None] < _WEAK)
     kept = np.ones(len(boxes), bool)
     for row in range(1, len(boxes)):
-        kept[row] = not (inside[row, :row] & kept[:row]).any()
+        kept[row] = not (guess[row, :row] & kept[:row]).any()
     return kept
 
 
@@ -220,6 +234,23 @@ class _Network:
         return boxes, 1 / (1 + np.exp(-logits))
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what native code prints from the terminal: LiteRT tells of its back end, and has no switch for it."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _open(path: Path, threads: int) -> _Network:
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -230,8 +261,9 @@ def _open(path: Path, threads: int) -> _Network:
             "another detector: --detector salient"
         ) from error
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
-        interpreter.allocate_tensors()
+        with _quiet():
+            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not a TFLite model that LiteRT can run: {error}") from error
     inputs = [tuple(one["shape"]) for one in interpreter.get_input_details()]
