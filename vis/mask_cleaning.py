@@ -28,7 +28,7 @@ def cleaned(mask: Bool) -> Bool:
         return mask
     part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     inside = mask[part].astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     least = SPECK * areas[1:].max()
     kept = areas >= least
