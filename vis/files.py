@@ -13,7 +13,18 @@ from typing import Any
 
 from vis.errors import InputError, OutputError
 
-__all__ = ["files_under", "read_json", "whole_file", "write_json", "write_text"]
+__all__ = [
+    "STEM_LETTERS",
+    "files_under",
+    "read_json",
+    "sync_folder",
+    "whole_file",
+    "write_json",
+    "write_text",
+]
+
+STEM_LETTERS = 40
+"""Letters of a file's stem in its temporary name; in UTF-8 at most 160 bytes."""
 
 
 @contextlib.contextmanager
@@ -29,9 +40,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix is kept: muxers choose their format by it.
+        # The suffix is kept: muxers choose their format by it. A long stem is cut: with what is added it could
+        # become too long a name where its own is not.
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent
+            prefix=f".{path.stem[:STEM_LETTERS]}.", suffix=f".part{path.suffix}", dir=path.parent
         )
         os.close(handle)
         part = Path(name)
@@ -41,7 +53,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         # mkstemp gives 0600; a result is as readable as any file its owner makes.
         part.chmod(0o666 & ~_umask())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:
@@ -50,9 +62,13 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text whole, or raise :class:`OutputError` and leave what was there."""
+    """Write UTF-8 text whole, or raise :class:`OutputError` and leave what was there.
+
+    Bytes of a file name that are no UTF-8 (Python's lone surrogates) are written as ``\\udcXX``, which is how
+    JSON spells them: :func:`read_json` gives the same name again.
+    """
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> None:
@@ -109,7 +125,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk: a rename in it outlives a power cut."""
     # Windows cannot open folders; there the rename alone must do.
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

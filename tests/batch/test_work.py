@@ -82,6 +82,11 @@ def test_killed_while_drawing_it_goes_on_to_the_same_bytes(
     make_worker(out=tmp_path / "whole").process(item, tell)
     with pytest.raises(Killed):
         make_worker().process(item, kill_after(frames, what="draw"))
+    # The results were final before.
+    folder = tmp_path / "out" / "clip"
+    for name in ("tubes.json", "results.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / "clip" / name).read_bytes()
+    assert json.loads((folder / "run.json").read_text())["pictures"] == {"state": "pending"}
     drawn: list[int] = []
     make_worker().process(item, lambda stage, done, expected: drawn.append(done) if stage == "draw" else None)
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
