@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from vis.errors import AnnotationError
+from vis.masks import checked_size
 
 __all__ = [
     "MAX_COORDINATE",
@@ -30,6 +31,7 @@ __all__ = [
     "plain",
     "rows",
     "shown",
+    "size",
     "text",
     "whole",
     "wrong",
@@ -148,6 +150,11 @@ def box(value: Any, where: str, *, sizes: bool = False) -> tuple[float, float, f
             f"{where}: the box {what} {shown(value)} lies more than {MAX_COORDINATE:,.0f} pixels away"
         )
     return x0, y0, x1, y1
+
+
+def size(entry: Any, where: str, height: str = "height", width: str = "width") -> tuple[int, int]:
+    """(height, width) of a picture, within the limits of masks; the last two arguments name its fields."""
+    return checked_size((whole(entry, height, where), whole(entry, width, where)), where)
 
 
 def plain(value: Any, where: str, depth: int = MAX_DEPTH) -> Any:
