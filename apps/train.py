@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vis.hqsam import SamModel
-    from vis.hqsam.checkpoints import State
+    from vis.hqsam.network.checkpoints import State
     from vis.training.loop import HeadTrainer, Recipe, SampleSource
 
 __all__ = ["configure", "run"]
@@ -286,7 +286,7 @@ def _sam_state(name: str) -> State:
     """Tensors of a plain SAM by name or file; a head that it may hold is left behind."""
     from vis import weights
     from vis.hqsam import hq_parameter_names
-    from vis.hqsam.checkpoints import read_state
+    from vis.hqsam.network.checkpoints import read_state
 
     path = weights.path(weights.MODELS[name].weights) if name in weights.MODELS else Path(name)
     if not path.is_file():
