@@ -221,12 +221,12 @@ class Job:
         audio_from: Path | None,
         overlay: bool = True,
         quiet: bool = True,
-    ) -> None:
-        """overlay.mp4 and contact_sheet.png, drawn from the saved result: one sees what the file says."""
+    ) -> dict[str, Exception]:
+        """overlay.mp4 and contact_sheet.png, drawn from the saved result; returns what is missing, and why."""
         from apps import drawing
 
         with self.watch("draw"):
-            drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
+            return drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
 
     def start(self) -> None:
         """Forget the video before: tracker, detector and camera begin afresh."""
