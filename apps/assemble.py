@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
-from vis.errors import InputError, UsageError
+from vis.errors import InputError, UsageError, VisWarning
 from vis.interfaces import Detector, FrameSource, Tracker
 from vis.structures import Frame, TrackedFrame, VideoResult
 
@@ -196,7 +197,7 @@ class Job:
             min_frames=self.plan.collected_frames(),
             made_with=self.made_with(),
         )
-        return self.finish(result)
+        return self.finish(result, source)
 
     def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
         """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""
@@ -249,12 +250,22 @@ class Job:
             camera=self.camera,
         )
 
-    def finish(self, result: VideoResult) -> VideoResult:
-        """What the plan does once the whole video is known: linking, and the cap on the number of tubes."""
+    def finish(self, result: VideoResult, frames: Iterable[Frame]) -> VideoResult:
+        """What the plan does once the whole video is known: linking, and the cap on the number of tubes.
+
+        ``frames``: the video once more, for the colours of its objects; read only where there is something to link.
+        """
+        from trackers.appearance import colour_looks
         from trackers.linking import keep_best, link
 
         if self.plan.link:
-            return link(result, min_frames=self.plan.min_frames, top=self.plan.top)
+            with self.watch("link"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", VisWarning)  # said when the video was read before
+                looks = colour_looks(frames, result) if len(result.tubes) > 1 else None
+                if looks and not all(vectors.any() for vectors in looks.values()):
+                    looks = None  # the video was stopped, or does not read a second time
+                # Colours join what the tracker lost; they do not undo what it followed.
+                return link(result, looks, min_frames=self.plan.min_frames, top=self.plan.top, cut=False)
         return result if self.plan.top is None else keep_best(result, self.plan.top)
 
     def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:

@@ -5,7 +5,8 @@ thing, both have seen it: it is one detection, named, with the mean of the two b
 none does, it is an ``object`` of its own. One thing is one box: that is settled here, before association, which would
 make two tubes of boxes that alternate.
 
-Saliency is the slower of the two, and its thing stays where it is for a frame: it is asked every other frame.
+Saliency is the slower of the two. Where the picture hardly changes, its thing stays where it is for a frame: then it is
+asked every other frame.
 """
 
 from __future__ import annotations
@@ -48,19 +49,21 @@ class Objects:
         saliency: str | Path = "u2netp",
         score: float = 0.15,
         classes: Sequence[str] = (),
-        every: int = 2,
+        still: float = 2.0,
         threads: int | None = None,
     ) -> None:
         """``weights`` and ``saliency``: files, or names of the weights table.
 
         ``score``: least class probability of a named box. ``classes``: names to look for, ``object`` among them;
-        none given means all but the parts that ``ssd`` leaves out. ``every``: saliency looks at one frame in so many.
+        none given means all but the parts that ``ssd`` leaves out. ``still``: of two frames that differ by less (mean of
+        a small copy's absolute differences, 0 to 255), saliency looks at the first only. A camera at rest gives 0.5 to
+        1.5 from frame to frame, a moving one 3 to 15; 0 looks at every frame.
 
         Where the file of ``ssd`` cannot be had, or the package that runs it, saliency works alone: a
         :class:`FallbackWarning` says so with the command that helps. Where classes are asked for, that is an error.
         """
-        if every < 1:
-            raise UsageError(f"objects: every {every}: expected 1 or more")
+        if not still >= 0:
+            raise UsageError(f"objects: still {still}: expected 0 or more")
         unknown = sorted(set(classes) - set(self.class_names))
         if unknown:
             raise UsageError(f"objects: no class {unknown[0]!r}; known: {', '.join(self.class_names)}")
@@ -78,7 +81,7 @@ class Objects:
         self.weights_sha256 = dict(self._salient.weights_sha256)
         if self._ssd is not None:
             self.weights_sha256 |= self._ssd.weights_sha256
-        self._every = every
+        self._still = still
         self.reset()
 
     def describe(self) -> str:
@@ -88,18 +91,18 @@ class Objects:
     def reset(self) -> None:
         """Forget the frames before, at the start of another video."""
         self._salient.reset()
-        self._frames = 0
         self._main = Detections.empty()
+        self._looked_at: NDArray[np.float32] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered of the frames before, for going on later."""
         main = {"boxes": self._main.boxes, "scores": self._main.scores}
-        return {"salient": self._salient.state_dict(), "frames": self._frames, "main": main}
+        return {"salient": self._salient.state_dict(), "looked_at": self._looked_at, "main": main}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that ``state_dict`` gave."""
         self._salient.load_state_dict(state["salient"])
-        self._frames = state["frames"]
+        self._looked_at = state["looked_at"]
         main = state["main"]
         self._main = Detections(main["boxes"], main["scores"], np.zeros(len(main["scores"]), np.int64))
 
@@ -108,12 +111,20 @@ class Objects:
         return [self._detect_one(image) for image in images]
 
     def _detect_one(self, image: NDArray[np.uint8]) -> Detections:
-        if self._frames % self._every == 0:
-            self._main = replace(self._salient.detect([image])[0], masks=None)
-        self._frames += 1
+        self._look(image)
         named = Detections.empty() if self._ssd is None else self._ssd.detect([image])[0]
         found = merge(named, self._main)
         return found if self._wanted is None else found.select(np.isin(found.labels, self._wanted))
+
+    def _look(self, image: NDArray[np.uint8]) -> None:
+        """Ask saliency, but for a frame that is much like the one before, which was looked at."""
+        import cv2
+
+        small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        before, self._looked_at = self._looked_at, None
+        if before is None or np.abs(small - before).mean() >= self._still:
+            self._main = replace(self._salient.detect([image])[0], masks=None)
+            self._looked_at = small
 
 
 def merge(named: Detections, main: Detections) -> Detections:

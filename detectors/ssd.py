@@ -83,7 +83,7 @@ class Ssd:
         *,
         weights: str | Path = "ssd-openimages",
         score: float = 0.35,
-        nms_iou: float = 0.55,
+        nms_iou: float = 0.5,
         classes: Sequence[str] = (),
         squares: bool = True,
         max_detections: int = 100,

@@ -213,7 +213,7 @@ class Worker:
             made_with=self.made_with,
         )
         partial = None if failure is None else {"frames": len(rows), "of": expected, "reason": failure}
-        return self.job.finish(result), partial
+        return self.job.finish(result, source), partial
 
     def _chunks(
         self, source: FrameSource, saved: VideoResult | None, done: list[Chunk], skip: int

@@ -96,27 +96,38 @@ def test_classes_are_kept_and_still_explain_what_they_are_not(monkeypatch, red_s
         Objects(saliency=red_saliency, classes=["dog"])
 
 
-def test_saliency_is_asked_every_other_frame(monkeypatch, red_saliency, picture):
+def test_saliency_is_asked_every_other_frame_of_a_still_picture(monkeypatch, red_saliency, picture):
     monkeypatch.setattr(objects, "Ssd", Names)
     detector = Objects(saliency=red_saliency)
-    moved = np.roll(picture, 20, axis=1)
+    moved = np.roll(picture, 1, axis=1)
     first, second, third = (found.boxes for found in detector.detect([picture, moved, moved]))
     np.testing.assert_array_equal(first, second)
-    np.testing.assert_allclose(third - first, [[20, 0, 20, 0]], atol=1)
+    np.testing.assert_allclose(third - first, [[1, 0, 1, 0]], atol=0.5)
     detector.reset()
-    np.testing.assert_allclose(detector.detect([moved])[0].boxes, third, atol=1)
+    np.testing.assert_array_equal(detector.detect([moved])[0].boxes, third)
+    every = Objects(saliency=red_saliency, still=0)
+    np.testing.assert_array_equal(every.detect([picture, moved])[1].boxes, third)
+
+
+def test_saliency_is_asked_whenever_the_picture_changes(monkeypatch, red_saliency, picture):
+    monkeypatch.setattr(objects, "Ssd", Names)
+    far = np.roll(picture, 40, axis=1)
+    first, second = (found.boxes for found in Objects(saliency=red_saliency).detect([picture, far]))
+    np.testing.assert_allclose(second - first, [[40, 0, 40, 0]], atol=1)
 
 
 def test_it_goes_on_from_a_saved_state(monkeypatch, red_saliency, picture):
     monkeypatch.setattr(objects, "Ssd", Names)
     whole, first, second = (Objects(saliency=red_saliency) for _ in range(3))
-    film = [np.roll(picture, 6 * step, axis=1) for step in range(5)]
+    film = [np.roll(picture, step, axis=1) for step in range(6)]
     expected = whole.detect(film)
-    first.detect(film[:3])
-    second.load_state_dict(first.state_dict())
-    for after, wanted in zip(second.detect(film[3:]), expected[3:], strict=True):
-        np.testing.assert_array_equal(after.boxes, wanted.boxes)
-        np.testing.assert_array_equal(after.scores, wanted.scores)
+    for at in (3, 4):  # after a frame that was looked at, and after one that was not
+        first.reset()
+        first.detect(film[:at])
+        second.load_state_dict(first.state_dict())
+        for after, wanted in zip(second.detect(film[at:]), expected[at:], strict=True):
+            np.testing.assert_array_equal(after.boxes, wanted.boxes)
+            np.testing.assert_array_equal(after.scores, wanted.scores)
 
 
 @pytest.fixture
