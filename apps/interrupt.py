@@ -44,7 +44,6 @@ class ReadableFrames:
 
     def __iter__(self) -> Iterator[Frame]:
         some = False
-        self.failure = None
         try:
             for frame in self._source:
                 some = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vis.errors import UsageError
@@ -19,6 +19,18 @@ from vis.interfaces import Detector
 __all__ = ["DETECTORS", "create"]
 
 Maker = Callable[..., Detector]
+
+
+def _objects() -> Maker:
+    from detectors.objects import Objects
+
+    return Objects
+
+
+def _ssd() -> Maker:
+    from detectors.ssd import Ssd
+
+    return Ssd
 
 
 def _salient() -> Maker:
@@ -94,6 +106,8 @@ def _nothing() -> Maker:
 
 
 DETECTORS: dict[str, Callable[[], Maker]] = {
+    "objects": _objects,
+    "ssd": _ssd,
     "salient": _salient,
     "yolox": _yolox,
     "motion": _motion,
@@ -110,11 +124,18 @@ DETECTORS: dict[str, Callable[[], Maker]] = {
 """Name -> function that imports the detector's class and gives it."""
 
 
-def create(name: str, *, device: str | None = None, score: float | None = None, **settings: Any) -> Detector:
+def create(
+    name: str,
+    *,
+    device: str | None = None,
+    score: float | None = None,
+    classes: Sequence[str] | None = None,
+    **settings: Any,
+) -> Detector:
     """The detector of that name, with its settings as keyword arguments.
 
-    ``device`` (auto, cpu, cuda, ...) and ``score`` (least score, [0, 1]) are what a user chooses once
-    for whatever detector runs: they go to those that have such a setting, and the others take no
+    ``device`` (auto, cpu, cuda, ...), ``score`` (least score, [0, 1]) and ``classes`` (names to look for) are what a
+    user chooses once for whatever detector runs: they go to those that have such a setting, and the others take no
     notice. Any other setting must exist. Raises :class:`UsageError` for an unknown name or setting;
     what the detector raises when a package or weights are missing passes through.
     """
@@ -124,7 +145,7 @@ def create(name: str, *, device: str | None = None, score: float | None = None, 
         raise UsageError(f"no detector named {name!r}; {hint}known: {', '.join(DETECTORS)}")
     maker = DETECTORS[name]()
     known = inspect.signature(maker).parameters
-    for common, value in (("device", device), ("score", score)):
+    for common, value in (("device", device), ("score", score), ("classes", classes)):
         if value is not None and common in known:
             settings[common] = value
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())

@@ -41,6 +41,7 @@ def link(
     fill_seconds: float = 0.3,
     min_frames: int = 3,
     top: int | None = None,
+    cut: bool = True,
 ) -> VideoResult:
     """Stitch, fill, drop short tubes, and keep the best ``top`` ones (None: all).
 
@@ -52,8 +53,9 @@ def link(
         fill_seconds: gaps up to this long are filled; 0 fills none.
         min_frames: tubes with fewer frames are dropped, after stitching and before filling.
         top: how many tubes to keep.
+        cut: whether looks may undo what the tracker linked.
     """
-    linked = stitch(result, looks, max_gap_seconds=max_gap_seconds)
+    linked = stitch(result, looks, max_gap_seconds=max_gap_seconds, cut=cut)
     linked = fill(drop_short(linked, min_frames), max_gap_seconds=fill_seconds)
     if top is not None:
         linked = keep_best(linked, top)
@@ -76,6 +78,7 @@ def stitch(
     max_gap_seconds: float = 4.0,
     prior: float | None = None,
     trust: float = 0.5,
+    cut: bool = True,
 ) -> VideoResult:
     """Cut tubes where they may be wrong and chain the pieces anew, at the greatest total evidence.
 
@@ -87,6 +90,7 @@ def stitch(
             values link less. None: 2 with looks, which tell those that come back from newcomers,
             and -2 without.
         trust: evidence for a link that the online tracker had made.
+        cut: whether looks may undo what the tracker linked; otherwise its tubes are only joined.
 
     Returns:
         A result whose tubes are the chains. A chain keeps the id of the tube that most of it comes
@@ -108,7 +112,7 @@ def stitch(
         times = np.array([seconds[index] for index in tube.frames.tolist()])
         position = np.array([places[index] for index in tube.frames.tolist()])
         cuts = np.zeros(len(tube) - 1, bool)
-        if of_tube is not None and scale is not None:
+        if cut and of_tube is not None and scale is not None:
             # Without looks there is nothing to judge the tracker's own decisions by.
             cuts = (np.diff(position) > 1) | scale.breaks(of_tube)
         for rows in np.split(np.arange(len(tube)), np.flatnonzero(cuts) + 1):

@@ -42,7 +42,19 @@ from vis.structures import Frame, MaskRLE, TrackedFrame, VideoResult
 
 __all__ = ["Settings", "Worker"]
 
-REFINEMENT_ONLY = ("model", "policy", "whole_or_part", "zoom", "mode", "min_frames", "top", "preset")
+REFINEMENT_ONLY = (
+    "model",
+    "policy",
+    "whole_or_part",
+    "zoom",
+    "mode",
+    "overlap",
+    "clean",
+    "min_frames",
+    "top",
+    "link",
+    "preset",
+)
 """Options of a plan that do not touch the association."""
 
 Tell = Callable[[str, int, int | None], None]
@@ -197,11 +209,11 @@ class Worker:
             video,
             names,
             fine=self.job.refiner is not None,
-            min_frames=self.settings.plan.min_frames,
+            min_frames=self.settings.plan.collected_frames(),
             made_with=self.made_with,
         )
         partial = None if failure is None else {"frames": len(rows), "of": expected, "reason": failure}
-        return self.job.finish(result), partial
+        return self.job.finish(result, source), partial
 
     def _chunks(
         self, source: FrameSource, saved: VideoResult | None, done: list[Chunk], skip: int
