@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 from vis.errors import InputError, OutputError
 
 __all__ = [
+    "JSON_HOOKS",
     "STEM_LETTERS",
     "files_under",
+    "json_problem",
     "read_json",
     "sync_folder",
     "whole_file",
@@ -79,31 +82,54 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> No
 
 
 def read_json(path: str | Path, *, limit_bytes: int = 2**31) -> Any:
-    """Parse strict JSON (NaN and Infinity refused) of at most ``limit_bytes``.
+    """Parse strict JSON of at most ``limit_bytes``: NaN, Infinity and a key twice in one object are refused.
 
     Raises :class:`InputError` that names the file and the place.
     """
     path = Path(path)
-
-    def refuse(word: str) -> Any:
-        raise InputError(f"{path}: holds {word}, which is not JSON; write numbers that are finite")
-
     try:
         size = path.stat().st_size
         if size > limit_bytes:
             raise InputError(f"{path}: {size:,} bytes, over the limit of {limit_bytes:,}")
-        return json.loads(path.read_bytes(), parse_constant=refuse)
+        return json.loads(path.read_bytes(), **JSON_HOOKS)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give the path of a JSON file"
         ) from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
-            "the file may be truncated"
-        ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON text ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {json_problem(error)}") from error
+
+
+def json_problem(error: ValueError | RecursionError) -> str:
+    """What a parser's exception says of a JSON text, with its place where the parser knows it."""
+    if isinstance(error, json.JSONDecodeError):
+        place = f"line {error.lineno}, column {error.colno}"
+        return f"not valid JSON at {place}: {error.msg}; the file may be truncated"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not valid JSON, and not JSON text: byte {error.start} is no {error.encoding.upper()}"
+    if isinstance(error, RecursionError):
+        return "not valid JSON here: lists and objects are nested too deeply"
+    if "integer string conversion" in str(error):  # Python's own limit, of 4,300 digits
+        return "not valid JSON here: it holds a whole number of thousands of digits"
+    return str(error)
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"holds {word}, which is not JSON; write numbers that are finite")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(
+            f"the key {twice[:40]!r} is twice in one object, with the keys {', '.join(value)[:80]}; keep one"
+        )
+    return value
+
+
+JSON_HOOKS: dict[str, Any] = {"parse_constant": _refuse_constant, "object_pairs_hook": _unique_keys}
+"""Keyword arguments that make Python's JSON parser strict."""
 
 
 def files_under(folder: Path) -> list[Path]:

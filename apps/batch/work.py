@@ -258,7 +258,7 @@ class Worker:
             # A detector with a memory that it cannot save sees the earlier frames again.
             detector = TimedDetector(job.detector, job.watch)
             for last in islice(frames, skip):
-                detector.detect([last.image])
+                detector.detect_frames([last])
         else:
             last = _pass_over(frames, skip)
         if last is not None and job.camera is not None:

@@ -166,6 +166,32 @@ def test_a_detector_that_saves_its_state_does_not_look_twice(
     assert again.job.detector.calls == 26 - 12
 
 
+def test_a_detector_that_knows_frame_numbers_is_asked_by_number_after_a_kill(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path, outputs: Any
+) -> None:
+    import json
+
+    import detectors
+    from vis.formats import tubes
+
+    boxes = [[{"box": [frame, 10, frame + 30, 40], "id": 1}] for frame in range(30)]
+    (tmp_path / "boxes.json").write_text(json.dumps({"frames": boxes}))
+
+    def worker(out: str) -> Any:
+        made = make_worker("--start", "3", "--stride", "2", out=tmp_path / out, overlay=False)
+        made.job.detector = detectors.create("precomputed", weights=tmp_path / "boxes.json")
+        return made
+
+    worker("whole").process(item, tell)
+    with pytest.raises(Killed):
+        worker("out").process(item, kill_after(2))
+    worker("out").process(item, tell)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+    (tube,) = tubes.read(tmp_path / "out" / "clip" / "tubes.json").tubes
+    assert tube.frames.tolist() == list(range(3, 26, 2))
+    assert tube.boxes[:, 0].tolist() == tube.frames.tolist()
+
+
 def test_a_refiner_that_remembers_goes_on_where_it_was(
     item: Item,
     make_worker: Any,
