@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
-from vis.interfaces import FrameSource
+from vis.interfaces import CountedFrames, FrameSource
 from vis.structures import Frame, VideoInfo
 
 __all__ = ["StopOnCtrlC"]
@@ -61,8 +61,7 @@ class _Watched:
 
     @property
     def expected_frames(self) -> int | None:
-        count: int | None = getattr(self._source, "expected_frames", None)
-        return count
+        return self._source.expected_frames if isinstance(self._source, CountedFrames) else None
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._source:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trackers.assignment import match_pairs
-from trackers.evidence import End, Looks, gains, look_scale
+from trackers.tracklet_affinity import End, Looks, affinities, look_scale
 from vis import masks as rle
 from vis.errors import UsageError
 from vis.structures import MaskRLE, Tube, VideoResult
@@ -77,16 +77,16 @@ def stitch(
     prior: float | None = None,
     trust: float = 0.5,
 ) -> VideoResult:
-    """Cut tubes where they may be wrong and chain the pieces anew, at the greatest total evidence.
+    """Cut tubes where they may be wrong and chain the pieces anew, at the greatest total affinity.
 
     Args:
         result: any result; it is not changed.
         looks: tube id -> (L, D) appearance per frame, or None.
         max_gap_seconds: longest gap inside a chain.
-        prior: evidence, in nats, for any link before looking: that what vanished comes back. Lower
+        prior: affinity, in nats, of any link before looking: that what vanished comes back. Lower
             values link less. None: 2 with looks, which tell those that come back from newcomers,
             and -2 without.
-        trust: evidence for a link that the online tracker had made.
+        trust: affinity added to a link that the online tracker had made.
 
     Returns:
         A result whose tubes are the chains. A chain keeps the id of the tube that most of it comes
@@ -181,13 +181,13 @@ def _chains(
     last = np.array([end.last_second for end in ends])
     gap = first[None, :] - last[:, None]
     tails, heads = np.nonzero((gap > 0) & (gap <= max_gap_seconds + 1e-6))
-    evidence = prior + gains(ends, tails, heads, scale, result.video.size)
+    affinity = prior + affinities(ends, tails, heads, scale, result.video.size)
     origin = np.array(origins)
     # Pieces lie in order, so the next one of the same tube is what the tracker had linked.
-    evidence += trust * ((origin[tails] == origin[heads]) & (heads == tails + 1))
-    worth = np.flatnonzero(evidence > 0)
-    tails, heads, evidence = tails[worth], heads[worth], evidence[worth]
-    taken = match_pairs(tails, heads, evidence)
+    affinity += trust * ((origin[tails] == origin[heads]) & (heads == tails + 1))
+    worth = np.flatnonzero(affinity > 0)
+    tails, heads, affinity = tails[worth], heads[worth], affinity[worth]
+    taken = match_pairs(tails, heads, affinity)
     following = dict(zip(tails[taken].tolist(), heads[taken].tolist(), strict=True))
     starts = sorted(set(range(len(ends))) - set(following.values()))
     chains = []
