@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from apps.options import add_association, add_refiner, positive
 
 if TYPE_CHECKING:
-    from apps.batch.inputs import Item
+    from apps.batch.item import Item
     from apps.batch.work import Settings
 
 __all__ = ["add_work", "configure", "run", "run_items"]

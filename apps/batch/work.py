@@ -30,7 +30,7 @@ from apps import assemble, report
 from apps.batch import overlay, remote
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
 from apps.batch.dataset import ImageList
-from apps.batch.inputs import Item, is_address
+from apps.batch.item import Item, is_address
 from apps.progress import TimedDetector, TimedRefiner
 from apps.run_folder import new_run_folder
 from vis import masks, pipeline
