@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import difflib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
 from vis.errors import InputError, UsageError, VisWarning
-from vis.interfaces import Detector, FrameSource, Tracker
+from vis.interfaces import CountedFrames, Detector, FrameSource, Resettable, Tracker, WeightsRecord
 from vis.structures import Frame, TrackedFrame, VideoResult
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "source_arguments",
 ]
 
-Value = TypeVar("Value")
 SAMPLE = "sample"
 
 
@@ -161,8 +160,7 @@ class Job:
                 classes=plan.classes,
                 **plan.detector_settings(),
             )
-            make_tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")
-            self.tracker: Tracker = make_tracker(**plan.tracker_settings())
+            self.tracker: Tracker = trackers.create(plan.tracker, **plan.tracker_settings())
             self.camera = camera_motion() if plan.camera_motion else None
             self.refiner = build_refiner(plan.refining(), device=device)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
@@ -232,8 +230,8 @@ class Job:
     def start(self) -> None:
         """Forget the video before: tracker, detector and camera begin afresh."""
         self.tracker.reset()
-        if callable(reset := getattr(self.detector, "reset", None)):
-            reset()
+        if isinstance(self.detector, Resettable):
+            self.detector.reset()
         if self.camera is not None:
             self.camera.reset()
 
@@ -285,8 +283,7 @@ class Job:
 
     def _total(self, source: FrameSource) -> int | None:
         """How many frames will come, as far as the source knows."""
-        count: int | None = getattr(source, "expected_frames", None)
-        return count
+        return source.expected_frames if isinstance(source, CountedFrames) else None
 
 
 class RefineJob(Job):
@@ -455,13 +452,6 @@ def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     return path, options
 
 
-def choose(table: Mapping[str, Value], name: str, option: str) -> Value:
-    """``table[name]``, or a :class:`UsageError` that lists the names."""
-    if name not in table:
-        raise UsageError(f"{option} {name!r} is unknown; choose one of {', '.join(table)}")
-    return table[name]
-
-
 def model_checksums(model: str) -> dict[str, str]:
     """File name -> sha256 of the refiner's checkpoint and, where it has one, its HQ head."""
     from vis import weights
@@ -479,4 +469,4 @@ def model_checksums(model: str) -> dict[str, str]:
 
 def detector_checksums(detector: Any) -> dict[str, str]:
     """File name -> sha256 of the files that the detector was loaded from, if it says."""
-    return dict(getattr(detector, "weights_sha256", {}))
+    return dict(detector.weights_sha256) if isinstance(detector, WeightsRecord) else {}

@@ -33,7 +33,7 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detector",
         metavar="NAME",
-        help=f"what finds objects: {', '.join(DETECTORS)} (default: the preset's)",
+        help=f"what finds objects: {', '.join(DETECTORS)}, or one that another package adds (default: the preset's)",
     )
     group.add_argument(
         "--weights", metavar="FILE", help="the detector's weights or JSON, where it takes a file"
@@ -42,7 +42,9 @@ def add_association(parser: argparse.ArgumentParser) -> None:
         "--text", metavar="WORDS", help="what to look for, for detector 'text': 'person . red car'"
     )
     group.add_argument(
-        "--tracker", metavar="NAME", help=f"what links them: {', '.join(TRACKERS)} (default: the preset's)"
+        "--tracker",
+        metavar="NAME",
+        help=f"what links them: {', '.join(TRACKERS)}, or one that another package adds (default: the preset's)",
     )
     group.add_argument(
         "--camera-motion", action="store_true", help="tell the tracker how the camera moved (botsort: always)"

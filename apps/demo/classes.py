@@ -14,5 +14,5 @@ def offered_classes(preset: str, detector: str | None) -> list[str]:
     Other names can still be typed: what the detector does not know is an error that names the nearest.
     """
     name = detector or PRESETS[preset].detector
-    names = getattr(detectors.DETECTORS[name](), "class_names", None) if name in detectors.DETECTORS else None
+    names = getattr(detectors.load(name), "class_names", None) if name in detectors.names() else None
     return list(names) if isinstance(names, tuple) and len(names) > 1 else []

@@ -74,7 +74,7 @@ def _left(desk: Desk) -> dict[str, Any]:
     import detectors
     import trackers
 
-    names = [name for name in detectors.DETECTORS if name != "precomputed"]
+    names = [name for name in detectors.names() if name != "precomputed"]
     found: dict[str, Any] = {}
     gr.HTML("<h2 class='vt-heading'>Open</h2>", apply_default_css=False)
     found["file"] = gr.File(
@@ -100,7 +100,7 @@ def _left(desk: Desk) -> dict[str, Any]:
         found["stride"] = gr.Number(1, minimum=1, precision=0, label="Every nth", min_width=60)
     with gr.Accordion("More options", open=False):
         found["detector"] = gr.Dropdown([("the preset's", ""), *names], value="", label="Detector")
-        found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.TRACKERS], value="", label="Tracker")
+        found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.names()], value="", label="Tracker")
         found["classes"] = gr.Dropdown(
             offered_classes("quick", None),
             value=[],

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trackers import TRACKERS
+import trackers
 from trackers.appearance import WIDTH, colour_looks, colours
 from trackers.linking import drop_empty, drop_short, fill, keep_best, link, stitch
 from vis import masks as rle
@@ -218,7 +218,7 @@ def crowd(seed: int, frames: int = 240, count: int = 6):
 
 
 def tracked(name: str, stream) -> tuple[VideoResult, dict[int, np.ndarray]]:
-    tracker, rows = TRACKERS[name](), defaultdict(list)
+    tracker, rows = trackers.create(name), defaultdict(list)
     for i, found in enumerate(stream):
         out = tracker.update(found, i / FPS)
         for k, id_ in enumerate(out.track_ids.tolist()):
