@@ -254,8 +254,10 @@ class Job:
         ``frames``: the video once more, for the colours of its objects; read only where there is something to link.
         """
         from trackers.appearance import colour_looks
-        from trackers.linking import keep_best, link
+        from trackers.linking import drop_empty, keep_best, link
 
+        if self.plan.overlap == "resolve":
+            result = drop_empty(result)  # of two tubes on one thing, one has lost its pixels
         if self.plan.link:
             with self.watch("link"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", VisWarning)  # said when the video was read before

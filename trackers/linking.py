@@ -28,7 +28,7 @@ from vis import masks as rle
 from vis.errors import UsageError
 from vis.structures import MaskRLE, Tube, VideoResult
 
-__all__ = ["drop_short", "fill", "keep_best", "link", "stitch"]
+__all__ = ["drop_empty", "drop_short", "fill", "keep_best", "link", "stitch"]
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -141,6 +141,19 @@ def fill(result: VideoResult, *, max_gap_seconds: float = 0.3) -> VideoResult:
 def drop_short(result: VideoResult, min_frames: int) -> VideoResult:
     """Without the tubes of fewer than ``min_frames`` frames."""
     return _with_tubes(result, [tube for tube in result.tubes if len(tube) >= min_frames])
+
+
+def drop_empty(result: VideoResult) -> VideoResult:
+    """Without the frames of a tube on which its mask has no pixel, and without tubes of nothing else."""
+    tubes = []
+    for tube in result.tubes:
+        if tube.masks is not None:
+            seen = np.flatnonzero([rle.area(mask) > 0 for mask in tube.masks])
+            if not len(seen):
+                continue
+            tube = tube if len(seen) == len(tube) else _rows(tube, seen)
+        tubes.append(tube)
+    return _with_tubes(result, tubes)
 
 
 def keep_best(result: VideoResult, top: int) -> VideoResult:
