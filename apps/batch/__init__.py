@@ -25,7 +25,7 @@ from apps.options import add_association, add_refiner, positive
 from vis.errors import OutputError
 
 if TYPE_CHECKING:
-    from apps.batch.inputs import Item
+    from apps.batch.item import Item
     from apps.batch.work import Settings
 
 __all__ = ["add_work", "configure", "run", "run_items"]

@@ -10,12 +10,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from apps.batch.dataset import items_of_set
+from apps.batch.item import Item, is_address
 from vis.errors import InputError, UsageError
 
-__all__ = ["Item", "find_items", "is_address"]
+__all__ = ["find_items"]
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -27,20 +29,6 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 LIST_BYTES = 2**28
 """Longest list of videos that is read."""
 RESERVED = frozenset({"failures.jsonl", "batch.json", "batch.html", "results.json", "results.zip"})
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One video of a batch."""
-
-    name: str
-    """Run folder below --out, with / between its parts; unique in the batch."""
-    path: str
-    """File, folder of images, or address."""
-    images: tuple[str, ...] | None = None
-    """The frames, where a set lists them one by one."""
-    video_id: int | None = None
-    """Id in the set that it comes from."""
 
 
 def find_items(inputs: Iterable[str], *, frames: Path | None = None) -> tuple[list[Item], list[str]]:
@@ -62,11 +50,6 @@ def find_items(inputs: Iterable[str], *, frames: Path | None = None) -> tuple[li
     return _named_apart(unique), passed
 
 
-def is_address(text: str) -> bool:
-    """Whether this is an address (s3://bucket/clip.mp4) and not a path."""
-    return re.match(r"[a-z][a-z0-9+.-]*://", text) is not None
-
-
 def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
     if depth > 2:
         raise InputError(f"{text}: lists within lists within lists; name the videos in one list")
@@ -83,8 +66,6 @@ def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> 
         if path.suffix.lower() == ".txt":
             return _in_list(path, frames, passed, depth)
         if path.suffix.lower() == ".json":
-            from apps.batch.dataset import items_of_set
-
             return items_of_set(path, frames)
         return [Item(_stem(path.name), str(path))]
     if any(c in text for c in "*?["):

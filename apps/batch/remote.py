@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from apps.batch.inputs import Item, is_address
+from apps.batch.item import Item, is_address
 from vis.errors import DependencyError, VideoError
 
 __all__ = ["identity", "local_copy"]

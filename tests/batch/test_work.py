@@ -14,7 +14,7 @@ import pytest
 
 from apps import assemble
 from apps.batch import work
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from vis.errors import OutputError
 from vis.structures import Detections
 

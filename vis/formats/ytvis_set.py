@@ -190,10 +190,10 @@ def _ids_of_truth(results: Sequence[VideoResult], truth: str | Path) -> tuple[li
             raise AnnotationError(
                 f"{truth}: lists no video called {name[:40]!r}; its videos are {some or 'none'}"
             )
-        if len(listed[name].file_names) != len(result.frames):
+        wanted, got = len(listed[name].file_names), len(result.frames)
+        if wanted != got:
             raise AnnotationError(
-                f"{truth}: video {name[:40]!r} has {len(listed[name].file_names)} frames, the result {len(result.frames)}; "
-                "process the set's own images"
+                f"{truth}: video {name[:40]!r} has {wanted} frames, the result {got}; process the set's own images"
             )
         numbers.append(listed[name].id)
     if len(set(numbers)) < len(numbers):
