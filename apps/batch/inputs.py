@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +26,8 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+LIST_BYTES = 2**28
+"""Longest list of videos that is read."""
 RESERVED = frozenset({"failures.jsonl", "batch.json", "batch.html", "results.json", "results.zip"})
 
 
@@ -53,11 +56,15 @@ def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> 
     if is_address(text):
         return [Item(_stem(PurePosixPath(text.split("://", 1)[1]).name), text)]
     path = Path(text)
-    if path.is_dir():
+    try:
+        folder, file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name that is too long for the file system
+        raise InputError(f"{text[:80]} ...: cannot be looked for ({error.strerror})") from error
+    if folder:
         return _in_folder(path, passed)
-    if path.is_file():
+    if file:
         if path.suffix.lower() == ".txt":
-            return [item for line in _lines(path) for item in _items_of(line, frames, passed, depth + 1)]
+            return _in_list(path, frames, passed, depth)
         if path.suffix.lower() == ".json":
             return items_of_set(path, frames)
         return [Item(_stem(path.name), str(path))]
@@ -98,18 +105,28 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).stem or name
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The entries of a list: one path per line, relative to the list; # begins a comment line."""
+def _in_list(path: Path, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
+    """The videos of a list: one path per line, relative to the list; # begins a comment line.
+
+    Bytes that are no UTF-8 are those of a file's name. Errors name the line.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a list of videos ({error}); one path per line, as UTF-8 text"
-        ) from error
-    for line in text.splitlines():
+        size = path.stat().st_size
+        if size > LIST_BYTES:
+            raise InputError(f"{path}: {size:,} bytes are no list of videos (one path per line)")
+        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"{path}: not a list of videos ({error.strerror}); one path per line") from error
+    items: list[Item] = []
+    for count, line in enumerate(re.split("\r\n|\r|\n", text), start=1):
         entry = line.strip()
         if entry and not entry.startswith("#"):
-            yield entry if is_address(entry) else str(path.parent / entry)
+            place = entry if is_address(entry) else str(path.parent / entry)
+            try:
+                items += _items_of(place, frames, passed, depth + 1)
+            except InputError as error:
+                raise InputError(f"{path}: line {count}: {error}") from error
+    return items
 
 
 def _named_apart(items: list[Item]) -> list[Item]:
