@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from vis.errors import InputError, VideoError
 from vis.files import write_json
 from vis.formats import tubes, ytvis, ytvis_set

@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from vis.errors import DependencyError, OutputError, VisError, WeightsError
 
 if TYPE_CHECKING:
