@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apps.batch.item import Item
+from apps.batch.item import Item, is_address
 from apps.identity import contents, read_record
 from vis.errors import VideoError, VisError
 
@@ -41,7 +41,7 @@ def is_of_another(folder: Path, item: Item) -> bool | None:
     source = record.get("source", {})
     if "paths" not in source or "sha256" not in source:
         return False
-    if item.address:
+    if is_address(item.path):
         return bool(source["paths"] != digest([item.path]))
     try:
         return (

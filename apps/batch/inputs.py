@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from apps.batch.dataset import items_of_set
 from apps.batch.identity import is_of_another
 from apps.batch.item import Item, is_address
 from vis.errors import InputError, UsageError
@@ -63,8 +64,6 @@ def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> 
         if path.suffix.lower() == ".txt":
             return [item for line in _lines(path) for item in _items_of(line, frames, passed, depth + 1)]
         if path.suffix.lower() == ".json":
-            from apps.batch.dataset import items_of_set
-
             return items_of_set(path, frames)
         return [Item(_stem(path.name), str(path))]
     if any(c in text for c in "*?["):

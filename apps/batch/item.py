@@ -1,4 +1,4 @@
-"""One video of a batch, as a value."""
+"""One video of a batch, by name and place."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ class Item:
     """The frames, where a set lists them one by one."""
     video_id: int | None = None
     """Id in the set that it comes from."""
-
-    @property
-    def address(self) -> bool:
-        """Whether the path is an address."""
-        return is_address(self.path)
 
 
 def is_address(text: str) -> bool:

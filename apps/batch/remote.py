@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from apps.batch.identity import digest
-from apps.batch.item import Item
+from apps.batch.item import Item, is_address
 from vis.errors import DependencyError, VideoError
 
 __all__ = ["identity", "local_copy"]
@@ -34,7 +34,7 @@ def identity(item: Item) -> dict[str, Any]:
 @contextmanager
 def local_copy(item: Item) -> Iterator[Item]:
     """The item itself when it is local; else a temporary copy that is gone afterwards."""
-    if not item.address:
+    if not is_address(item.path):
         yield item
         return
     system, path = _system(item.path)

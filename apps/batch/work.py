@@ -28,7 +28,7 @@ from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
 from apps.batch.dataset import ImageList
 from apps.batch.events import is_disk_full, no_space_left
 from apps.batch.identity import digest, identity
-from apps.batch.item import Item
+from apps.batch.item import Item, is_address
 from apps.identity import read_record
 from apps.interrupt import ReadableFrames
 from apps.progress import TimedDetector, TimedRefiner
@@ -92,7 +92,7 @@ class Worker:
     def _run(self, item: Item, tell: Tell, started: float) -> dict[str, Any]:
         folder = self.out / item.name
         before = read_record(folder / "run.json")
-        found = remote.identity(item) if item.address else identity(item, before)
+        found = remote.identity(item) if is_address(item.path) else identity(item, before)
         keys = self._keys(found)
         if before.get("work") == keys and drawing.are_drawn(before):
             return _line(before, "kept")
