@@ -36,12 +36,24 @@ from apps.run_folder import new_run_folder
 from vis import masks, pipeline
 from vis.errors import OutputError, VisError, VisWarning
 from vis.formats import tubes
-from vis.interfaces import FrameSource
+from vis.interfaces import CountedFrames, FrameSource, Resettable, Stateful
 from vis.structures import Frame, MaskRLE, TrackedFrame, VideoResult
 
 __all__ = ["Settings", "Worker"]
 
-REFINEMENT_ONLY = ("model", "policy", "whole_or_part", "zoom", "mode", "min_frames", "top", "preset")
+REFINEMENT_ONLY = (
+    "model",
+    "policy",
+    "whole_or_part",
+    "zoom",
+    "mode",
+    "overlap",
+    "clean",
+    "min_frames",
+    "top",
+    "link",
+    "preset",
+)
 """Options of a plan that do not touch the association."""
 
 Tell = Callable[[str, int, int | None], None]
@@ -175,7 +187,7 @@ class Worker:
         saved = _read_result(association)
         rows: list[Row] = []
         done = chunks.read(video.size)
-        expected = getattr(source, "expected_frames", None)
+        expected = source.expected_frames if isinstance(source, CountedFrames) else None
         number = len(done)
         for chunk in done:
             rows += chunk.rows
@@ -196,11 +208,11 @@ class Worker:
             video,
             names,
             fine=self.job.refiner is not None,
-            min_frames=self.settings.plan.min_frames,
+            min_frames=self.settings.plan.collected_frames(),
             made_with=self.made_with,
         )
         partial = None if failure is None else {"frames": len(rows), "of": expected, "reason": failure}
-        return self.job.finish(result), partial
+        return self.job.finish(result, source), partial
 
     def _chunks(
         self, source: FrameSource, saved: VideoResult | None, done: list[Chunk], skip: int
@@ -250,10 +262,10 @@ class Worker:
             job.tracker.load_state_dict(done[-1].tracker)
         state = done[-1].detector if done else None
         last: Frame | None = None
-        if state is not None:
-            job.detector.load_state_dict(state)  # type: ignore[attr-defined]
+        if state is not None and isinstance(job.detector, Stateful):
+            job.detector.load_state_dict(state)
             last = _pass_over(frames, skip)
-        elif callable(getattr(job.detector, "reset", None)):
+        elif isinstance(job.detector, Resettable):
             # A detector with a memory that it cannot save sees the earlier frames again.
             detector = TimedDetector(job.detector, job.watch)
             for last in islice(frames, skip):
@@ -369,8 +381,7 @@ def _read_result(path: Path) -> VideoResult | None:
 
 def _state_of(stage: object) -> dict[str, Any] | None:
     """What a detector or refiner keeps between frames, if it keeps anything."""
-    remember = getattr(stage, "state_dict", None)
-    return remember() if callable(remember) else None
+    return stage.state_dict() if isinstance(stage, Stateful) else None
 
 
 def _pass_over(frames: Iterator[Frame], count: int) -> Frame | None:

@@ -125,7 +125,8 @@ def _run(
     engines.estimator.note(plan, done, seconds)
     failure = readable.failure
     stopped = failure is not None or session.cancel.is_set() or (done >= max_frames and done != total)
-    result = collector.result(min_frames=plan.min_frames, made_with=job.made_with())
+    result = collector.result(min_frames=plan.collected_frames(), made_with=job.made_with())
+    result = job.finish(result, readable)
     with session.lock:
         # Corrections need a network even where the run kept the detector's own masks.
         session.history, session.model = History(result), plan.model or PRESETS["quick"].model

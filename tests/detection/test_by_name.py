@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -52,7 +53,8 @@ def test_every_detector_keeps_the_contract(any_detector, picture):
 
 @pytest.mark.parametrize("name", detectors.DETECTORS)
 def test_every_name_leads_to_a_class_with_keyword_settings(name):
-    maker = detectors.DETECTORS[name]()
+    module, _, attribute = detectors.DETECTORS[name].partition(":")
+    maker = getattr(importlib.import_module(module), attribute)
     assert hasattr(maker, "detect")
     kinds = {parameter.kind.name for parameter in inspect.signature(maker).parameters.values()}
     assert kinds <= {"KEYWORD_ONLY", "VAR_KEYWORD"}

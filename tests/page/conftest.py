@@ -17,7 +17,7 @@ import pytest
 from apps.demo.engines import Engines, reader_of
 from apps.demo.handlers import Desk, Form
 from apps.demo.session import Sessions
-from detectors.nothing import Nothing
+from detectors.none import Nothing
 from vis.edits import FrameDecoder
 from vis.structures import Detections
 from vis.video import VideoWriter
