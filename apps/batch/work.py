@@ -26,7 +26,7 @@ from apps import assemble, drawing, report
 from apps.batch import overlay, remote
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
 from apps.batch.dataset import ImageList
-from apps.batch.events import is_disk_full, no_space_left
+from apps.batch.failures import is_disk_full, no_space_left
 from apps.batch.identity import digest, identity
 from apps.batch.item import Item, is_address
 from apps.identity import read_record
