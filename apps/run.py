@@ -81,20 +81,23 @@ def run_job(
     finished, without pictures. ``keeps_readable``: a video that reads no further keeps them too, unless --strict.
     """
     from apps import drawing, report
+    from apps.identity import default_folder, source_identity
     from vis.video import open_source
 
     source = open_source(path, **source_options)
-    out = args.out or Path("runs") / source.info.name
+    out = args.out or default_folder(Path("runs"), source.info.name, path)
     check_replaceable(out, overwrite=args.overwrite)
     job = make_job()
     if not args.quiet:
+        if args.out is None and out.name != source.info.name:
+            print(f"runs/{source.info.name}/ is of another video; this one goes to {out}/", file=sys.stderr)
         print(job.describe(), file=sys.stderr)
     with new_run_folder(out, overwrite=args.overwrite) as folder:
         result, partial = _processed(
             job, source, quiet=args.quiet, stops=stops, keeps_readable=keeps_readable and not args.strict
         )
         report.write_results(folder.part, result)
-        record = report.run_record(job, result, report.source_identity(path), args, started)
+        record = report.run_record(job, result, source_identity(path), args, started)
         if partial is not None:
             record["partial"] = partial
         stopped = partial is not None and "reason" not in partial
