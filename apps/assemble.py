@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,16 @@ from typing import Any
 from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
-from vis.errors import InputError, UsageError
-from vis.interfaces import CountedFrames, Detector, FrameSource, Resettable, Tracker, WeightsRecord
+from vis.errors import InputError, UsageError, VisWarning
+from vis.interfaces import (
+    CountedFrames,
+    Describable,
+    Detector,
+    FrameSource,
+    Resettable,
+    Tracker,
+    WeightsRecord,
+)
 from vis.structures import Frame, TrackedFrame, VideoResult
 
 __all__ = [
@@ -40,13 +49,18 @@ class Refining:
     whole_or_part: bool
     zoom: bool
     mode: str
+    overlap: str = "keep"
+    clean: bool = False
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Refining:
         """The preset's part (``quick``'s where the command has no presets), with the options given laid over it."""
         preset = PRESETS[getattr(args, "preset", "quick")]
         choose = preset.whole_or_part if args.whole_or_part is None else args.whole_or_part
-        return cls(args.model or preset.model, args.policy or preset.policy, choose, args.zoom, args.mode)
+        overlap = preset.overlap if args.overlap is None else args.overlap
+        clean = preset.clean if args.clean is None else args.clean
+        model, policy = args.model or preset.model, args.policy or preset.policy
+        return cls(model, policy, choose, args.zoom, args.mode, overlap, clean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,10 @@ class Plan:
     """At most so many tubes; None: all."""
     camera_motion: bool
     """Whether the tracker is told how the camera moved."""
+    link: bool = False
+    """Whether tubes are linked once the whole video is known."""
+    overlap: str = "keep"
+    clean: bool = False
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Plan:
@@ -99,13 +117,22 @@ class Plan:
             top=given(args.top, preset.top),
             # BoT-SORT is ByteTrack with the camera's motion taken out: without it, it would not be itself.
             camera_motion=args.camera_motion or given(args.tracker, preset.tracker) == "botsort",
+            link=given(args.link, preset.link),
+            overlap=refining.overlap,
+            clean=refining.clean,
         )
+
+    def collected_frames(self) -> int:
+        """Least frames of a tube as it is collected: linking joins short pieces before it drops what stays short."""
+        return 1 if self.link else self.min_frames
 
     def refining(self) -> Refining | None:
         """The refiner's part; None where the detector's own masks stay."""
         if self.model is None:
             return None
-        return Refining(self.model, self.policy, self.whole_or_part, self.zoom, self.mode)
+        return Refining(
+            self.model, self.policy, self.whole_or_part, self.zoom, self.mode, self.overlap, self.clean
+        )
 
     def tracker_settings(self) -> dict[str, Any]:
         """The preset's settings for its own tracker; another tracker keeps its defaults."""
@@ -135,7 +162,11 @@ class Job:
         self.watch = Stopwatch()
         with self.watch("load"):
             self.detector: Detector = detectors.create(
-                plan.detector, device=device, score=plan.min_score, **plan.detector_settings()
+                plan.detector,
+                device=device,
+                score=plan.min_score,
+                classes=plan.classes,
+                **plan.detector_settings(),
             )
             self.tracker: Tracker = trackers.create(plan.tracker, **plan.tracker_settings())
             self.camera = camera_motion() if plan.camera_motion else None
@@ -144,7 +175,8 @@ class Job:
 
     def describe(self) -> str:
         """One line that says what will run."""
-        return f"{self.plan.detector} -> {self.plan.tracker} -> {describe_refiner(self.refiner)}"
+        found_by = describe_detector(self.plan.detector, self.detector)
+        return f"{found_by} -> {self.plan.tracker} -> {describe_refiner(self.refiner)}"
 
     def made_with(self) -> dict[str, Any]:
         """How the result was made: names, checksums and options, and nothing that varies from run to run."""
@@ -152,7 +184,13 @@ class Job:
         if self.plan.model is not None:
             weights.update(model_checksums(self.plan.model))
         options = {**asdict(self.plan), "classes": list(self.plan.classes)}
-        return {"program": "vis-tubes", "version": __version__, "options": options, "weights_sha256": weights}
+        return {
+            "program": "vis-tubes",
+            "version": __version__,
+            "options": options,
+            "found_by": describe_detector(self.plan.detector, self.detector),
+            "weights_sha256": weights,
+        }
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The whole video as a result."""
@@ -162,10 +200,10 @@ class Job:
             self.stream(source, quiet=quiet),
             source.info,
             self.class_names,
-            min_frames=self.plan.min_frames,
+            min_frames=self.plan.collected_frames(),
             made_with=self.made_with(),
         )
-        return self.finish(result)
+        return self.finish(result, source)
 
     def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
         """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""
@@ -190,12 +228,12 @@ class Job:
         audio_from: Path | None,
         overlay: bool = True,
         quiet: bool = True,
-    ) -> None:
-        """overlay.mp4 and contact_sheet.png, drawn from the saved result: one sees what the file says."""
+    ) -> dict[str, Exception]:
+        """overlay.mp4 and contact_sheet.png, drawn from the saved result; returns what is missing, and why."""
         from apps import drawing
 
         with self.watch("draw"):
-            drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
+            return drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
 
     def start(self) -> None:
         """Forget the video before: tracker, detector and camera begin afresh."""
@@ -218,10 +256,22 @@ class Job:
             camera=self.camera,
         )
 
-    def finish(self, result: VideoResult) -> VideoResult:
-        """The plan's cap on the number of tubes."""
-        from trackers.linking import keep_best
+    def finish(self, result: VideoResult, frames: Iterable[Frame]) -> VideoResult:
+        """What the plan does once the whole video is known: linking, and the cap on the number of tubes.
 
+        ``frames``: the video once more, for the colours of its objects; read only where there is something to link.
+        """
+        from trackers.appearance import colour_looks
+        from trackers.linking import keep_best, link
+
+        if self.plan.link:
+            with self.watch("link"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", VisWarning)  # said when the video was read before
+                looks = colour_looks(frames, result) if len(result.tubes) > 1 else None
+                if looks and not all(vectors.any() for vectors in looks.values()):
+                    looks = None  # the video was stopped, or does not read a second time
+                # Colours join what the tracker lost; they do not undo what it followed.
+                return link(result, looks, min_frames=self.plan.min_frames, top=self.plan.top, cut=False)
         return result if self.plan.top is None else keep_best(result, self.plan.top)
 
     def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
@@ -329,6 +379,8 @@ def build_refiner(refining: Refining | None, *, device: str) -> Any:
         policy=refining.policy,
         whole_or_part=refining.whole_or_part,
         zoom=refining.zoom,
+        overlap=refining.overlap,
+        clean=refining.clean,
     )
 
 
@@ -339,6 +391,11 @@ def describe_refiner(refiner: Any) -> str:
     model = refiner.predictor.model.describe()
     asked = refiner.policy + (", whole or part" if refiner.whole_or_part else "")
     return f"{model['network']} {model['size']} ({asked}; {model['mode']}; {model['device']})"
+
+
+def describe_detector(name: str, detector: Any) -> str:
+    """The detector's name, or what it says of itself where it is made of several."""
+    return f"{name} ({detector.describe()})" if isinstance(detector, Describable) else name
 
 
 def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:

@@ -123,7 +123,9 @@ def run(args: argparse.Namespace) -> int:
     path, source_options = source_arguments(args)
     if args.format == "davis":
         return _run_davis(args, given, path, source_options)
-    return run_job(args, path, source_options, lambda: FollowJob(args, given, path), started)
+    return run_job(
+        args, path, source_options, lambda: FollowJob(args, given, path), started, keeps_readable=True
+    )
 
 
 def _run_davis(args: argparse.Namespace, given: list[Given], path: Path, options: dict[str, Any]) -> int:

@@ -67,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
     )
     record = {**linked.made_with, "tubes": len(linked.tubes)}
     with new_run_folder(args.out, overwrite=args.overwrite) as folder:
-        report.write_results(folder, linked)
-        report.write_record(folder, record)
+        report.write_results(folder.part, linked)
+        report.write_record(folder.part, record)
     print(
-        f"{len(saved.tubes)} tubes before, {len(linked.tubes)} after; written to {args.out}/", file=sys.stderr
+        f"{len(saved.tubes)} tubes before, {len(linked.tubes)} after; written to {folder.out}/",
+        file=sys.stderr,
     )
     if args.json:
-        print(json.dumps({**record, "out": str(args.out)}))
+        print(json.dumps({**record, "out": str(folder.out)}))
     return 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from vis.hqsam import SamModel
-    from vis.hqsam.checkpoints import State
+    from vis.hqsam.network.checkpoints import State
     from vis.training.loop import HeadTrainer, Recipe, SampleSource, StepReport
 
 __all__ = ["configure", "run"]
@@ -144,7 +144,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
 def _prepare(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from vis.hqsam.kernels import fast_dtype
+    from vis.hqsam.runtime.torch_ops import fast_dtype
     from vis.training.frozen import FrozenSam, initial_head, with_head
     from vis.training.prepare import cache_views
 
@@ -267,7 +267,7 @@ def _sam_state(name: str) -> State:
     """Tensors of a plain SAM by name or file; a head that it may hold is left behind."""
     from vis import weights
     from vis.hqsam import hq_parameter_names
-    from vis.hqsam.checkpoints import read_state
+    from vis.hqsam.network.checkpoints import read_state
 
     path = weights.path(weights.MODELS[name].weights) if name in weights.MODELS else Path(name)
     if not path.is_file():

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import hqsam, weights
-from vis.hqsam.checkpoints import build_model, read_state
+from vis.hqsam.network.checkpoints import build_model, read_state
 from vis.training.datasets import MaskedImage, coco_instances
 from vis.training.evaluate import Score, evaluate
 from vis.training.export import read_head

@@ -8,14 +8,18 @@ One file per detector, imported when it is asked for::
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from vis.interfaces import Detector
 from vis.registry import Registry
 
-__all__ = ["DETECTORS", "create", "names"]
+__all__ = ["DETECTORS", "class_names", "create", "names"]
 
 DETECTORS = {
+    "objects": "detectors.objects:Objects",
+    "ssd": "detectors.ssd:Ssd",
     "salient": "detectors.salient:Salient",
     "yolox": "detectors.yolox:Yolox",
     "motion": "detectors.motion:Motion",
@@ -39,16 +43,33 @@ def names() -> tuple[str, ...]:
     return _REGISTRY.names()
 
 
-def create(name: str, *, device: str | None = None, score: float | None = None, **settings: Any) -> Detector:
+def class_names(name: str) -> tuple[str, ...] | None:
+    """The class names of the detector of that name where they are known without its weights, else None.
+
+    Raises as :func:`create` does for a name.
+    """
+    found = inspect.getattr_static(_REGISTRY.find(name), "class_names", None)
+    return found if isinstance(found, tuple) else None
+
+
+def create(
+    name: str,
+    *,
+    device: str | None = None,
+    score: float | None = None,
+    classes: Sequence[str] | None = None,
+    **settings: Any,
+) -> Detector:
     """The detector of that name, with its settings as keyword arguments.
 
-    ``device`` (auto, cpu, cuda, ...) and ``score`` (least score, [0, 1]) are what a user chooses once
-    for whatever detector runs: they go to those that have such a setting, and the others take no
+    ``device`` (auto, cpu, cuda, ...), ``score`` (least score, [0, 1]) and ``classes`` (names to look for) are what a
+    user chooses once for whatever detector runs: they go to those that have such a setting, and the others take no
     notice. Any other setting must exist.
 
     Installed packages add names by entry points of the group ``vistubes.detectors``. Raises :class:`UsageError` for
     an unknown name or setting, :class:`DependencyError` for another package's detector that cannot be used;
     what a detector raises when a package or weights are missing passes through.
     """
-    detector: Detector = _REGISTRY.create(name, settings, common={"device": device, "score": score})
+    common = {"device": device, "score": score, "classes": classes}
+    detector: Detector = _REGISTRY.create(name, settings, common=common)
     return detector

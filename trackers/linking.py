@@ -42,6 +42,7 @@ def link(
     fill_seconds: float = 0.3,
     min_frames: int = 3,
     top: int | None = None,
+    cut: bool = True,
 ) -> VideoResult:
     """Stitch, fill, drop short tubes, and keep the best ``top`` ones (None: all).
 
@@ -53,8 +54,9 @@ def link(
         fill_seconds: gaps up to this long are filled; 0 fills none.
         min_frames: tubes with fewer frames are dropped, after stitching and before filling.
         top: how many tubes to keep.
+        cut: whether looks may undo what the tracker linked.
     """
-    linked = stitch(result, looks, max_gap_seconds=max_gap_seconds)
+    linked = stitch(result, looks, max_gap_seconds=max_gap_seconds, cut=cut)
     linked = fill(drop_short(linked, min_frames), max_gap_seconds=fill_seconds)
     if top is not None:
         linked = keep_best(linked, top)
@@ -77,6 +79,7 @@ def stitch(
     max_gap_seconds: float = 4.0,
     prior: float | None = None,
     trust: float = 0.5,
+    cut: bool = True,
 ) -> VideoResult:
     """Cut tubes where they may be wrong and chain the pieces anew, at the greatest total affinity.
 
@@ -88,6 +91,7 @@ def stitch(
             values link less. None: 2 with looks, which tell those that come back from newcomers,
             and -2 without.
         trust: affinity added to a link that the online tracker had made.
+        cut: whether looks may undo what the tracker linked; otherwise its tubes are only joined.
 
     Returns:
         A result whose tubes are the chains. A chain keeps the id of the tube that most of it comes
@@ -101,7 +105,7 @@ def stitch(
     if not result.tubes:
         return result
     scale = look_scale(result.tubes, looks) if looks else None
-    pieces, ends = _pieces(result, looks, scale)
+    pieces, ends = _pieces(result, looks, scale if cut else None)
     tails, heads = _may_follow(ends, max_gap_seconds)
     if prior is None:
         prior = -2.0 if looks is None else 2.0
@@ -159,7 +163,7 @@ def _check_looks(result: VideoResult, looks: Looks | None) -> None:
 def _pieces(
     result: VideoResult, looks: Looks | None, scale: LookScale | None
 ) -> tuple[list[Tube], list[End]]:
-    """The tubes, cut where they may be wrong, in order; and what each piece's ends look like."""
+    """The tubes in order, cut where ``scale`` says that they may be wrong; and what each piece's ends look like."""
     seconds = dict(zip(result.frames.tolist(), result.pts_seconds.tolist(), strict=True))
     places = dict(zip(result.frames.tolist(), range(len(result.frames)), strict=True))
     pieces: list[Tube] = []

@@ -19,6 +19,7 @@
     ├── HdrVideoWarning        high dynamic range was tone-mapped to a standard screen's
     ├── InterlacedVideoWarning lines of two moments were made into whole pictures
     ├── FallbackWarning        a slower or plainer way was taken than the one asked for
+    ├── AnnotationWarning      what a file of annotations holds was left out, or is kept in another way
     └── EvaluationWarning      the official protocol does something worth knowing here
 
 A message says what was given, what was expected, and what to do next.
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 __all__ = [
     "AnnotationError",
+    "AnnotationWarning",
     "CancelledError",
     "CheckpointError",
     "DependencyError",
@@ -109,6 +111,10 @@ class InterlacedVideoWarning(VisWarning):
 
 class FallbackWarning(VisWarning):
     """A slower or plainer way was taken than the one asked for."""
+
+
+class AnnotationWarning(VisWarning):
+    """Something that a file of annotations holds was left out, or is kept in another way."""
 
 
 class EvaluationWarning(VisWarning):

@@ -1,8 +1,8 @@
 """What a detector, tracker, refiner, frame source and frame sink must offer. Nothing else is assumed.
 
 What only some of them can do is a protocol of its own (``Resettable``, ``Stateful``, ``CameraCompensator``,
-``WeightsRecord``, ``CountedFrames``), asked for by ``isinstance``. All are structural (``typing.Protocol``):
-nobody inherits from them, and a user's own class fits when its methods do.
+``WeightsRecord``, ``Describable``, ``CountedFrames``), asked for by ``isinstance``. All are structural
+(``typing.Protocol``): nobody inherits from them, and a user's own class fits when its methods do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 __all__ = [
     "CameraCompensator",
     "CountedFrames",
+    "Describable",
     "Detector",
+    "FrameIndexedDetector",
     "FrameSink",
     "FrameSource",
     "Refiner",
@@ -42,6 +44,26 @@ class Detector(Protocol):
 
         Images of one call follow one another in the video; a detector that looks through time
         may keep state between calls, if it is :class:`Resettable`.
+        """
+
+
+@runtime_checkable
+class FrameIndexedDetector(Protocol):
+    """Knows objects by frame number, as what reads them from a file does: asked by frame, not by picture.
+
+    :func:`vis.pipeline.detect` asks it so. A wrapper around detectors offers ``detect_frames`` too, and hands
+    on through that function.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that the labels of the detections index."""
+
+    def detect_frames(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Objects of each frame, in the order given.
+
+        ``Frame.index`` is the place in the source: frames that were skipped, by a start, a stride or because
+        they do not decode, have their numbers too.
         """
 
 
@@ -79,6 +101,14 @@ class WeightsRecord(Protocol):
     @property
     def weights_sha256(self) -> Mapping[str, str]:
         """File name -> SHA-256."""
+
+
+@runtime_checkable
+class Describable(Protocol):
+    """A detector that is made of several, or runs in one of several ways, and says how."""
+
+    def describe(self) -> str:
+        """What it is made of, in a few words."""
 
 
 @runtime_checkable

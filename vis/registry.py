@@ -73,6 +73,10 @@ class Registry:
             raise DependencyError(f"{self.kind} {name!r}{origin} {what}")
         return made
 
+    def find(self, name: str) -> Maker:
+        """The class of that name, not made. Raises as :meth:`create` does for a name."""
+        return self._find(name)[0]
+
     def _find(self, name: str) -> tuple[Maker, str]:
         """The class of that name, and where it comes from, for messages."""
         if name in self.rows:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.options import add_association, add_refiner, positive
+from vis.errors import OutputError
 
 if TYPE_CHECKING:
     from apps.batch.item import Item
@@ -127,6 +128,11 @@ def run_items(args: argparse.Namespace, items: Sequence[Item], passed: Sequence[
                         "path": items[event.item].path,
                         **event.data,
                     }
+                    if event.data.get("disk_full"):
+                        raise OutputError(
+                            f"{args.out}: the disk is full: the pictures of {items[event.item].name} could not be "
+                            "drawn, its results are whole. Free some space and run the same command again"
+                        )
                 elif event.kind == "failed":
                     failures.add(event.item, event.data)
                     lines[event.item] = {**failures.lines[event.item], "status": "failed"}

@@ -158,6 +158,8 @@ def _row(line: Mapping[str, Any], stages: Sequence[str]) -> str:
 
 def _sheet(line: Mapping[str, Any]) -> str:
     target = quote(line["name"]) + ("/overlay.mp4" if line.get("overlay") else "/")
+    if not line.get("contact_sheet", True):
+        return f"<figure><figcaption>{_link(line, '')}: no contact sheet</figcaption></figure>"
     picture = f'<img src="{quote(line["name"])}/contact_sheet.png" alt="" loading="lazy">'
     what = _link(line, "overlay.mp4") if line.get("overlay") else _link(line, "")
     return f'<figure><a href="{target}">{picture}</a><figcaption>{what}</figcaption></figure>'

@@ -10,7 +10,7 @@ import html
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Form:
     preset: str = "quick"
     detector: str | None = None
     tracker: str | None = None
-    classes: str = ""
+    classes: Sequence[str] | None = ()
     text: str = ""
     score: float | None = None
     start: float | None = None
@@ -53,7 +53,7 @@ class Form:
             preset=self.preset,
             detector=self.detector or None,
             tracker=self.tracker or None,
-            classes=self.classes or "",
+            classes=",".join(self.classes or ()),
             text=self.text or "",
             score=self.score,
             start=self.start,

@@ -115,7 +115,10 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
     seconds = time.perf_counter() - begin
     engines.estimator.note(plan, done, seconds)
     stopped = session.cancel.is_set() or (done >= max_frames and done != total)
-    result = collector.result(min_frames=plan.min_frames, made_with=job.made_with())
+    with stream(path, **options) as again:
+        result = job.finish(
+            collector.result(min_frames=plan.collected_frames(), made_with=job.made_with()), again
+        )
     with session.lock:
         # Corrections need a network even where the run kept the detector's own masks.
         session.history, session.model = History(result), plan.model or PRESETS["quick"].model

@@ -100,6 +100,8 @@ def test_looks_undo_a_swap_at_a_crossing():
     linked = stitch(swapped, {1: look(red, blue), 2: look(blue, red)})
     paths = sorted([t.boxes[0, 0], t.boxes[-1, 0]] for t in linked.tubes)
     assert paths == [[left(0)[0], left(79)[0]], [right(0)[0], right(79)[0]]]
+    joined = stitch(swapped, {1: look(red, blue), 2: look(blue, red)}, cut=False)
+    assert [(t.id, len(t)) for t in joined.tubes] == [(1, 80), (2, 80)], "what was followed stays"
     same = stitch(swapped, {1: look(red, red), 2: look(blue, blue)})
     assert [len(t) for t in same.tubes] == [80, 80], "without a change of looks nothing is cut"
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vis.errors import CheckpointError
 from vis.hqsam import SamModel, build_model, hq_parameter_names
-from vis.hqsam.checkpoints import State, pick_device
+from vis.hqsam.network.checkpoints import State, pick_device
 from vis.hqsam.predictor import network_size
 from vis.training.prompts import Prompt
 

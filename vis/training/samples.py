@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vis.hqsam.mask_decoder import MaskDecoder
+from vis.hqsam.network.mask_decoder import MaskDecoder
 
 __all__ = ["HeadSample", "hq_logits", "joined", "random_window", "sam_iou", "stack", "to_device", "unstack"]
 
