@@ -14,7 +14,15 @@ from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
 from vis.errors import InputError, UsageError, VisWarning
-from vis.interfaces import CountedFrames, Detector, FrameSource, Resettable, Tracker, WeightsRecord
+from vis.interfaces import (
+    CountedFrames,
+    Describable,
+    Detector,
+    FrameSource,
+    Resettable,
+    Tracker,
+    WeightsRecord,
+)
 from vis.structures import Frame, TrackedFrame, VideoResult
 
 __all__ = [
@@ -389,8 +397,7 @@ def describe_refiner(refiner: Any) -> str:
 
 def describe_detector(name: str, detector: Any) -> str:
     """The detector's name, or what it says of itself where it is made of several."""
-    says = getattr(detector, "describe", None)
-    return f"{name} ({says()})" if callable(says) else name
+    return f"{name} ({detector.describe()})" if isinstance(detector, Describable) else name
 
 
 def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:
