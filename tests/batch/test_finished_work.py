@@ -121,7 +121,7 @@ def test_a_video_that_changes_its_size_is_done_up_to_there(
     assert not (other / "in").exists()
     assert make_worker(out=other).process(item, tell)["warnings"] == line["warnings"]
     with pytest.raises(KeyboardInterrupt):
-        make_worker("--min-frames", "2", out=other).process(item, die)
+        make_worker("--min-frames", "4", out=other).process(item, die)
     assert run_json(other / "in")["pictures"] == {"state": "pending"}
     assert run_json(other / "in")["partial"]["frames"] == 9
     strict = make_worker("--strict", out=tmp_path / "strict")
