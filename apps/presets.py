@@ -52,7 +52,7 @@ PRESETS = {
         # box goes on with its track even where a leap leaves little overlap; weak ones only fill in.
         tracker_settings={
             "high_score": 0.3,
-            "birth_score": 0.3,
+            "new_track_thresh": 0.3,
             "low_score": 0.15,
             "min_overlap": 0.1,
             "min_overlap_low": 0.5,

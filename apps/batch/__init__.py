@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it; errors that concern all videos leave as exceptions of vis.errors."""
     from apps.batch.inputs import find_items
 
-    items, passed = find_items(args.inputs, frames=args.frames)
+    items, passed = find_items(args.inputs, frames=args.frames, out=args.out)
     summary = run_items(args, items, passed)
     if args.json:
         print(json.dumps(summary))

@@ -29,8 +29,8 @@ ROOMS = set(MAY_IMPORT) | {"tests", "benchmarks", "examples"}
 CYCLES_LEFT = {
     frozenset({"apps.batch", "apps.cluster"}),
     frozenset({"vis.evaluation.native", "vis.evaluation.plain", "vis.evaluation.runs"}),
-    frozenset({"vis.hqsam.batched", "vis.hqsam.engine"}),
-    frozenset({"vis.hqsam.fast_decoder", "vis.hqsam.simd.decoder"}),
+    frozenset({"vis.hqsam.runtime.batched", "vis.hqsam.runtime.engine"}),
+    frozenset({"vis.hqsam.runtime.mask_decoder", "vis.hqsam.simd.decoder"}),
 }
 """Import cycles that are still to be undone. None may be added."""
 
