@@ -346,7 +346,7 @@ class RefineJob(Job):
         # Collecting votes labels and scores anew; the saved ones may have been corrected by hand.
         kept = {tube.id: tube for tube in saved.tubes}
         tubes = tuple(replace(t, label=kept[t.id].label, score=kept[t.id].score) for t in result.tubes)
-        return replace(result, tubes=tubes)
+        return replace(result, tubes=tubes, dataset=saved.dataset)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What a detector, tracker, refiner, frame source and frame sink must offer. Nothing else is assumed.
 
-What only some of them can do is a protocol of its own (``Resettable``, ``Stateful``, ``CameraCompensator``,
-``WeightsRecord``, ``Describable``, ``CountedFrames``), asked for by ``isinstance``. All are structural
-(``typing.Protocol``): nobody inherits from them, and a user's own class fits when its methods do.
+What only some of them can do is a protocol of its own (``FrameIndexedDetector``, ``Resettable``, ``Stateful``,
+``CameraCompensator``, ``WeightsRecord``, ``Describable``, ``CountedFrames``), asked for by ``isinstance``. All
+are structural (``typing.Protocol``): nobody inherits from them, and a user's own class fits when its methods do.
 """
 
 from __future__ import annotations

@@ -116,6 +116,7 @@ def _there(name: str) -> Path:
 def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[str, Any]:
     """``results.json`` and the server's ``results.zip`` of all finished videos of a set.
 
+    The answer counts what is left out: tubes of classes that the set does not list, and tubes of boxes only.
     Classes meet by name. A detector that knows one class only, and not one of the set's, gives all of
     its tubes the set's first category: right for evaluation without categories, and said in the answer.
     """
@@ -123,6 +124,7 @@ def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[
     ids = {name: number for number, name in categories.items()}
     entries: list[dict[str, Any]] = []
     unknown: dict[str, int] = {}
+    boxes = 0
     agnostic = False
     missing = []
     for item in items:
@@ -135,6 +137,7 @@ def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[
         if len(result.class_names) == 1 and result.class_names[0] not in ids and categories:
             agnostic = True
             table = {result.class_names[0]: min(categories)}
+        boxes += sum(tube.masks is None for tube in result.tubes)
         for tube in result.tubes:
             name = result.class_names[tube.label]
             if name not in table:
@@ -147,5 +150,6 @@ def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[
         "entries": len(entries),
         "category_agnostic": agnostic,
         "tubes_of_unknown_classes": unknown,
+        "tubes_without_masks": boxes,
         "missing_videos": missing,
     }

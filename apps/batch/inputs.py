@@ -57,14 +57,14 @@ def find_items(
 
 def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
     if depth > 2:
-        raise InputError(f"{text}: lists within lists within lists; name the videos in one list")
+        raise InputError(f"{_short(text)}: lists within lists within lists; name the videos in one list")
     if is_address(text):
         return [Item(_stem(PurePosixPath(text.split("://", 1)[1]).name), text)]
     path = Path(text)
     try:
         folder, file = path.is_dir(), path.is_file()
     except OSError as error:  # a name that is too long for the file system
-        raise InputError(f"{text[:80]} ...: cannot be looked for ({error.strerror})") from error
+        raise InputError(f"{_short(text)}: cannot be looked for ({error.strerror})") from error
     if folder:
         return _in_folder(path, passed)
     if file:
@@ -77,8 +77,13 @@ def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> 
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if found:
             return [item for one in found for item in _items_of(one, frames, passed, depth + 1)]
-        raise InputError(f"{text}: nothing fits this pattern")
-    raise InputError(f"{text}: no such file or folder")
+        raise InputError(f"{_short(text)}: nothing fits this pattern")
+    raise InputError(f"{_short(text)}: no such file or folder")
+
+
+def _short(text: str) -> str:
+    """A path for a message: of one that can be none, the beginning."""
+    return text if len(text) <= 250 else f"{text[:200]}..."
 
 
 def _in_folder(root: Path, passed: list[str]) -> list[Item]:

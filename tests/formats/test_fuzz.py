@@ -11,6 +11,7 @@ import random
 import warnings
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def _mutated(value: Any, chance: random.Random) -> bytes:
             break
         what = chance.random()
         if what < 0.7:
-            new = chance.choice(VALUES)
+            new = deepcopy(chance.choice(VALUES))
             if isinstance(new, str) and new.startswith("@"):
                 raw.append(new[1:])
                 new = f"{ZOO}{len(raw) - 1}"
@@ -66,9 +67,9 @@ def _mutated(value: Any, chance: random.Random) -> bytes:
         elif what < 0.85:
             del holder[path[-1]]
         elif isinstance(holder, list):
-            holder.append(holder[path[-1]])
+            holder.append(deepcopy(holder[path[-1]]))
         else:
-            holder[f"{path[-1]}x"] = holder[path[-1]]
+            holder[f"{path[-1]}x"] = deepcopy(holder[path[-1]])
     text = json.dumps(value)
     for number, token in enumerate(raw):
         text = text.replace(f'"{ZOO}{number}"', token)

@@ -199,17 +199,17 @@ def from_json(value: Any, where: str = "edit") -> Edit:
     if not isinstance(name, str) or name not in OPERATIONS:
         raise AnnotationError(f"{where}: expected an object whose 'op' is one of {', '.join(OPERATIONS)}")
     kind = OPERATIONS[value["op"]]
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(value) - set(fields) - {"op"})
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = [key[:40] for key in sorted(set(value) - set(known) - {"op"})[:8]]
     missing = sorted(
-        name for name, field in fields.items() if name not in value and field.default is dataclasses.MISSING
+        name for name, field in known.items() if name not in value and field.default is dataclasses.MISSING
     )
     if unknown or missing:
         found = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"missing {', '.join(missing)}"] * bool(
             missing
         )
-        raise AnnotationError(f"{where}: {value['op']}: {'; '.join(found)}; expected {', '.join(fields)}")
-    checked = {name: _CHECKS[name](value[name], f"{where}: {name}") for name in fields if name in value}
+        raise AnnotationError(f"{where}: {value['op']}: {'; '.join(found)}; expected {', '.join(known)}")
+    checked = {name: _CHECKS[name](value[name], f"{where}: {name}") for name in known if name in value}
     edit: Edit = kind(**checked)
     _check_prompts(edit, where)
     return edit

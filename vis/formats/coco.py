@@ -21,7 +21,7 @@ from vis import masks
 from vis.errors import AnnotationError
 from vis.files import read_json, write_json
 from vis.formats import fields, naming
-from vis.formats.gather import Gathered, tell, video_result
+from vis.formats.gather import Gathered, tell, tell_of_evaluation, video_result
 from vis.formats.losses import not_held
 from vis.structures import DatasetIds, VideoInfo, VideoResult
 
@@ -174,6 +174,9 @@ def read(path: str | Path) -> list[VideoResult]:
     ]
     if crowds:
         tell(where, f"{crowds} crowd annotations are left out: a tube is one object")
+    tell_of_evaluation(
+        where, list(videos.values()), [row for rows in grouped.values() for row in rows.values()]
+    )
     if unseen := len(set(content.tracks) - content.seen):
         tell(where, f"{unseen} tracks without annotations are left out")
     if any(order != list(range(1, len(order) + 1)) for order in (content.image_order, content.order)):

@@ -212,7 +212,7 @@ def as_finite(value: Any) -> float | None:
 
 def wrong(where: str, key: str, expected: str, value: Any, limits: str = "") -> AnnotationError:
     """The error of a field whose value is not what is expected."""
-    return AnnotationError(f"{where}: expected {expected} as {key}{limits}, got {shown(value)}")
+    return AnnotationError(f"{where}: expected {expected} as {key[:40]}{limits}, got {shown(value)}")
 
 
 def _limits(least: float, most: float, any_: float) -> str:

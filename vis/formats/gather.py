@@ -21,7 +21,7 @@ from vis.errors import AnnotationError, AnnotationWarning
 from vis.formats.fields import MAX_COORDINATE, MAX_FRAME, shown
 from vis.structures import DatasetIds, MaskRLE, Tube, VideoInfo, VideoResult
 
-__all__ = ["Gathered", "tell", "times_of", "video_result"]
+__all__ = ["Gathered", "tell", "tell_of_evaluation", "times_of", "video_result"]
 
 MAX_COVERED = 10_000_000
 """Most frames that a file may imply by naming one late frame."""
@@ -160,6 +160,20 @@ def _checked_box(box: NDArray[np.float64], at: str) -> NDArray[np.float32]:
 def tell(where: str, what: str) -> None:
     """Warn that what a file holds was left out, or is kept in another way (:class:`AnnotationWarning`)."""
     warnings.warn(f"{where}: {what}", AnnotationWarning, stacklevel=3)
+
+
+def tell_of_evaluation(where: str, videos: Sequence[Any], annotations: Sequence[Mapping[str, Any]]) -> None:
+    """Tell of what a set's file says to evaluators only: it is not kept, and scores may differ without it."""
+    rows = [video for video in videos if isinstance(video, Mapping)]
+    names = [
+        name
+        for name in ("neg_category_ids", "not_exhaustive_category_ids")
+        if any(name in row for row in rows)
+    ]
+    if names:
+        tell(where, f"which classes are absent or not fully annotated is not kept: {', '.join(names)}")
+    if ignored := sum(bool(annotation.get("ignore")) for annotation in annotations):
+        tell(where, f"{ignored} annotations are to be ignored by evaluators, which is not kept")
 
 
 def times_of(frames: NDArray[np.int64], fps: float | None) -> NDArray[np.float64]:

@@ -39,14 +39,16 @@ def told_apart(places: Sequence[tuple[str, ...]]) -> list[str]:
 
     Equal paths get -2, -3 and so on.
     """
-    names = ["/".join(parts[-1:]) for parts in places]
-    for depth in range(2, max(map(len, places), default=0) + 1):
+    paths = list(dict.fromkeys(places))
+    names = ["/".join(parts[-1:]) for parts in paths]
+    for depth in range(2, max(map(len, paths), default=0) + 1):
         count = Counter(name.casefold() for name in names)
         names = [
             name if count[name.casefold()] == 1 else "/".join(parts[-depth:])
-            for name, parts in zip(names, places, strict=True)
+            for name, parts in zip(names, paths, strict=True)
         ]
-    return unique_names(names)
+    table = dict(zip(paths, names, strict=True))
+    return unique_names([table[parts] for parts in places])
 
 
 def frame_files(results: Sequence[VideoResult], names: Sequence[str]) -> list[list[str]]:

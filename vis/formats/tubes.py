@@ -88,7 +88,7 @@ def from_json(value: Any, *, where: str = "tubes") -> VideoResult:
             video=video,
             class_names=tuple(fields.text({"name": name}, "name", f"{where}: class_names") for name in names),
             tubes=tuple(
-                _tube(tube, video.size, f"{where}: tube {place}")
+                _tube(tube, video.size, where, place)
                 for place, tube in enumerate(fields.rows(value, "tubes", where))
             ),
             frames=fields.wholes(value.get("frames"), f"{where}: frames"),
@@ -151,9 +151,9 @@ def _object(entry: Any, key: str, where: str) -> dict[str, Any]:
     return plain
 
 
-def _tube(value: Any, size: tuple[int, int], where: str) -> Tube:
-    number = fields.whole(value, "id", where, least=1)
-    at = f"{where}, id {number}"
+def _tube(value: Any, size: tuple[int, int], where: str, place: int) -> Tube:
+    number = fields.whole(value, "id", f"{where}: tubes: entry {place}", least=1)
+    at = f"{where}: tube {number}"
     masks_of = fields.rows(value, "masks", at, None)
     return Tube(
         id=number,

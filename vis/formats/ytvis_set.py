@@ -19,7 +19,7 @@ from vis import masks
 from vis.errors import AnnotationError
 from vis.files import read_json, write_json
 from vis.formats import fields, naming, ytvis
-from vis.formats.gather import Gathered, tell, video_result
+from vis.formats.gather import Gathered, tell, tell_of_evaluation, video_result
 from vis.formats.losses import not_held
 from vis.structures import DatasetIds, VideoInfo, VideoResult
 
@@ -90,6 +90,8 @@ def read_truth(path: str | Path, *, fps: float | None = None) -> list[VideoResul
                 single[number].append((f"{at} (id {identity})", entry))
     if crowds := len(seen) - sum(map(len, single.values())):
         tell(where, f"{crowds} crowd annotations are left out: a tube is one object")
+    kept = [entry for found in single.values() for _, entry in found]
+    tell_of_evaluation(where, data["videos"], kept)
     return _results(where, videos, single, categories, fps, truth=True)
 
 
@@ -331,6 +333,9 @@ def _videos(data: Mapping[str, Any], where: str) -> list[VideoEntry]:
     rows = data.get("videos")
     if not isinstance(rows, list):
         raise AnnotationError(f"{where}: expected a list 'videos'; is it the truth of a YouTube-VIS set?")
+    listed = all(isinstance(row, Mapping) and "file_names" in row for row in rows)
+    if isinstance(data.get("images"), list) and not listed:
+        raise AnnotationError(f"{where}: lists 'images', so it is COCO for video and not YouTube-VIS")
     videos = [_video(row, f"{where}: videos: entry {at}") for at, row in enumerate(rows)]
     if len({video.id for video in videos}) != len(videos):
         raise AnnotationError(f"{where}: videos: an id is there twice")
