@@ -87,8 +87,7 @@ def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: t
     from vis.video.random_access import RandomAccessReader
 
     path = weights.path("sample") if args.source == "sample" else Path(args.source)
-    # One backend everywhere: decoders may differ in the last bit of a colour, and masks with them.
-    reader = RandomAccessReader(path, backend="auto" if path.is_dir() else "pyav")
+    reader = RandomAccessReader(path)
     if reader.info.size != size:
         raise InputError(
             f"{path}: frames are {reader.info.width}x{reader.info.height}, the result is of {size[1]}x{size[0]}; "

@@ -81,8 +81,7 @@ class FillJob(Job):
         self._args = args
         with self.watch("load"):
             self._predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
-            backend = "auto" if path.is_dir() else "pyav"
-            self._pictures: RandomAccessReader = RandomAccessReader(path, backend=backend, fps=args.fps)
+            self._pictures: RandomAccessReader = RandomAccessReader(path, fps=args.fps)
 
     def describe(self) -> str:
         """One line that says what will run."""

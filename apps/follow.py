@@ -165,9 +165,8 @@ class FollowJob(Job):
         self.watch = Stopwatch()
         self.refiner = None
         self._args, self._given = args, given
-        backend = "auto" if path.is_dir() else "pyav"
         with self.watch("open"):
-            self._pictures: RandomAccessReader = RandomAccessReader(path, backend=backend, fps=args.fps)
+            self._pictures: RandomAccessReader = RandomAccessReader(path, fps=args.fps)
         self._request: Request | None = None
 
     def describe(self) -> str:

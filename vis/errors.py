@@ -18,6 +18,7 @@
     ├── TruncatedVideoWarning  fewer frames decode than the container promises
     ├── HdrVideoWarning        high dynamic range was tone-mapped to a standard screen's
     ├── InterlacedVideoWarning lines of two moments were made into whole pictures
+    ├── ValueRangeWarning      images of more than 8 bits became 8-bit by a range that a sample suggests
     ├── FallbackWarning        a slower or plainer way was taken than the one asked for
     └── EvaluationWarning      the official protocol does something worth knowing here
 
@@ -40,6 +41,7 @@ __all__ = [
     "PromptError",
     "TruncatedVideoWarning",
     "UsageError",
+    "ValueRangeWarning",
     "VideoError",
     "VisError",
     "VisWarning",
@@ -105,6 +107,10 @@ class HdrVideoWarning(VisWarning):
 
 class InterlacedVideoWarning(VisWarning):
     """The lines of two moments were made into whole pictures, or could not be."""
+
+
+class ValueRangeWarning(VisWarning):
+    """Images of more than 8 bits became 8-bit by a range that a sample of them suggests."""
 
 
 class FallbackWarning(VisWarning):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -170,7 +169,7 @@ class OverlayWriter:
     ) -> None:
         self.renderer = renderer
         self._timed = video.fps is not None
-        rate = Fraction(video.fps or fallback_fps).limit_denominator(1001)
+        rate = video.fps or fallback_fps
         self._writer = VideoWriter(
             path, video.size, rate, audio_from=audio_from, expected_frames=expected_frames
         )

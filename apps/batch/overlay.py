@@ -8,7 +8,6 @@ end the pieces are joined without encoding anything again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def draw(
         pictures = [small_picture(tracked, renderer) for tracked in _replayed(source, result, frames)]
         write_contact_sheet(folder / "contact_sheet.png", pictures)
         return
-    rate = Fraction(result.video.fps or FALLBACK_FPS).limit_denominator(1001)
+    rate = result.video.fps or FALLBACK_FPS
     # Pieces of one encoder only: another version's need not fit.
     drawing = _Drawing(result, renderer, pieces / encoder_name(), length, rate, frozenset(places))
     drawing.finish(source, tell)
@@ -77,7 +76,7 @@ class _Drawing:
         renderer: Renderer,
         folder: Path,
         length: int,
-        rate: Fraction,
+        rate: float,
         on_sheet: frozenset[int],
     ) -> None:
         self.result, self.renderer, self.folder, self.length = result, renderer, folder, length

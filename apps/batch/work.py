@@ -372,7 +372,7 @@ def _identity(item: Item, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _files(item: Item) -> list[Path]:
-    from vis.video.folder import list_images
+    from vis.video.images import list_images
 
     if item.images is not None:
         files = [Path(name) for name in item.images]

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from vis.errors import VideoError
 
-__all__ = ["DEFAULT_LIMITS", "WEB_LIMITS", "VideoLimits"]
+__all__ = ["DEFAULT_LIMITS", "WEB_LIMITS", "VideoLimits", "frames_ahead"]
+
+# Decoded pictures that wait to be taken, at most.
+_AHEAD_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,8 @@ WEB_LIMITS = VideoLimits(
     pixels_per_frame=4096 * 2304, frames=20_000, seconds=600.0, total_pixels=2 * 10**10, bytes=2**28
 )
 """For a page that strangers can reach."""
+
+
+def frames_ahead(wanted: int, size: tuple[int, int]) -> int:
+    """How many frames of ``size`` (height, width) to decode in advance: as many as wanted, fewer large ones."""
+    return min(wanted, max(1, _AHEAD_BYTES // (3 * size[0] * size[1])))

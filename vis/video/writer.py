@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.video.audio import AudioCopy
-from vis.video.mp4 import PictureTrack, add_h264
+from vis.video.mp4 import PictureTrack, add_h264, container_options
 from vis.video.new_file import NewVideoFile
 from vis.video.picture_writer import PictureWriter
 
@@ -52,8 +52,7 @@ class VideoWriter(PictureWriter):
         self._file = NewVideoFile(
             self.path,
             format="mp4",
-            # faststart moves the index to the front: a browser plays before it has everything.
-            options={"movflags": "+faststart"},
+            options=container_options(self._pacing),
             size=size,
             expected_frames=expected_frames,
         )
