@@ -192,12 +192,12 @@ class Job:
         audio_from: Path | None,
         overlay: bool = True,
         quiet: bool = True,
-    ) -> None:
-        """overlay.mp4 and contact_sheet.png, drawn from the saved result: one sees what the file says."""
+    ) -> dict[str, Exception]:
+        """overlay.mp4 and contact_sheet.png, drawn from the saved result; returns what is missing, and why."""
         from apps import drawing
 
         with self.watch("draw"):
-            drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
+            return drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
 
     def start(self) -> None:
         """Forget the video before: tracker, detector and camera begin afresh."""
@@ -384,6 +384,8 @@ def check_same_size(source: FrameSource, saved: VideoResult) -> None:
 
 def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     """The path to open and the keyword arguments of ``vis.video.open_source``."""
+    from vis.video.images import is_stack
+
     if args.source == SAMPLE:
         from vis import weights
 
@@ -393,6 +395,14 @@ def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     options: dict[str, Any] = {"stride": args.stride, "strict": args.strict}
     if args.fps is not None:
         options["fps"] = args.fps
+    if args.value_range is not None:
+        if path.is_file() and not is_stack(path):
+            raise UsageError(
+                f"--value-range is for images of more than 8 bits, and {path} is none; leave it out"
+            )
+        options["value_range"] = tuple(args.value_range)
+    if args.reader != "pyav":
+        options["reader"] = args.reader
     for name in ("start", "end"):
         text = getattr(args, name)
         if text is not None:

@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"say what to evaluate: {', '.join(VERBS)}, or --compare A B; see 'vistubes eval --help'"
         )
+    # Names of files need not be valid text.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if args.json:
         print(text, file=sys.stderr)
         print(json.dumps(answer, allow_nan=False))
@@ -129,6 +131,12 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from vis.evaluation import evaluate_tubes
     from vis.evaluation import report as reports
 
+    if args.frames and not args.report:
+        raise UsageError("--frames gives the report its pictures; name the report's folder with --report")
+    if args.frames and not args.frames.is_dir():
+        raise InputError(
+            f"{args.frames}: no such folder; --frames takes the folder of the truth's file_names"
+        )
     started = time.perf_counter()
     evaluation = evaluate_tubes(
         args.truth,
@@ -291,27 +299,15 @@ def _add_davis(parser: argparse.ArgumentParser) -> None:
 
 
 def _davis(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from vis.evaluation.davis import clips, evaluate_clip, read_labels
+    from vis.evaluation.davis import evaluate_folders
 
-    truth, results = clips(args.truth), clips(args.results)
     answer: dict[str, Any] = {"clips": {}}
-    every = []
-    for clip, paths in truth.items():
-        found = {path.name: path for path in results.get(clip, [])}
-        missing = [path.name for path in paths if path.name not in found]
-        if missing:
-            raise InputError(
-                f"{args.results / clip}: {missing[0]} is missing ({len(missing)} of {len(paths)} frames); "
-                "results need one label image per frame of the truth, of the same name"
-            )
-        labels = read_labels(paths), read_labels([found[path.name] for path in paths])
-        _check_sizes(paths, *labels)
-        scores = evaluate_clip(*labels, unsupervised=args.unsupervised)
-        objects = {}
-        for number, (j, f) in scores.objects.items():
-            objects[str(number)] = _davis_means([(j, f)])
-            every.append((j, f))
-        answer["clips"][clip or "."] = _davis_means(list(scores.objects.values())) | {"objects": objects}
+    every: list[Any] = []
+    for clip, scores in evaluate_folders(args.truth, args.results, unsupervised=args.unsupervised).items():
+        answer["clips"][clip] = _davis_means(list(scores.objects.values())) | {
+            "objects": {str(number): _davis_means([pair]) for number, pair in scores.objects.items()}
+        }
+        every += scores.objects.values()
     answer = _davis_means(every) | {"objects": len(every)} | answer
     lines = [f"{'clip':<28}{'J&F':>8}{'J':>8}{'F':>8}"]
     rows = [*answer["clips"].items(), ("mean over objects", answer)]
@@ -326,12 +322,6 @@ def _davis_means(scores: list[Any]) -> dict[str, Any]:
             key = name if field == "mean" else f"{name}_{field}"
             out[key] = sum(getattr(pair[k], field) for pair in scores) / len(scores)
     return {"JF": (out["J"] + out["F"]) / 2} | out
-
-
-def _check_sizes(paths: list[Path], truth: list[Any], results: list[Any]) -> None:
-    for path, wanted, found in zip(paths, truth, results, strict=True):
-        if wanted.shape != found.shape:
-            raise InputError(f"{path}: the result's size is {found.shape}, expected {wanted.shape}")
 
 
 # ---------------------------------------------------------------- zip and compare
@@ -351,7 +341,7 @@ def _zip(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def _compare(a: Path, b: Path) -> tuple[dict[str, Any], str]:
-    from vis.evaluation.page import compare_reports, comparison_table
+    from vis.evaluation.comparison import compare_reports, comparison_table
     from vis.files import read_json
 
     first, second = (read_json(path / "report.json" if path.is_dir() else path) for path in (a, b))

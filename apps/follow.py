@@ -122,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
     path, source_options = source_arguments(args)
     if args.format == "davis":
         return _run_davis(args, given, path, source_options)
-    return run_job(args, path, source_options, lambda: FollowJob(args, given, path), started)
+    return run_job(
+        args, path, source_options, lambda: FollowJob(args, given, path), started, keeps_readable=True
+    )
 
 
 def _run_davis(args: argparse.Namespace, given: list[Given], path: Path, options: dict[str, Any]) -> int:
@@ -166,7 +168,9 @@ class FollowJob(Job):
         self.refiner = None
         self._args, self._given = args, given
         with self.watch("open"):
-            self._pictures: RandomAccessReader = RandomAccessReader(path, fps=args.fps)
+            self._pictures: RandomAccessReader = RandomAccessReader(
+                path, reader=args.reader, fps=args.fps, value_range=args.value_range
+            )
         self._request: Request | None = None
 
     def describe(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.assemble import check_same_size, source_arguments
-from apps.options import positive, unit
+from apps.options import add_reading, positive, unit
 from apps.progress import progress
 from apps.run_folder import tubes_of
 from vis.errors import UsageError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from vis.interfaces import FrameSource
     from vis.structures import VideoResult
-    from vis.training.labelling import Verdict
+    from vis.training.labelling import Candidate
 
 __all__ = ["configure", "run"]
 
@@ -55,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the training set's folder")
     parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(parser)
     good = parser.add_argument_group("what is good enough")
     good.add_argument("--min-score", type=unit, default=0.6, metavar="S", help="the tube's score (0.6)")
     good.add_argument(
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     """Judge, write the pairs, say what was left."""
     from vis.files import write_json
     from vis.formats import tubes
-    from vis.training.labelling import judge, only
+    from vis.training.labelling import only, select_pseudo_labels
     from vis.video import open_source
 
     saved = tubes.read(tubes_of(args.result))
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.overwrite:
             raise UsageError(f"{record}: {name} is labelled already; --overwrite replaces it")
         _forget(args.out, name, record)
-    verdicts = judge(
+    verdicts = select_pseudo_labels(
         saved,
         min_score=args.min_score,
         min_stability=args.min_stability,
@@ -171,14 +172,14 @@ def _forget(out: Path, name: str, record: Path) -> None:
                 file.unlink()
 
 
-def _plain(verdict: Verdict, result: VideoResult) -> dict[str, Any]:
+def _plain(verdict: Candidate, result: VideoResult) -> dict[str, Any]:
     """A verdict for JSON, with the class; a stability that cannot be told is null."""
     label = next(tube.label for tube in result.tubes if tube.id == verdict.tube)
     stability = None if verdict.stability != verdict.stability else round(verdict.stability, 4)
     return {**asdict(verdict), "stability": stability, "class": result.class_names[label]}
 
 
-def _table(verdicts: list[Verdict], written: int, out: Path) -> str:
+def _table(verdicts: list[Candidate], written: int, out: Path) -> str:
     wide = shutil.get_terminal_size((100, 24)).columns
     lines = [f"{'object':>8} {'frames':>7} {'score':>6} {'stable':>7}"]
     for verdict in verdicts:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.interfaces import Detector, Refiner, Tracker
-from vis.structures import Detections
+from vis.structures import Detections, Frame
 
 __all__ = ["Stopwatch", "TimedDetector", "TimedRefiner", "TimedTracker", "progress"]
 
@@ -92,6 +92,13 @@ class TimedDetector:
         """As the wrapped detector."""
         with self._watch("detect"):
             return self._detector.detect(images)
+
+    def detect_frames(self, frames: Sequence[Frame]) -> list[Detections]:
+        """As the wrapped detector: by frame number if it knows numbers, else by picture."""
+        from vis import pipeline
+
+        with self._watch("detect"):
+            return pipeline.detect(self._detector, frames)
 
 
 class TimedTracker:

@@ -36,4 +36,6 @@ def run(args: argparse.Namespace) -> int:
     started = time.time()
     plan = assemble.Plan.from_args(args)
     path, source_options = assemble.source_arguments(args)
-    return run_job(args, path, source_options, lambda: assemble.Job(plan), started, keep_partial=True)
+    return run_job(
+        args, path, source_options, lambda: assemble.Job(plan), started, stops=True, keeps_readable=True
+    )

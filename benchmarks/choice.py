@@ -28,7 +28,7 @@ from benchmarks.overhead import quick_with
 from vis.hqsam import ImageEmbedding, Predictor, load_model
 from vis.refine import HQSamRefiner
 from vis.structures import Detections
-from vis.training.measure import boundary_iou, mask_iou
+from vis.training.evaluate import boundary_iou, mask_iou
 from vis.training.prompts import tight_box
 from vis.video import open_source
 

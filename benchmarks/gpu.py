@@ -32,7 +32,7 @@ import torch
 from benchmarks._stream import stream_through
 from benchmarks.refiner import state_for
 from vis.hqsam import SIZES, Predictor, SamModel, build_model
-from vis.hqsam.batched import BatchedEngine
+from vis.hqsam.runtime.batched import BatchedEngine
 
 FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920)}
 START = time.perf_counter()

@@ -57,7 +57,7 @@ def state_for(size: str) -> dict[str, Any]:
     from vis import weights
     from vis.hqsam import SIZES as TABLE
     from vis.hqsam import SamModel
-    from vis.hqsam.checkpoints import read_state
+    from vis.hqsam.network.checkpoints import read_state
 
     torch.manual_seed(0)
     state = dict(SamModel(TABLE[size], hq=True).state_dict())

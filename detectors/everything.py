@@ -17,13 +17,13 @@ from vis.structures import Detections
 
 if TYPE_CHECKING:
     from vis.hqsam import Predictor
-    from vis.hqsam.everything import FoundMask
+    from vis.hqsam.automatic_masks import FoundMask
 
 __all__ = ["Everything"]
 
 
 class Everything:
-    """Detector over a SAM or HQ-SAM; see :func:`vis.hqsam.everything.find_everything` for the settings."""
+    """Detector over a SAM or HQ-SAM; see :func:`vis.hqsam.automatic_masks.find_everything` for the settings."""
 
     class_names = ("object",)
 
@@ -59,7 +59,7 @@ class Everything:
         return [self._detect_one(image) for image in images]
 
     def _detect_one(self, image: NDArray[np.uint8]) -> Detections:
-        from vis.hqsam.everything import find_everything
+        from vis.hqsam.automatic_masks import find_everything
 
         limit = self.largest * image.shape[0] * image.shape[1]
         found = [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vis import render
+from vis import labels, render
 from vis.errors import UsageError
 from vis.interfaces import FrameSink
 from vis.render import PALETTE, ContactSheet, OverlayWriter, Renderer, color_of, contact_sheet
@@ -105,7 +105,7 @@ def test_a_dozen_colours_are_told_apart_by_everybody(vision, least):
 def test_letters_have_contrast_on_every_colour():
     for color in PALETTE:
         light = linear(color) @ [0.2126, 0.7152, 0.0722] + 0.05
-        ink = linear(render._ink_on(color)) @ [0.2126, 0.7152, 0.0722] + 0.05
+        ink = linear(labels.ink_on(color)) @ [0.2126, 0.7152, 0.0722] + 0.05
         assert max(light, ink) / min(light, ink) > 4.5  # WCAG 2 AA
 
 
@@ -208,7 +208,7 @@ places = st.tuples(*[st.integers(-20, 220)] * 2, *[st.integers(0, 120)] * 2).map
 def test_labels_stay_in_the_frame(rects):
     taken: list[tuple[int, int, int, int]] = []
     for rect in rects:
-        spot = render._find_spot(rect, (14, 60), (200, 200), taken)
+        spot = labels.find_spot(rect, (14, 60), (200, 200), taken)
         assert (spot[2] - spot[0], spot[3] - spot[1]) == (60, 14)
         assert 0 <= spot[0] <= 140
         assert 0 <= spot[1] <= 186
@@ -218,15 +218,15 @@ def test_labels_stay_in_the_frame(rects):
 def test_labels_of_one_place_give_way():
     taken: list[tuple[int, int, int, int]] = []
     for _ in range(6):
-        taken.append(render._find_spot((80, 60, 120, 160), (14, 40), (200, 200), taken))
-    assert not any(render._shared(a, b) for a, b in combinations(taken, 2))
+        taken.append(labels.find_spot((80, 60, 120, 160), (14, 40), (200, 200), taken))
+    assert not any(labels.overlap(a, b) for a, b in combinations(taken, 2))
 
 
 def test_a_sheet_is_a_grid_with_captions(scene):
     frames = [Frame(index, index / 10, scene) for index in range(5)]
     sheet = contact_sheet(frames, columns=3, width=70)
     assert sheet.shape == (2 * (45 + 34) + 12, 3 * (70 + 12) + 12, 3)
-    small = render._shrink(scene, 70)
+    small = render._small(scene, 70)
     np.testing.assert_array_equal(sheet[34 : 34 + 45, 12 : 12 + 70], small)
     assert (sheet[:34] > 150).any()  # letters
     with pytest.raises(UsageError, match="at least one frame"):

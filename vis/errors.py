@@ -20,6 +20,7 @@
     ├── InterlacedVideoWarning lines of two moments were made into whole pictures
     ├── ValueRangeWarning      images of more than 8 bits became 8-bit by a range that a sample suggests
     ├── FallbackWarning        a slower or plainer way was taken than the one asked for
+    ├── AnnotationWarning      what a file of annotations holds was left out, or is kept in another way
     └── EvaluationWarning      the official protocol does something worth knowing here
 
 A message says what was given, what was expected, and what to do next.
@@ -29,6 +30,7 @@ from __future__ import annotations
 
 __all__ = [
     "AnnotationError",
+    "AnnotationWarning",
     "CancelledError",
     "CheckpointError",
     "DependencyError",
@@ -115,6 +117,10 @@ class ValueRangeWarning(VisWarning):
 
 class FallbackWarning(VisWarning):
     """A slower or plainer way was taken than the one asked for."""
+
+
+class AnnotationWarning(VisWarning):
+    """Something that a file of annotations holds was left out, or is kept in another way."""
 
 
 class EvaluationWarning(VisWarning):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 
-__all__ = ["Detector", "FrameSink", "FrameSource", "Refiner", "Tracker"]
+__all__ = ["Detector", "FrameIndexedDetector", "FrameSink", "FrameSource", "Refiner", "Tracker"]
 
 
 @runtime_checkable
@@ -30,6 +30,26 @@ class Detector(Protocol):
 
         Images of one call follow one another in the video; a detector that looks through time
         may keep state between calls until ``reset()``, if it has one.
+        """
+
+
+@runtime_checkable
+class FrameIndexedDetector(Protocol):
+    """Knows objects by frame number, as what reads them from a file does: asked by frame, not by picture.
+
+    :func:`vis.pipeline.detect` asks it so. A wrapper around detectors offers ``detect_frames`` too, and hands
+    on through that function.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that the labels of the detections index."""
+
+    def detect_frames(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Objects of each frame, in the order given.
+
+        ``Frame.index`` is the place in the source: frames that were skipped, by a start, a stride or because
+        they do not decode, have their numbers too.
         """
 
 

@@ -22,15 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import masks as rle
-from vis.interfaces import Detector, Refiner, Tracker
+from vis.interfaces import Detector, FrameIndexedDetector, Refiner, Tracker
 from vis.structures import Detections, Frame, MaskRLE, TrackedFrame, Tube, VideoInfo, VideoResult
 
-__all__ = ["TubeCollector", "collect", "refine", "replay", "track"]
+__all__ = ["TubeCollector", "collect", "detect", "refine", "replay", "track"]
+
+
+def detect(detector: Detector | FrameIndexedDetector, frames: Sequence[Frame]) -> list[Detections]:
+    """Objects of each frame: by the frame's number where the detector knows numbers, else by its picture."""
+    if isinstance(detector, FrameIndexedDetector):
+        return detector.detect_frames(frames)
+    return detector.detect([frame.image for frame in frames])
 
 
 def track(
     frames: Iterable[Frame],
-    detector: Detector,
+    detector: Detector | FrameIndexedDetector,
     tracker: Tracker,
     *,
     batch: int = 1,
@@ -47,7 +54,7 @@ def track(
     """
     stream = iter(frames)
     while group := list(islice(stream, batch)):
-        for frame, found in zip(group, detector.detect([frame.image for frame in group]), strict=True):
+        for frame, found in zip(group, detect(detector, group), strict=True):
             keep = found.scores >= min_score
             if labels is not None:
                 keep &= np.isin(found.labels, np.asarray(labels, np.int64))

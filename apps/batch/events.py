@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from apps.batch.work import Tell, Worker
 
-__all__ = ["Event", "attempt", "failure", "is_disk_full", "is_for_all"]
+__all__ = ["Event", "attempt", "failure", "is_disk_full", "is_for_all", "no_space_left"]
 
 
 LOW_SPACE_BYTES = 64 * 2**20
@@ -42,7 +42,7 @@ def attempt(worker: Worker, item: Item, tell: Tell) -> tuple[str, Any]:
     try:
         return "done", worker.process(item, tell)
     except Exception as error:
-        if is_for_all(error) or _no_space_left(error, worker.out):
+        if is_for_all(error) or no_space_left(error, worker.out):
             return "stop", error if isinstance(error, VisError) else str(error)
         return "failed", failure(error)
 
@@ -61,7 +61,7 @@ def is_for_all(error: BaseException) -> bool:
     return isinstance(error, WeightsError | DependencyError) or is_disk_full(error)
 
 
-def _no_space_left(error: BaseException, out: Path) -> bool:
+def no_space_left(error: BaseException, out: Path) -> bool:
     """Whether writing failed while next to nothing is free: it was refused before the disk was full."""
     try:
         return isinstance(error, OutputError) and shutil.disk_usage(out).free < LOW_SPACE_BYTES

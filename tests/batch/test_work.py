@@ -82,6 +82,11 @@ def test_killed_while_drawing_it_goes_on_to_the_same_bytes(
     make_worker(out=tmp_path / "whole").process(item, tell)
     with pytest.raises(Killed):
         make_worker().process(item, kill_after(frames, what="draw"))
+    # The results were final before.
+    folder = tmp_path / "out" / "clip"
+    for name in ("tubes.json", "results.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / "clip" / name).read_bytes()
+    assert json.loads((folder / "run.json").read_text())["pictures"] == {"state": "pending"}
     drawn: list[int] = []
     make_worker().process(item, lambda stage, done, expected: drawn.append(done) if stage == "draw" else None)
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
@@ -159,6 +164,32 @@ def test_a_detector_that_saves_its_state_does_not_look_twice(
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
     # The chunk in hand is lost at most: three chunks of four frames were saved.
     assert again.job.detector.calls == 26 - 12
+
+
+def test_a_detector_that_knows_frame_numbers_is_asked_by_number_after_a_kill(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path, outputs: Any
+) -> None:
+    import json
+
+    import detectors
+    from vis.formats import tubes
+
+    boxes = [[{"box": [frame, 10, frame + 30, 40], "id": 1}] for frame in range(30)]
+    (tmp_path / "boxes.json").write_text(json.dumps({"frames": boxes}))
+
+    def worker(out: str) -> Any:
+        made = make_worker("--start", "3", "--stride", "2", out=tmp_path / out, overlay=False)
+        made.job.detector = detectors.create("precomputed", weights=tmp_path / "boxes.json")
+        return made
+
+    worker("whole").process(item, tell)
+    with pytest.raises(Killed):
+        worker("out").process(item, kill_after(2))
+    worker("out").process(item, tell)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+    (tube,) = tubes.read(tmp_path / "out" / "clip" / "tubes.json").tubes
+    assert tube.frames.tolist() == list(range(3, 26, 2))
+    assert tube.boxes[:, 0].tolist() == tube.frames.tolist()
 
 
 def test_a_refiner_that_remembers_goes_on_where_it_was(

@@ -106,6 +106,34 @@ def test_boxes_only_are_kept_without_results_json(vistubes: Call, square_clip: P
     assert tubes.read(tmp_path / "run" / "tubes.json").tubes[0].masks is None
 
 
+@pytest.mark.parametrize(
+    ("selection", "frames"),
+    [
+        ((), [0, 1, 2, 4, 5, 6, 7, 8]),  # image 3 does not decode
+        (("--start", 2), [2, 4, 5, 6, 7, 8]),
+        (("--start", 1, "--stride", 3, "--end", 8), [1, 4, 7]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::vis.errors.TruncatedVideoWarning")
+def test_objects_from_a_file_belong_to_their_frames(
+    vistubes: Call, tmp_path: Path, selection: tuple[object, ...], frames: list[int]
+) -> None:
+    from PIL import Image
+
+    (tmp_path / "f").mkdir()
+    for frame in range(9):
+        Image.new("RGB", (64, 48)).save(tmp_path / "f" / f"{frame}.png")
+    (tmp_path / "f" / "3.png").write_bytes(b"no image")
+    boxes = [[{"box": [2 * frame, 5, 2 * frame + 30, 35], "id": 1}] for frame in range(9)]
+    (tmp_path / "boxes.json").write_text(json.dumps({"frames": boxes}))
+    words = ("--detector", "precomputed", "--weights", tmp_path / "boxes.json", "--tracker", "native")
+    done = vistubes("track", tmp_path / "f", *words, *selection, "--min-frames", 1, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    (tube,) = tubes.read(tmp_path / "run" / "tubes.json").tubes
+    assert tube.frames.tolist() == frames
+    assert tube.boxes[:, 0].tolist() == [2 * frame for frame in frames]
+
+
 def test_linking_joins_a_tube_that_was_broken(vistubes: Call, square_clip: Path, tmp_path: Path) -> None:
     found, linked = tmp_path / "found", tmp_path / "linked"
     assert vistubes("track", square_clip, "--detector", "motion", "--start", 14, "--out", found).code == 0

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from vis.hqsam import SIZES, ImageEmbedding, Predictor
-from vis.hqsam.engine import Drawn
 from vis.hqsam.predictor import network_size
+from vis.hqsam.runtime.engine import Drawn
 from vis.structures import Frame
 
 HEIGHT, WIDTH = 144, 256

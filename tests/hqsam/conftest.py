@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from vis.hqsam import SIZES, Predictor, SamModel, Size
-from vis.hqsam.engine import ExactEngine
+from vis.hqsam.runtime.engine import ExactEngine
 
 
 def random_state(state: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:

@@ -16,11 +16,12 @@ from PIL import Image
 
 from vis.errors import FallbackWarning
 from vis.follow.decoding import candidates
-from vis.hqsam import SIZES, Predictor, SamModel, batched, engine, graphs, kernels
-from vis.hqsam.batched import BatchedEngine, error_of, objects_within, padded_count
-from vis.hqsam.everything import find_everything
-from vis.hqsam.flash_vit import FlashViT
+from vis.hqsam import SIZES, Predictor, SamModel
+from vis.hqsam.automatic_masks import find_everything
 from vis.hqsam.resize import resize
+from vis.hqsam.runtime import batched, cuda_graphs, engine, torch_ops
+from vis.hqsam.runtime.batched import BatchedEngine, error_of, objects_within, padded_count
+from vis.hqsam.runtime.vit import FlashViT
 from vis.hqsam.upsample import Upsampler
 
 BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199], [9, 9, 80, 90], [1, 2, 299, 199]])
@@ -225,9 +226,9 @@ def test_graphs_that_cannot_be_recorded_are_done_without(monkeypatch: pytest.Mon
     def fails(self: Any, tensors: Any) -> Any:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(graphs.Recorded, "_record", fails)
+    monkeypatch.setattr(cuda_graphs.Recorded, "_record", fails)
     monkeypatch.setattr(torch.cuda, "device", lambda device: warnings.catch_warnings())
-    double = graphs.Recorded(lambda x: (2 * x,), torch.device("cuda"))
+    double = cuda_graphs.Recorded(lambda x: (2 * x,), torch.device("cuda"))
     with pytest.warns(FallbackWarning, match=r"CUDA graphs do not work here \(operation not permitted"):
         assert double(torch.ones(2))[0].tolist() == [2, 2]
     assert not double.works
@@ -241,13 +242,13 @@ def test_tensor_float32_is_left_as_it_was(newer: bool) -> None:
     places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
     before = [place.fp32_precision for place in places]
     try:
-        with kernels.float32_products("cuda", short=True):
+        with torch_ops.float32_products("cuda", short=True):
             assert [place.fp32_precision for place in places] == ["tf32", "tf32"]
             assert torch.backends.cuda.matmul.allow_tf32
             assert torch.backends.cudnn.allow_tf32
-            with kernels.float32_products("cuda", short=False):
+            with torch_ops.float32_products("cuda", short=False):
                 assert [place.fp32_precision for place in places] == ["ieee", "ieee"]
-            with kernels.float32_products("cpu", short=False):
+            with torch_ops.float32_products("cpu", short=False):
                 assert [place.fp32_precision for place in places] == ["tf32", "tf32"]
         after = [place.fp32_precision.replace("none", "ieee") for place in places]
         assert after == [value.replace("none", "ieee") for value in before]

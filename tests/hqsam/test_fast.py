@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from vis import weights
-from vis.hqsam import SIZES, Predictor, SamModel, engine, fast_decoder, kernels, load_model
-from vis.hqsam.engine import FastEngine
-from vis.hqsam.fast_decoder import _reach
+from vis.hqsam import SIZES, Predictor, SamModel, load_model
+from vis.hqsam.runtime import engine, torch_ops
+from vis.hqsam.runtime import mask_decoder as fast_decoder
+from vis.hqsam.runtime.engine import FastEngine
+from vis.hqsam.runtime.mask_decoder import _reach
 from vis.refine import mask_prompt
 
 BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199]], np.float32)
@@ -49,7 +51,7 @@ def test_plain_vit_in_float32(
     if operators != "own":
         monkeypatch.setattr(engine, "own_kernels", lambda: None)
     if operators == "plain":
-        monkeypatch.setattr(kernels, "fused", lambda dtype, device: False)
+        monkeypatch.setattr(torch_ops, "fused", lambda dtype, device: False)
     exact = by_modules(make_model(sizes("vit_b"), hq=hq))
     fast = Predictor(make_model(sizes("vit_b"), hq=hq, mode="fast"))
     assert isinstance(fast._engine, FastEngine)
@@ -135,37 +137,37 @@ def test_what_is_drawn_reaches_the_box_and_what_sam_sees() -> None:
 
 @pytest.fixture
 def forget_choices() -> Iterator[None]:
-    kernels.fast_dtype.cache_clear()
-    kernels.fused.cache_clear()
+    torch_ops.fast_dtype.cache_clear()
+    torch_ops.fused.cache_clear()
     yield
-    kernels.fast_dtype.cache_clear()
-    kernels.fused.cache_clear()
+    torch_ops.fast_dtype.cache_clear()
+    torch_ops.fused.cache_clear()
 
 
 @pytest.mark.usefixtures("forget_choices")
 def test_bfloat16_wants_the_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kernels.fast_dtype("mps") == torch.float32
-    monkeypatch.setattr(kernels, "_multiplies_bfloat16", lambda: False)
-    assert kernels.fast_dtype("cpu") == torch.float32
-    kernels.fast_dtype.cache_clear()
-    monkeypatch.setattr(kernels, "_multiplies_bfloat16", lambda: True)
-    assert kernels.fast_dtype("cpu") == torch.bfloat16
+    assert torch_ops.fast_dtype("mps") == torch.float32
+    monkeypatch.setattr(torch_ops, "_multiplies_bfloat16", lambda: False)
+    assert torch_ops.fast_dtype("cpu") == torch.float32
+    torch_ops.fast_dtype.cache_clear()
+    monkeypatch.setattr(torch_ops, "_multiplies_bfloat16", lambda: True)
+    assert torch_ops.fast_dtype("cpu") == torch.bfloat16
 
 
 @pytest.mark.usefixtures("forget_choices")
 def test_bfloat16_wants_right_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(torch_ops, "_multiplies_bfloat16", lambda: True)
     plain = torch.Tensor.bfloat16
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: plain(self * 1.1))  # hardware that errs
-    assert kernels.fast_dtype("cpu") == torch.float32
+    assert torch_ops.fast_dtype("cpu") == torch.float32
 
 
 @pytest.mark.usefixtures("forget_choices")
 def test_fused_operators_that_err_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not kernels.fused(torch.float32, "cuda")
+    assert not torch_ops.fused(torch.float32, "cuda")
     real = torch.nn.functional.gelu
     monkeypatch.setattr(torch.nn.functional, "gelu", lambda x: real(x) + 0.1)  # disagreement, whoever errs
-    assert not kernels.fused(torch.float32, "cpu")
+    assert not torch_ops.fused(torch.float32, "cpu")
 
 
 @pytest.mark.slow

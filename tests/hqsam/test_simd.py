@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from vis.hqsam import SIZES, SamModel, engine, simd
-from vis.hqsam.engine import ExactEngine, FastEngine
-from vis.hqsam.fast_decoder import ImageLooks, Mix, Upscale
-from vis.hqsam.fast_tiny_vit import FastTinyViT, Norm
-from vis.hqsam.mask_decoder import _upscale
+from vis.hqsam import SIZES, SamModel, simd
+from vis.hqsam.network.mask_decoder import _upscale
+from vis.hqsam.network.transformer import Attention
+from vis.hqsam.runtime import engine
+from vis.hqsam.runtime.engine import ExactEngine, FastEngine
+from vis.hqsam.runtime.mask_decoder import ImageLooks, Mix, Upscale
+from vis.hqsam.runtime.tiny_vit import FastTinyViT, Norm
 from vis.hqsam.simd import Maps, error_of, own_kernels
 from vis.hqsam.simd.decoder import SimdLook, SimdMix, SimdUpscale
 from vis.hqsam.simd.library import Library, shape_for
 from vis.hqsam.simd.tiny_vit import SimdTinyViT
 from vis.hqsam.simd.vit import SimdViT
-from vis.hqsam.transformer import Attention
 
 pytestmark = pytest.mark.skipif(
     Library.for_this_processor() is None, reason="needs an x86 processor with AVX2 and FMA"
@@ -138,9 +139,9 @@ def test_attention_in_windows(
     tile: tuple[int, int], height: int, width: int, window: int, heads: int, spread: float
 ) -> None:
     """Against the module itself, which pads before its norm; ``spread`` makes near one-hot attention, too."""
-    from vis.hqsam.fast_tiny_vit import FastBlock
+    from vis.hqsam.network.tiny_vit import Block
+    from vis.hqsam.runtime.tiny_vit import FastBlock
     from vis.hqsam.simd.tiny_vit import Block as OwnBlock
-    from vis.hqsam.tiny_vit import Block
 
     module = Block(32 * heads, heads, window).eval()
     with torch.no_grad():
@@ -182,8 +183,8 @@ def test_attention_by_position_over_a_whole_map(tile: tuple[int, int], side: int
 def check_plain_block(
     tile: tuple[int, int], shape: tuple[int, int], window: int, heads: int, spread: float
 ) -> None:
+    from vis.hqsam.network.vit import Block
     from vis.hqsam.simd.vit import SimdBlock
-    from vis.hqsam.vit import Block
 
     module = Block(32 * heads, heads, window, shape[0]).eval()
     with torch.no_grad():

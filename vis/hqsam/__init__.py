@@ -16,11 +16,11 @@ Knows no video, no tracker and no detector.
 
 from __future__ import annotations
 
-from vis.hqsam.checkpoints import build_model, load_model
 from vis.hqsam.embedding_files import load_embedding, save_embedding
-from vis.hqsam.model import MODES, SamModel
+from vis.hqsam.network.checkpoints import build_model, load_model
+from vis.hqsam.network.model import MODES, SamModel
+from vis.hqsam.network.sizes import SIZES, Size, hq_parameter_names
 from vis.hqsam.predictor import ImageEmbedding, MaskPrediction, Predictor
-from vis.hqsam.sizes import SIZES, Size, hq_parameter_names
 
 __all__ = [
     "MODES",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vis.errors import DependencyError, UsageError
 from vis.files import whole_file
-from vis.hqsam.model import SamModel
+from vis.hqsam.network.model import SamModel
 
 __all__ = ["DecoderGraph", "EncoderGraph", "export_decoder", "export_encoder"]
 

@@ -1,4 +1,4 @@
-"""Frames and prompts in, masks out: the pixel layer over :class:`vis.hqsam.model.SamModel`.
+"""Frames and prompts in, masks out: the pixel layer over :class:`vis.hqsam.network.model.SamModel`.
 
 An embedding is a value: ``embed`` makes it, ``decode`` takes it, and nothing is remembered between calls.
 """
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vis.errors import PromptError
-from vis.hqsam.engine import Asked, Drawn, make_engine
-from vis.hqsam.model import SamModel
+from vis.hqsam.network.model import SamModel
 from vis.hqsam.prompts import Prompts, check_image, check_prompts
 from vis.hqsam.resize import resize
+from vis.hqsam.runtime.engine import Asked, Drawn, make_engine
 from vis.hqsam.upsample import Upsampler, upsampler
 
 __all__ = ["ImageEmbedding", "MaskPrediction", "Predictor", "network_size"]

@@ -6,8 +6,8 @@ Knows no video container.
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +42,10 @@ class FolderReader:
     ``value_range`` (black, white), or what a sample of the images spans, which is told by a
     :class:`ValueRangeWarning` unless it is all that 16 bits hold.
 
-    An image that is missing (a link that leads nowhere), does not decode, or has another size or depth than
-    the others is passed over with a :class:`TruncatedVideoWarning` at the end, or raises :class:`VideoError`
-    with ``strict``; the others keep their indices. The other options are those of ``VideoReader``.
+    An image that is missing (a link that leads nowhere), does not decode, or has more than 8 bits where the others
+    have 8 is passed over with a :class:`TruncatedVideoWarning` at the end, or raises :class:`VideoError` with
+    ``strict``; the others keep their indices. One of another size is always a :class:`VideoError`. The other
+    options are those of ``VideoReader``.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class FolderReader:
         limits: VideoLimits = DEFAULT_LIMITS,
         ahead: int = 4,
     ) -> None:
-        if fps is not None and not fps > 0:
+        if fps is not None and not 0 < fps < math.inf:
             raise UsageError(f"fps: expected more than 0, got {fps}")
         self.path = Path(path)
         self.span = Span(start_frame, end_frame, start_seconds, end_seconds, stride)
@@ -104,11 +105,11 @@ class FolderReader:
 
     def read(self, index: int, reader: ImageReader) -> NDArray[np.uint8]:
         """The image of a frame, RGB uint8 (H, W, 3); raises :class:`VideoError` when there is none."""
-        return self._images.read(index, reader)
+        return self._images.sized(index, self._images.read(index, reader))
 
     def __iter__(self) -> Iterator[Frame]:
         self.tell_range()
-        broken: list[VideoError] = []
+        broken: list[tuple[ImagePage, VideoError]] = []
         cut: list[ImagePage] = []
         given = 0
         frames = self._decode(broken, cut)
@@ -117,14 +118,14 @@ class FolderReader:
             given += 1
             yield frame
         if not given:
-            first = f"; first: {broken[0]}" if broken else ""
+            first = f"; first: {broken[0][1]}" if broken else ""
             raise VideoError(
                 f"{self.path}: not one image between the start and the end asked for decodes{first}"
             )
         if broken:
             self._tell(
-                f"{self.path}: {len(broken)} of {len(self.images)} images are missing, do not decode or do not "
-                f"fit, and were passed over; the others keep their numbers. First: {broken[0]}",
+                f"{self.path}: {len(broken)} of {len(self.images)} images do not decode ({broken[0][0].name} first) "
+                f"and were passed over; the others keep their numbers. {broken[0][1]}",
                 TruncatedVideoWarning,
             )
         if cut and self._images.guess:
@@ -147,7 +148,7 @@ class FolderReader:
     def __repr__(self) -> str:
         return f"FolderReader({str(self.path)!r}, {len(self.images)} images, {self.span})"
 
-    def _decode(self, broken: list[VideoError], cut: list[ImagePage]) -> Iterator[Frame]:
+    def _decode(self, broken: list[tuple[ImagePage, VideoError]], cut: list[ImagePage]) -> Iterator[Frame]:
         begin: int | None = None
         reader = ImageReader(self._images.limits)
         try:
@@ -165,9 +166,9 @@ class FolderReader:
                 except VideoError as error:
                     if self.strict:
                         raise
-                    broken.append(error)
+                    broken.append((self.images[index], error))
                     continue
-                yield Frame(index, pts, image)
+                yield Frame(index, pts, self._images.sized(index, image))
         finally:
             reader.close()
 
@@ -204,6 +205,7 @@ class ImageList:
     ) -> ImageList:
         """Looks at a few images; raises :class:`VideoError` when they are no video."""
         pages = [ImagePage(Path(image)) for image in images]
+        _listed(pages[0])
         found = _Images.open(name, pages, DEFAULT_LIMITS, value_range)
         height, width = found.size
         return cls(VideoInfo(name, height, width, num_frames=len(pages), fps=fps), found)
@@ -220,8 +222,21 @@ class ImageList:
 
     def _decode(self) -> Iterator[Frame]:
         reader = ImageReader()
-        for index in range(self.expected_frames):
-            yield Frame(index, index / (self.info.fps or 1.0), self.images.read(index, reader))
+        for index, page in enumerate(self.images.pages):
+            _listed(page)
+            image = self.images.read(index, reader)
+            if image.shape[:2] != self.info.size:
+                raise VideoError(
+                    f"{page}: {image.shape[1]}x{image.shape[0]} pixels, the first frame has another size"
+                )
+            yield Frame(index, index / (self.info.fps or 1.0), image)
+
+
+def _listed(page: ImagePage) -> None:
+    if not page.path.is_file():
+        raise VideoError(
+            f"{page}: this frame is listed in the set but not there; copy the set's images again"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,16 +258,11 @@ class _Images:
     ) -> _Images:
         """Size and range by a sample. Raises :class:`VideoError` when the images are no video."""
         sample, deep = _spread(pages), list[ImagePage]()
-        sizes: Counter[tuple[int, int]] = Counter()
         reader = ImageReader(limits)
+        size = _first_size(name, pages, reader)
         for page in sample:
-            try:
-                header = reader.header(page)
-            except VideoError:
-                continue
-            sizes[header.size] += 1
-            deep += [page] if header.deep else []
-        size = _common_size(name, sizes) or _first_size(name, pages, reader)
+            with contextlib.suppress(VideoError):
+                deep += [page] if reader.header(page).deep else []
         if value_range is not None:
             value_range = check_value_range(value_range)
             if not deep:
@@ -274,7 +284,7 @@ class _Images:
         return cls(tuple(pages), size, limits, (low, high), "" if whole else guess)
 
     def read(self, index: int, reader: ImageReader, cut: list[ImagePage] | None = None) -> NDArray[np.uint8]:
-        """RGB uint8 (H, W, 3); raises :class:`VideoError` when it does not decode or is unlike the others.
+        """RGB uint8 (H, W, 3); raises :class:`VideoError` when it does not decode, or has too many bits.
 
         ``cut`` gets the page when values lie beyond the range.
         """
@@ -290,9 +300,13 @@ class _Images:
             ):
                 cut.append(page)
             image = to_8_bits(image, self.value_range)
+        return image
+
+    def sized(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image of this frame; raises :class:`VideoError` where its size is not the video's."""
         if image.shape[:2] != self.size:
             raise VideoError(
-                f"{page}: {image.shape[1]}x{image.shape[0]} pixels where the others have "
+                f"{self.pages[index]}: {image.shape[1]}x{image.shape[0]} pixels where the folder's first image has "
                 f"{self.size[1]}x{self.size[0]}; all images of a video must have one size"
             )
         return image
@@ -305,21 +319,8 @@ def _spread(pages: list[ImagePage]) -> list[ImagePage]:
     return [pages[round(n * (len(pages) - 1) / (_SAMPLE - 1))] for n in range(_SAMPLE)]
 
 
-def _common_size(name: str, sizes: Counter[tuple[int, int]]) -> tuple[int, int] | None:
-    """The size of more than half of the images; None when no header can be read."""
-    if not sizes:
-        return None
-    (size, count), *others = sizes.most_common()
-    if 2 * count <= sum(sizes.values()):
-        told = ", ".join(f"{width}x{height}" for (height, width), _ in [(size, count), *others][:4])
-        raise VideoError(
-            f"{name}: its images have {len(sizes)} sizes ({told}); all images of a video must have one size"
-        )
-    return size
-
-
 def _first_size(name: str, pages: list[ImagePage], reader: ImageReader) -> tuple[int, int]:
-    """(height, width) of the first image that decodes."""
+    """(height, width) of the first image that can be read."""
     problem: VideoError | None = None
     for page in pages:
         try:

@@ -23,6 +23,8 @@ class VideoLimits:
 
     pixels_per_frame: int = 8192 * 8192
     """Height times width of one frame."""
+    pixels_per_side: int = 65_500
+    """Height or width of one frame: what JPEG holds, as which the page shows it."""
     frames: int = 2_000_000
     """Frames decoded, skipped ones included."""
     seconds: float = 24 * 3600.0
@@ -39,6 +41,11 @@ class VideoLimits:
 
     def check_frame(self, name: str, height: int, width: int) -> None:
         """Raise :class:`VideoError` when one frame has too many pixels."""
+        if max(height, width) > self.pixels_per_side:
+            raise VideoError(
+                f"{name}: frames of {width}x{height} pixels, over the limit of {self.pixels_per_side:,} pixels per "
+                "side; scale the video down first"
+            )
         if height * width > self.pixels_per_frame:
             raise VideoError(
                 f"{name}: frames of {width}x{height} pixels, over the limit of "

@@ -13,7 +13,10 @@ from typing import Any
 
 from vis.video.pacing import MOST_TICKS, Pacing
 
-__all__ = ["PictureTrack", "add_h264", "container_options"]
+__all__ = ["LONGEST_SIDE", "PictureTrack", "add_h264", "container_options"]
+
+LONGEST_SIDE = 16384
+"""Of a picture, in pixels: x264 takes no more."""
 
 # cv::CPU_AVX2, which OpenCV's Python does not name.
 _CV_CPU_AVX2 = 11

@@ -55,9 +55,8 @@ class VideoReader:
     :mod:`vis.video.tone` and :mod:`vis.video.deinterlace`.
 
     A file that is cut off or damaged gives the frames that decode, then a
-    :class:`TruncatedVideoWarning`; with ``strict`` it raises :class:`VideoError` instead. Frames of another
-    size than the first are passed over like damaged ones. Anything over ``limits`` is always a
-    :class:`VideoError`.
+    :class:`TruncatedVideoWarning`; with ``strict`` it raises :class:`VideoError` instead. A change of
+    size in mid-stream and anything over ``limits`` is always a :class:`VideoError`.
 
     Up to ``ahead`` frames, fewer of large ones, are decoded in advance in a thread (0: none). Each iteration
     starts anew.
@@ -161,7 +160,7 @@ class VideoReader:
             if self.span.starts_after(index, pts):
                 continue
             begin = index if begin is None else begin
-            if (index - begin) % self.span.stride == 0 and self._fits(place.picture, index, tally):
+            if (index - begin) % self.span.stride == 0:
                 yield Frame(index, pts, upright(place.picture, self._info.rotation))
 
     def _shown(self, tally: _Tally, span: Span, *, only_times: bool = False) -> Iterator[Placed]:
@@ -232,20 +231,13 @@ class VideoReader:
         name, (height, width) = str(self.path), (place.picture.height, place.picture.width)
         self.limits.check_frame(name, height, width)
         self.limits.check_length(name, place.index + 1, place.pts_seconds, height * width)
-
-    def _fits(self, picture: Any, index: int, tally: _Tally) -> bool:
-        """Whether a picture has the video's size; what has not is noted, or raised if strict."""
         turned = self._info.rotation in (90, 270)
-        height, width = (picture.width, picture.height) if turned else (picture.height, picture.width)
-        if (height, width) == self._info.size:
-            return True
-        tally.unlike += 1
-        tally.first_unlike = tally.first_unlike or (
-            f"frame {index} is {width}x{height} pixels where the first is {self._info.width}x{self._info.height}"
-        )
-        if self.strict:
-            raise VideoError(f"{self.path}: {tally.first_unlike}; {_ONE_SIZE}")
-        return False
+        if ((width, height) if turned else (height, width)) != self._info.size:
+            raise VideoError(
+                f"{name}: frame {place.index} is {width}x{height} pixels where the frames before it make "
+                f"{self._info.width}x{self._info.height}; the size must not change in mid-stream. "
+                "Scale it to one size first"
+            )
 
     def _check_length(self) -> None:
         # Only what will be decoded counts: the first minute of a long recording is fine.
@@ -276,17 +268,9 @@ class VideoReader:
             found.append(f"{tally.errors} packets are damaged")
         if tally.damaged:
             found.append(f"{tally.damaged} frames are damaged")
-        told = []
-        if found:
-            told.append(f"{', '.join(found)}; the file is cut off or damaged, copy or download it again")
-        if tally.unlike:
-            told.append(
-                f"{tally.unlike} frames are left out for their size: {tally.first_unlike}; {_ONE_SIZE}"
-            )
-        return f"{self.path}: {'. '.join(told)}" if told else None
-
-
-_ONE_SIZE = "the size must not change in mid-stream. Scale the video to one size first"
+        if not found:
+            return None
+        return f"{self.path}: {', '.join(found)}; the file is cut off or damaged, copy or download it again"
 
 
 @dataclass(slots=True)
@@ -296,8 +280,6 @@ class _Tally:
     decoded: int = 0
     errors: int = 0
     damaged: int = 0
-    unlike: int = 0
-    first_unlike: str = ""
     length: Length | None = None
     end_seconds: float = 0.0
     """When the last frame ends, from the picture's start; ``sound_end_seconds`` alike."""

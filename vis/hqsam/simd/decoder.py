@@ -1,7 +1,7 @@
 """The mask decoder's maps through the project's own kernels: the image's look at the tokens, upscaling, and the
 HQ branch's first convolution.
 
-Stand-ins for what :mod:`vis.hqsam.fast_decoder` does with PyTorch's operators, in float32.
+Stand-ins for what :mod:`vis.hqsam.runtime.mask_decoder` does with PyTorch's operators, in float32.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from vis.hqsam.simd.maps import Maps, empty
 from vis.hqsam.simd.neck import packed_norm
 
 if TYPE_CHECKING:
-    from vis.hqsam.fast_decoder import ImageLooks, Mix, Upscale
-    from vis.hqsam.fast_tiny_vit import Norm
+    from vis.hqsam.runtime.mask_decoder import ImageLooks, Mix, Upscale
+    from vis.hqsam.runtime.tiny_vit import Norm
 
 __all__ = ["SimdLook", "SimdMix", "SimdUpscale"]
 

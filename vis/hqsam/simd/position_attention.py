@@ -1,7 +1,7 @@
 """Attention of a plain ViT: decomposed relative positions, within windows or over a whole map.
 
 ``softmax(q.k + q.R_h + q.R_w)``: a key in row ky and column kx of its window adds the query's product with a
-vector for ky and one for kx (see :mod:`vis.hqsam.vit`). Keys are laid out in rows of ``line`` numbers, the
+vector for ky and one for kx (see :mod:`vis.hqsam.network.vit`). Keys are laid out in rows of ``line`` numbers, the
 window's side rounded up to whole panels, so that a query's products with the column vectors are added row by row;
 behind the side they are very negative, and no key there counts.
 

@@ -1,6 +1,6 @@
-"""TinyViT through the project's own kernels: the same function as :mod:`vis.hqsam.tiny_vit`, in float32.
+"""TinyViT through the project's own kernels: the same function as :mod:`vis.hqsam.network.tiny_vit`, in float32.
 
-As in :mod:`vis.hqsam.fast_tiny_vit`, batch normalisation is folded into the convolutions and padded tokens are
+As in :mod:`vis.hqsam.runtime.tiny_vit`, batch normalisation is folded into the convolutions and padded tokens are
 not projected. A frame's numbers do not depend on the number of threads or on the frames beside it.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vis.hqsam.fast_tiny_vit import FastBlock, FastMBConv, FastMerge, FastTinyViT, Weights
+from vis.hqsam.runtime.tiny_vit import FastBlock, FastMBConv, FastMerge, FastTinyViT, Weights
 from vis.hqsam.simd.maps import Maps
 from vis.hqsam.simd.neck import Neck, packed_norm
 
@@ -24,7 +24,7 @@ def _mix(weights: Weights) -> Weights:
 
 
 class Bottleneck:
-    """:class:`vis.hqsam.tiny_vit.MBConv`."""
+    """:class:`vis.hqsam.network.tiny_vit.MBConv`."""
 
     def __init__(self, maps: Maps, block: FastMBConv) -> None:
         self.maps = maps
@@ -36,7 +36,7 @@ class Bottleneck:
 
 
 class Merge:
-    """:class:`vis.hqsam.tiny_vit.Merge`."""
+    """:class:`vis.hqsam.network.tiny_vit.Merge`."""
 
     def __init__(self, maps: Maps, merge: FastMerge) -> None:
         self.maps, self.stride = maps, merge.stride
@@ -49,7 +49,7 @@ class Merge:
 
 
 class Block:
-    """:class:`vis.hqsam.tiny_vit.Block`."""
+    """:class:`vis.hqsam.network.tiny_vit.Block`."""
 
     def __init__(self, maps: Maps, block: FastBlock) -> None:
         self.maps, self.window = maps, block.window

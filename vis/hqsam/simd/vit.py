@@ -1,6 +1,6 @@
-"""The plain ViT through the project's own kernels: the same function as :mod:`vis.hqsam.vit`, in float32.
+"""The plain ViT through the project's own kernels: the same function as :mod:`vis.hqsam.network.vit`, in float32.
 
-As in :mod:`vis.hqsam.fast_vit`, padded tokens are not projected (after the norm they are zero, so they are the
+As in :mod:`vis.hqsam.runtime.cpu_vit`, padded tokens are not projected (after the norm they are zero, so they are the
 bias). A frame's numbers do not depend on the number of threads or on the frames beside it.
 """
 
@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vis.hqsam.network.vit import Block, ViT, relative_table
 from vis.hqsam.simd.maps import Maps
 from vis.hqsam.simd.neck import Neck, packed_norm
-from vis.hqsam.vit import Block, ViT, relative_table
 
 __all__ = ["SimdViT"]
 
 
 class SimdBlock:
-    """:class:`vis.hqsam.vit.Block`."""
+    """:class:`vis.hqsam.network.vit.Block`."""
 
     def __init__(self, maps: Maps, block: Block, grid: int) -> None:
         attn = block.attn

@@ -24,9 +24,9 @@ from torch import Tensor
 from vis import boxes as box_maths
 from vis import masks as rle
 from vis.errors import UsageError
-from vis.hqsam.engine import Drawn
 from vis.hqsam.predictor import Predictor
 from vis.hqsam.prompts import Prompts, check_image
+from vis.hqsam.runtime.engine import Drawn
 from vis.structures import MaskRLE
 
 __all__ = ["FoundMask", "crop_boxes", "find_everything", "point_grid", "remove_small_regions"]

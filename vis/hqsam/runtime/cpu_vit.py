@@ -1,4 +1,4 @@
-"""The plain ViT for inference: the same function as :mod:`vis.hqsam.vit`, arranged for speed.
+"""The plain ViT for inference: the same function as :mod:`vis.hqsam.network.vit`, arranged for speed.
 
 What differs: matrix products take bfloat16 where that pays, while the residual stream and the norms stay
 float32; GELU and bias are fused into the products; padded tokens are not projected (after the norm they are
@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vis.hqsam.fast_tiny_vit import Norm, plain
-from vis.hqsam.kernels import conv, linear
-from vis.hqsam.vit import Block, ViT, relative_table
+from vis.hqsam.network.vit import Block, ViT, relative_table
+from vis.hqsam.runtime.tiny_vit import Norm, plain
+from vis.hqsam.runtime.torch_ops import conv, linear
 
 __all__ = ["FastViT"]
 
@@ -22,7 +22,7 @@ _QUERIES = 256
 
 
 class FastViTBlock:
-    """:class:`vis.hqsam.vit.Block`."""
+    """:class:`vis.hqsam.network.vit.Block`."""
 
     def __init__(self, block: Block, grid: int, dtype: torch.dtype) -> None:
         attn = block.attn

@@ -1,4 +1,4 @@
-"""TinyViT for inference: the same function as :mod:`vis.hqsam.tiny_vit`, arranged for speed.
+"""TinyViT for inference: the same function as :mod:`vis.hqsam.network.tiny_vit`, arranged for speed.
 
 What differs: batch normalisation is folded into the convolutions; 1x1 convolutions are matrix products
 fused with their GELU; the first stage runs in strips that stay in cache; padded tokens are not projected
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vis.hqsam.kernels import conv, depthwise, linear, linear_add
-from vis.hqsam.tiny_vit import Block, ConvBN, MBConv, Merge, TinyViT
+from vis.hqsam.network.tiny_vit import Block, ConvBN, MBConv, Merge, TinyViT
+from vis.hqsam.runtime.torch_ops import conv, depthwise, linear, linear_add
 
 __all__ = ["FastTinyViT", "Norm"]
 
@@ -66,7 +66,7 @@ def plain(layer: Any, dtype: torch.dtype) -> Weights:
 
 
 class FastMBConv:
-    """:class:`vis.hqsam.tiny_vit.MBConv` in strips of rows; each needs one row above and below."""
+    """:class:`vis.hqsam.network.tiny_vit.MBConv` in strips of rows; each needs one row above and below."""
 
     def __init__(self, block: MBConv, dtype: torch.dtype, strips: bool) -> None:
         self.strip = _STRIP if strips else _WHOLE
@@ -87,7 +87,7 @@ class FastMBConv:
 
 
 class FastMerge:
-    """:class:`vis.hqsam.tiny_vit.Merge`."""
+    """:class:`vis.hqsam.network.tiny_vit.Merge`."""
 
     def __init__(self, merge: Merge, dtype: torch.dtype, strips: bool) -> None:
         del strips  # at most a quarter of the first stage's pixels
@@ -101,7 +101,7 @@ class FastMerge:
 
 
 class FastBlock:
-    """:class:`vis.hqsam.tiny_vit.Block`."""
+    """:class:`vis.hqsam.network.tiny_vit.Block`."""
 
     def __init__(self, block: Block, dtype: torch.dtype, strips: bool) -> None:
         self.band = _BAND if strips else _WHOLE

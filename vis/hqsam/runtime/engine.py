@@ -2,7 +2,7 @@
 
 On a processor both engines take prompts in chunks through the transformer and draw one object at a time, so
 that maps stay in cache and memory does not grow with the number of objects. On a graphics processor, the
-fast way is :class:`vis.hqsam.batched.BatchedEngine`: many objects at once.
+fast way is :class:`vis.hqsam.runtime.batched.BatchedEngine`: many objects at once.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from vis.errors import FallbackWarning
-from vis.hqsam.fast_decoder import FastDecoder
-from vis.hqsam.fast_tiny_vit import FastTinyViT
-from vis.hqsam.fast_vit import FastViT
-from vis.hqsam.kernels import fast_dtype, float32_products
-from vis.hqsam.model import SamModel
+from vis.hqsam.network.model import SamModel
+from vis.hqsam.network.tiny_vit import TinyViT
+from vis.hqsam.runtime.cpu_vit import FastViT
+from vis.hqsam.runtime.mask_decoder import FastDecoder
+from vis.hqsam.runtime.tiny_vit import FastTinyViT
+from vis.hqsam.runtime.torch_ops import fast_dtype, float32_products
 from vis.hqsam.simd import Maps, own_kernels
 from vis.hqsam.simd.tiny_vit import SimdTinyViT
 from vis.hqsam.simd.vit import SimdViT
-from vis.hqsam.tiny_vit import TinyViT
 
 __all__ = ["Asked", "Drawn", "Engine", "ExactEngine", "FastEngine", "best_of", "make_engine", "rows_above"]
 
@@ -271,7 +271,7 @@ def make_engine(model: SamModel, *, compiled: bool = False) -> Engine:
         return FastEngine(model) if kernels_for(model) else ExactEngine(model)
     if model.device.type != "cuda":
         return FastEngine(model)
-    from vis.hqsam.batched import BatchedEngine, error_of
+    from vis.hqsam.runtime.batched import BatchedEngine, error_of
 
     small = fast_dtype("cuda")
     for dtype in (small, torch.float32) if small != torch.float32 else (small,):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vis.hqsam.blocks import Head, LayerNorm2d
-from vis.hqsam.sizes import DECODER_WIDTH
-from vis.hqsam.transformer import TwoWayTransformer
+from vis.hqsam.network.blocks import Head, LayerNorm2d
+from vis.hqsam.network.sizes import DECODER_WIDTH
+from vis.hqsam.network.transformer import TwoWayTransformer
 
 __all__ = ["MaskDecoder", "Pieces"]
 

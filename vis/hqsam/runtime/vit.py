@@ -1,4 +1,4 @@
-"""The plain ViT for graphics processors: the same function as :mod:`vis.hqsam.vit`, for fused attention.
+"""The plain ViT for graphics processors: the same function as :mod:`vis.hqsam.network.vit`, for fused attention.
 
 A fused attention kernel takes no position bias, but the bias here is a product itself: for the query at any
 place, ``q . R_h`` holds one number per row of keys and ``q . R_w`` one per column. So they are put behind the
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vis.hqsam.fast_tiny_vit import Norm
-from vis.hqsam.vit import Block, ViT, relative_table
+from vis.hqsam.network.vit import Block, ViT, relative_table
+from vis.hqsam.runtime.tiny_vit import Norm
 
 __all__ = ["FlashViT"]
 

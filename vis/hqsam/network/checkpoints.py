@@ -1,7 +1,7 @@
 """Weight files to models: what a file holds is told by its keys, and it is loaded strictly.
 
 A key too many, a key too few or a shape that differs is an error that says what the file seems to be.
-Knows the official ``.pth`` names, and Hugging Face's through :mod:`vis.hqsam.huggingface`.
+Knows the official ``.pth`` names, and Hugging Face's through :mod:`vis.hqsam.network.huggingface`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from vis import weights
 from vis.errors import CheckpointError, FallbackWarning, UsageError
-from vis.hqsam.huggingface import from_transformers, is_transformers
-from vis.hqsam.model import MODES, SamModel
-from vis.hqsam.sizes import SIZES, hq_parameter_names
+from vis.hqsam.network.huggingface import from_transformers, is_transformers
+from vis.hqsam.network.model import MODES, SamModel
+from vis.hqsam.network.sizes import SIZES, hq_parameter_names
 
 __all__ = ["build_model", "load_model", "pick_device", "read_state", "recognise"]
 

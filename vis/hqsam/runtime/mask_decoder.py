@@ -1,4 +1,4 @@
-"""The mask decoder for inference: the same function as :mod:`vis.hqsam.mask_decoder`, arranged for speed.
+"""The mask decoder for inference: the same function as :mod:`vis.hqsam.network.mask_decoder`, arranged for speed.
 
 What differs from the plain modules is algebra and the number type:
 
@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vis.hqsam.fast_tiny_vit import Norm
-from vis.hqsam.kernels import conv, linear
-from vis.hqsam.mask_decoder import MaskDecoder
+from vis.hqsam.network.mask_decoder import MaskDecoder
+from vis.hqsam.network.transformer import Attention, Layer
+from vis.hqsam.runtime.tiny_vit import Norm
+from vis.hqsam.runtime.torch_ops import conv, linear
 from vis.hqsam.simd import Maps
 from vis.hqsam.simd.decoder import SimdLook, SimdMix, SimdUpscale
 from vis.hqsam.simd.maps import empty
-from vis.hqsam.transformer import Attention, Layer
 
 __all__ = ["FastDecoder"]
 
@@ -115,7 +115,7 @@ class ImageLooks:
 
 
 class FastLayer:
-    """:class:`vis.hqsam.transformer.Layer`."""
+    """:class:`vis.hqsam.network.transformer.Layer`."""
 
     def __init__(self, layer: Layer, dtype: torch.dtype, own: Maps | None = None) -> None:
         self.layer = layer

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vis.hqsam.mask_decoder import MaskDecoder
-from vis.hqsam.prompt_encoder import PromptEncoder
-from vis.hqsam.sizes import Size
-from vis.hqsam.tiny_vit import TinyViT
-from vis.hqsam.vit import ViT
+from vis.hqsam.network.mask_decoder import MaskDecoder
+from vis.hqsam.network.prompt_encoder import PromptEncoder
+from vis.hqsam.network.sizes import Size
+from vis.hqsam.network.tiny_vit import TinyViT
+from vis.hqsam.network.vit import ViT
 
 __all__ = ["MODES", "PIXEL_MEAN", "PIXEL_STD", "SamModel"]
 

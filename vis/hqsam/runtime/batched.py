@@ -13,14 +13,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vis.hqsam.engine import Asked, Drawn, ExactEngine, best_of, rows_above
-from vis.hqsam.fast_decoder import FastDecoder
-from vis.hqsam.fast_tiny_vit import FastTinyViT
-from vis.hqsam.flash_vit import FlashViT
-from vis.hqsam.graphs import Recorded
-from vis.hqsam.kernels import float32_products
-from vis.hqsam.model import SamModel
-from vis.hqsam.tiny_vit import TinyViT
+from vis.hqsam.network.model import SamModel
+from vis.hqsam.network.tiny_vit import TinyViT
+from vis.hqsam.runtime.cuda_graphs import Recorded
+from vis.hqsam.runtime.engine import Asked, Drawn, ExactEngine, best_of, rows_above
+from vis.hqsam.runtime.mask_decoder import FastDecoder
+from vis.hqsam.runtime.tiny_vit import FastTinyViT
+from vis.hqsam.runtime.torch_ops import float32_products
+from vis.hqsam.runtime.vit import FlashViT
 
 __all__ = ["BatchedEngine", "error_of", "padded_count"]
 
@@ -34,7 +34,7 @@ class BatchedEngine:
     """The fast engine for CUDA. ``dtype`` is that of plain ViTs and of drawing.
 
     In mode ``fast`` TinyViT and the decoder's transformer keep float32 numbers, whose products may be
-    rounded to TensorFloat-32 (11 bits): see :class:`vis.hqsam.engine.FastEngine` for why not to 8 bits.
+    rounded to TensorFloat-32 (11 bits): see :class:`vis.hqsam.runtime.engine.FastEngine` for why not to 8 bits.
     """
 
     tolerance = 0.1

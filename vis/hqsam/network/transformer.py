@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vis.hqsam.blocks import MLP
-from vis.hqsam.sizes import DECODER_WIDTH
+from vis.hqsam.network.blocks import MLP
+from vis.hqsam.network.sizes import DECODER_WIDTH
 
 __all__ = ["TwoWayTransformer"]
 

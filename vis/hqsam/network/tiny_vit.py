@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vis.hqsam.blocks import LayerNorm2d
-from vis.hqsam.sizes import DECODER_WIDTH, Size
+from vis.hqsam.network.blocks import LayerNorm2d
+from vis.hqsam.network.sizes import DECODER_WIDTH, Size
 
 __all__ = ["TinyViT"]
 

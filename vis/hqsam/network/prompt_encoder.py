@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vis.hqsam.blocks import LayerNorm2d
-from vis.hqsam.sizes import DECODER_WIDTH
+from vis.hqsam.network.blocks import LayerNorm2d
+from vis.hqsam.network.sizes import DECODER_WIDTH
 
 __all__ = ["PromptEncoder"]
 
