@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vis.errors import UsageError
 from vis.files import whole_file
-from vis.labels import Color, Rect, blend, find_spot, label_image, paste, shortened, text_coverage
+from vis.render_labels import Color, Rect, blend, find_spot, label_image, paste, shortened, text_coverage
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 from vis.video.mp4 import LONGEST_SIDE
 from vis.video.writer import VideoWriter

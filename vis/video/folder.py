@@ -257,10 +257,20 @@ class _Images:
         cls, name: str, pages: list[ImagePage], limits: VideoLimits, value_range: ValueRange | None
     ) -> _Images:
         """Size and range by a sample. Raises :class:`VideoError` when the images are no video."""
-        sample, deep = _spread(pages), list[ImagePage]()
-        reader = ImageReader(limits)
-        size = _first_size(name, pages, reader)
-        for page in sample:
+        with contextlib.closing(ImageReader(limits)) as reader:
+            return cls._looked_at(name, pages, reader, limits, value_range)
+
+    @classmethod
+    def _looked_at(
+        cls,
+        name: str,
+        pages: list[ImagePage],
+        reader: ImageReader,
+        limits: VideoLimits,
+        value_range: ValueRange | None,
+    ) -> _Images:
+        size, deep = _first_size(name, pages, reader), list[ImagePage]()
+        for page in _spread(pages):
             with contextlib.suppress(VideoError):
                 deep += [page] if reader.header(page).deep else []
         if value_range is not None:
@@ -275,7 +285,6 @@ class _Images:
         most = max(1, _SAMPLE_PIXELS // (size[0] * size[1]))
         names: list[str] = []
         low, high = range_of(_decoded(deep[:: -(-len(deep) // most)], reader, names))
-        reader.close()
         guess = (
             f"{name}: the images have more than 8 bits; all become 8-bit by one range, {low:g} (black) to {high:g} "
             f"(white), which {len(names)} of them suggest. Give value_range (--value-range LOW HIGH) if it is not so"

@@ -103,9 +103,13 @@ def pages_of(paths: list[Path], limits: VideoLimits) -> list[ImagePage]:
     for path in paths:
         numbers = [0]
         if path.suffix.lower() in _PAGED:
-            with contextlib.suppress(Exception):  # as one image that does not decode it is told in its turn
+            try:
                 found = _tiff_directories(path, limits)
-                numbers = [n for n, tags in enumerate(found) if not int(tags.get(_SUBFILE, 0)) & _REDUCED]
+                numbers = [number for number, directory in enumerate(found) if not directory.reduced]
+            except VideoError:
+                raise
+            except Exception:  # one image that does not decode: it is told in its turn
+                numbers = [0]
         single = len(numbers) < 2
         pages += [ImagePage(path, n or None if single else n) for n in numbers or [0]]
     return pages
@@ -123,8 +127,7 @@ class ImageReader:
         with _told(page):
             picture = self._opened(page)
             if picture is None:
-                tags = self._tags(page)
-                return ImageHeader((int(tags[_HEIGHT]), int(tags[_WIDTH])), deep=True)
+                return ImageHeader(self._size_of_page(page), deep=True)
             height, width = picture.height, picture.width
             if picture.format != "TIFF" and picture.getexif().get(0x0112, 1) >= 5:  # stored on its side
                 height, width = width, height
@@ -165,20 +168,17 @@ class ImageReader:
         else:
             self._limits.check_bytes(str(page), page.path.stat().st_size)
             # Files of one page are read whole, and closed.
-            source = page.path.open("rb") if page.page is not None else io.BytesIO(page.path.read_bytes())
+            source = io.BytesIO(page.path.read_bytes()) if page.page is None else page.path
             try:
                 with warnings.catch_warnings():
                     # Pillow's own warning about large images; our limit is checked right below.
                     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                     picture = Image.open(source)
             except UnidentifiedImageError:
-                source.seek(0)
-                known = source.read(4) in _TIFF_HEADS
-                source.close()
-                if known:
-                    self._tags(page)
-                    return None
-                raise
+                if not _is_tiff(page.path):
+                    raise
+                self._size_of_page(page)
+                return None
             if page.page is not None:
                 self._kept = page.path, picture
         if page.page is not None:
@@ -186,10 +186,18 @@ class ImageReader:
         self._limits.check_frame(str(page), picture.height, picture.width)
         return picture
 
-    def _tags(self, page: ImagePage) -> Any:
-        tags = _tiff_directories(page.path, self._limits)[page.page or 0]
-        self._limits.check_frame(str(page), int(tags[_HEIGHT]), int(tags[_WIDTH]))
-        return tags
+    def _size_of_page(self, page: ImagePage) -> tuple[int, int]:
+        size = _tiff_directories(page.path, self._limits)[page.page or 0].size
+        self._limits.check_frame(str(page), *size)
+        return size
+
+
+class _Directory(NamedTuple):
+    """What a TIFF file says of one of its pages."""
+
+    size: tuple[int, int]
+    reduced: bool
+    """Whether it is a smaller copy of another page."""
 
 
 @contextlib.contextmanager
@@ -250,11 +258,16 @@ def _colours_of_many_bits(page: ImagePage) -> Values:
     return np.ascontiguousarray(values[..., 0] if values.shape[2] < 3 else values[..., 2::-1])
 
 
-def _tiff_directories(path: Path, limits: VideoLimits) -> list[Any]:
-    """The tags of each page of a TIFF file. Raises anything when it is none."""
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF_HEADS
+
+
+def _tiff_directories(path: Path, limits: VideoLimits) -> list[_Directory]:
+    """Each page of a TIFF file. Raises anything when it is none."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    found: list[Any] = []
+    found: list[_Directory] = []
     with path.open("rb") as file:
         head = file.read(8)
         if head[2:4] in (b"+\0", b"\0+"):  # BigTIFF
@@ -267,7 +280,8 @@ def _tiff_directories(path: Path, limits: VideoLimits) -> list[Any]:
             tags = ImageFileDirectory_v2(head)
             file.seek(at)
             tags.load(file)
-            found.append(tags)
+            size = int(tags[_HEIGHT]), int(tags[_WIDTH])
+            found.append(_Directory(size, bool(int(tags.get(_SUBFILE, 0)) & _REDUCED)))
             at = tags.next
     return found
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 __all__ = ["FirstStamps", "StampOrder", "Timetable", "demux_errors", "evenly_spaced", "has_timetable"]
 
@@ -99,13 +100,14 @@ def evenly_spaced(stamps: list[int], time_base: Fraction) -> bool:
     """Whether rising stamps lie on an even grid, up to what rounding to a clock's ticks or milliseconds does."""
     if len(stamps) < 3:
         return True
-    steps = [b - a for a, b in itertools.pairwise(stamps)]
-    millisecond = Fraction(1, 1000) / time_base
-    if min(steps) == 1 and time_base != Fraction(1, 1000):
-        return max(steps) == 1  # the clock ticks once per frame: nothing is rounded
-    step = Fraction(stamps[-1] - stamps[0], len(steps))
-    off = [stamp - stamps[0] - number * step for number, stamp in enumerate(stamps)]
-    return max(off) - min(off) <= max(Fraction(1), min(millisecond, step / 2), step / 50)
+    steps = np.diff(stamps)
+    if steps.min() == 1 and time_base != Fraction(1, 1000):
+        return bool(steps.max() == 1)  # the clock ticks once per frame: nothing is rounded
+    step, begin = np.polyfit(np.arange(len(stamps)), np.array(stamps, np.float64) - stamps[0], 1)
+    off = np.array(stamps, np.float64) - stamps[0] - begin - step * np.arange(len(stamps))
+    # Rounding is off by half a tick to both sides, and the line through rounded points a little more.
+    millisecond = float(Fraction(1, 1000) / time_base)
+    return bool(np.ptp(off) <= max(1.25, min(1.25 * millisecond, step / 2), step / 50))
 
 
 @dataclass(frozen=True, slots=True)
