@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
-from vis.errors import InputError, UsageError
-from vis.interfaces import Detector, FrameSource, Tracker
+from vis.errors import InputError, UsageError, VisWarning
+from vis.interfaces import (
+    CountedFrames,
+    Describable,
+    Detector,
+    FrameSource,
+    Resettable,
+    Tracker,
+    WeightsRecord,
+)
 from vis.structures import Frame, TrackedFrame, VideoResult
 
 __all__ = [
@@ -27,7 +36,6 @@ __all__ = [
     "source_arguments",
 ]
 
-Value = TypeVar("Value")
 SAMPLE = "sample"
 
 
@@ -41,13 +49,18 @@ class Refining:
     whole_or_part: bool
     zoom: bool
     mode: str
+    overlap: str = "keep"
+    clean: bool = False
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Refining:
         """The preset's part (``quick``'s where the command has no presets), with the options given laid over it."""
         preset = PRESETS[getattr(args, "preset", "quick")]
         choose = preset.whole_or_part if args.whole_or_part is None else args.whole_or_part
-        return cls(args.model or preset.model, args.policy or preset.policy, choose, args.zoom, args.mode)
+        overlap = preset.overlap if args.overlap is None else args.overlap
+        clean = preset.clean if args.clean is None else args.clean
+        model, policy = args.model or preset.model, args.policy or preset.policy
+        return cls(model, policy, choose, args.zoom, args.mode, overlap, clean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,10 @@ class Plan:
     """At most so many tubes; None: all."""
     camera_motion: bool
     """Whether the tracker is told how the camera moved."""
+    link: bool = False
+    """Whether tubes are linked once the whole video is known."""
+    overlap: str = "keep"
+    clean: bool = False
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Plan:
@@ -100,13 +117,22 @@ class Plan:
             top=given(args.top, preset.top),
             # BoT-SORT is ByteTrack with the camera's motion taken out: without it, it would not be itself.
             camera_motion=args.camera_motion or given(args.tracker, preset.tracker) == "botsort",
+            link=given(args.link, preset.link),
+            overlap=refining.overlap,
+            clean=refining.clean,
         )
+
+    def collected_frames(self) -> int:
+        """Least frames of a tube as it is collected: linking joins short pieces before it drops what stays short."""
+        return 1 if self.link else self.min_frames
 
     def refining(self) -> Refining | None:
         """The refiner's part; None where the detector's own masks stay."""
         if self.model is None:
             return None
-        return Refining(self.model, self.policy, self.whole_or_part, self.zoom, self.mode)
+        return Refining(
+            self.model, self.policy, self.whole_or_part, self.zoom, self.mode, self.overlap, self.clean
+        )
 
     def tracker_settings(self) -> dict[str, Any]:
         """The preset's settings for its own tracker; another tracker keeps its defaults."""
@@ -136,17 +162,21 @@ class Job:
         self.watch = Stopwatch()
         with self.watch("load"):
             self.detector: Detector = detectors.create(
-                plan.detector, device=device, score=plan.min_score, **plan.detector_settings()
+                plan.detector,
+                device=device,
+                score=plan.min_score,
+                classes=plan.classes,
+                **plan.detector_settings(),
             )
-            make_tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")
-            self.tracker: Tracker = make_tracker(**plan.tracker_settings())
+            self.tracker: Tracker = trackers.create(plan.tracker, **plan.tracker_settings())
             self.camera = camera_motion() if plan.camera_motion else None
             self.refiner = build_refiner(plan.refining(), device=device)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 
     def describe(self) -> str:
         """One line that says what will run."""
-        return f"{self.plan.detector} -> {self.plan.tracker} -> {describe_refiner(self.refiner)}"
+        found_by = describe_detector(self.plan.detector, self.detector)
+        return f"{found_by} -> {self.plan.tracker} -> {describe_refiner(self.refiner)}"
 
     def made_with(self) -> dict[str, Any]:
         """How the result was made: names, checksums and options, and nothing that varies from run to run."""
@@ -154,7 +184,13 @@ class Job:
         if self.plan.model is not None:
             weights.update(model_checksums(self.plan.model))
         options = {**asdict(self.plan), "classes": list(self.plan.classes)}
-        return {"program": "vis-tubes", "version": __version__, "options": options, "weights_sha256": weights}
+        return {
+            "program": "vis-tubes",
+            "version": __version__,
+            "options": options,
+            "found_by": describe_detector(self.plan.detector, self.detector),
+            "weights_sha256": weights,
+        }
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The whole video as a result."""
@@ -164,10 +200,10 @@ class Job:
             self.stream(source, quiet=quiet),
             source.info,
             self.class_names,
-            min_frames=self.plan.min_frames,
+            min_frames=self.plan.collected_frames(),
             made_with=self.made_with(),
         )
-        return self.finish(result)
+        return self.finish(result, source)
 
     def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
         """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""
@@ -202,8 +238,8 @@ class Job:
     def start(self) -> None:
         """Forget the video before: tracker, detector and camera begin afresh."""
         self.tracker.reset()
-        if callable(reset := getattr(self.detector, "reset", None)):
-            reset()
+        if isinstance(self.detector, Resettable):
+            self.detector.reset()
         if self.camera is not None:
             self.camera.reset()
 
@@ -220,10 +256,24 @@ class Job:
             camera=self.camera,
         )
 
-    def finish(self, result: VideoResult) -> VideoResult:
-        """The plan's cap on the number of tubes."""
-        from trackers.linking import keep_best
+    def finish(self, result: VideoResult, frames: Iterable[Frame]) -> VideoResult:
+        """What the plan does once the whole video is known: linking, and the cap on the number of tubes.
 
+        ``frames``: the video once more, for the colours of its objects; read only where there is something to link.
+        """
+        from trackers.appearance import colour_looks
+        from trackers.linking import drop_empty, keep_best, link
+
+        if self.plan.overlap == "resolve":
+            result = drop_empty(result)  # of two tubes on one thing, one has lost its pixels
+        if self.plan.link:
+            with self.watch("link"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", VisWarning)  # said when the video was read before
+                looks = colour_looks(frames, result) if len(result.tubes) > 1 else None
+                if looks and not all(vectors.any() for vectors in looks.values()):
+                    looks = None  # the video was stopped, or does not read a second time
+                # Colours join what the tracker lost; they do not undo what it followed.
+                return link(result, looks, min_frames=self.plan.min_frames, top=self.plan.top, cut=False)
         return result if self.plan.top is None else keep_best(result, self.plan.top)
 
     def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
@@ -241,8 +291,7 @@ class Job:
 
     def _total(self, source: FrameSource) -> int | None:
         """How many frames will come, as far as the source knows."""
-        count: int | None = getattr(source, "expected_frames", None)
-        return count
+        return source.expected_frames if isinstance(source, CountedFrames) else None
 
 
 class RefineJob(Job):
@@ -332,6 +381,8 @@ def build_refiner(refining: Refining | None, *, device: str) -> Any:
         policy=refining.policy,
         whole_or_part=refining.whole_or_part,
         zoom=refining.zoom,
+        overlap=refining.overlap,
+        clean=refining.clean,
     )
 
 
@@ -342,6 +393,11 @@ def describe_refiner(refiner: Any) -> str:
     model = refiner.predictor.model.describe()
     asked = refiner.policy + (", whole or part" if refiner.whole_or_part else "")
     return f"{model['network']} {model['size']} ({asked}; {model['mode']}; {model['device']})"
+
+
+def describe_detector(name: str, detector: Any) -> str:
+    """The detector's name, or what it says of itself where it is made of several."""
+    return f"{name} ({detector.describe()})" if isinstance(detector, Describable) else name
 
 
 def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:
@@ -413,13 +469,6 @@ def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     return path, options
 
 
-def choose(table: Mapping[str, Value], name: str, option: str) -> Value:
-    """``table[name]``, or a :class:`UsageError` that lists the names."""
-    if name not in table:
-        raise UsageError(f"{option} {name!r} is unknown; choose one of {', '.join(table)}")
-    return table[name]
-
-
 def model_checksums(model: str) -> dict[str, str]:
     """File name -> sha256 of the refiner's checkpoint and, where it has one, its HQ head."""
     from vis import weights
@@ -437,4 +486,4 @@ def model_checksums(model: str) -> dict[str, str]:
 
 def detector_checksums(detector: Any) -> dict[str, str]:
     """File name -> sha256 of the files that the detector was loaded from, if it says."""
-    return dict(getattr(detector, "weights_sha256", {}))
+    return dict(detector.weights_sha256) if isinstance(detector, WeightsRecord) else {}

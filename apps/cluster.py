@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.batch.events import Event, attempt
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from apps.batch.pool import THREAD_VARIABLES, Limits
 from vis.errors import DependencyError, OutputError, UsageError, VisError
 

@@ -18,6 +18,7 @@ from apps.progress import Stopwatch, progress
 from apps.run_folder import check_replaceable
 from vis import __version__
 from vis.errors import UsageError
+from vis.interfaces import CountedFrames
 
 if TYPE_CHECKING:
     from vis.interfaces import FrameSource
@@ -231,7 +232,7 @@ class FollowJob(Job):
             every=SPEEDS[self._args.speed],
             labels=labels,
         )
-        total = getattr(source, "expected_frames", None)
+        total = source.expected_frames if isinstance(source, CountedFrames) else None
         yield from progress(self._timed(stream), what="follow", total=total, quiet=quiet)
 
     def _timed(self, stream: Iterator[TrackedFrame]) -> Iterator[TrackedFrame]:

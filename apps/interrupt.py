@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from vis.errors import VideoError
-from vis.interfaces import FrameSource
+from vis.interfaces import CountedFrames, FrameSource
 from vis.structures import Frame, VideoInfo
 
 __all__ = ["ReadableFrames", "StopOnCtrlC"]
@@ -34,8 +34,7 @@ class ReadableFrames:
     @property
     def expected_frames(self) -> int | None:
         """About how many frames there are, as far as the source knows."""
-        count: int | None = getattr(self._source, "expected_frames", None)
-        return count
+        return self._source.expected_frames if isinstance(self._source, CountedFrames) else None
 
     @property
     def span(self) -> Any:
@@ -44,7 +43,6 @@ class ReadableFrames:
 
     def __iter__(self) -> Iterator[Frame]:
         some = False
-        self.failure = None
         try:
             for frame in self._source:
                 some = True
@@ -103,8 +101,7 @@ class _Watched:
 
     @property
     def expected_frames(self) -> int | None:
-        count: int | None = getattr(self._source, "expected_frames", None)
-        return count
+        return self._source.expected_frames if isinstance(self._source, CountedFrames) else None
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._source:

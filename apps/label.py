@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.assemble import check_same_size, source_arguments
+from apps.identity import is_same, read_record, source_identity
 from apps.options import add_reading, positive, unit
 from apps.progress import progress
 from apps.run_folder import tubes_of
@@ -36,8 +37,9 @@ A training set of one's own videos, in the three stages of the Segment Anything 
   automatic       every region by SAM's grid of points, linked, and labelled without anybody looking
 
 DIR holds images/ and masks/ (one pair per object and frame: NAME-000040-2.jpg and .png), left/NAME.json (the
-tubes that were not good enough, as a result that reads back) and labels/NAME.json (why; written last). The same
-DIR takes many videos. 'vistubes train prepare --images DIR' and 'train fit --images DIR' read it.
+tubes that were not good enough, as a result that reads back) and labels/NAME.json (which video, and why; written
+last). NAME is the video's; another video of the same name becomes NAME-2. The same DIR takes many videos.
+'vistubes train prepare --images DIR' and 'train fit --images DIR' read it.
 
 examples:
   vistubes run clip.mp4 --preset balanced --out runs/clip
@@ -94,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     path, options = source_arguments(args)
     source = open_source(path, **options)
     check_same_size(source, saved)
-    name = re.sub(r"[^\w.-]+", "-", path.stem) or "video"
+    identity = source_identity(path)
+    name = _name(args.out, re.sub(r"[^\w.-]+", "-", path.stem)[:100] or "video", identity)
     record = args.out / "labels" / f"{name}.json"
     if record.exists():
         if not args.overwrite:
@@ -113,14 +116,36 @@ def run(args: argparse.Namespace) -> int:
     left = [verdict.tube for verdict in verdicts if not verdict.kept]
     if left:
         tubes.write(args.out / "left" / f"{name}.json", only(saved, left))
-    content = {"video": path.name, "pairs": written, "kept": len(kept), "left": len(left)}
+    content: dict[str, Any] = {"video": path.name, "name": name, "source": identity}
+    content |= {"pairs": written, "kept": len(kept), "left": len(left)}
     content["tubes"] = [_plain(verdict, saved) for verdict in verdicts]
     write_json(record, content)
     if not args.quiet:
         print(_table(verdicts, written, args.out), file=sys.stderr)
+        print(f"{record}: what was taken, and why not the others", file=sys.stderr)
     if args.json:
         print(json.dumps(content))
     return 0
+
+
+def _name(out: Path, stem: str, identity: Mapping[str, Any]) -> str:
+    """The video's name in the set: its stem, or with a number where that is another video's.
+
+    Raises :class:`UsageError` where labels of an earlier version do not say whose they are.
+    """
+    name, number = stem, 2
+    while (record := out / "labels" / f"{name}.json").exists():
+        before = read_record(record)
+        same = is_same(identity, before.get("source", {"name": before.get("video")}))
+        if same is None:
+            raise UsageError(
+                f"{record}: does not tell which {before.get('video', 'video')} it is about; if it is this one, remove "
+                "it with its images and masks, else choose another --out"
+            )
+        if same:
+            break
+        name, number = f"{stem}-{number}", number + 1
+    return name
 
 
 def _write_pairs(args: argparse.Namespace, source: FrameSource, result: VideoResult, name: str) -> int:
@@ -168,7 +193,7 @@ def _forget(out: Path, name: str, record: Path) -> None:
     (out / "left" / f"{name}.json").unlink(missing_ok=True)
     for folder, suffix in (("images", "jpg"), ("masks", "png")):
         for file in (out / folder).glob(f"{name}-*.{suffix}"):
-            if re.fullmatch(rf"{re.escape(name)}-\d{{6}}-\d+", file.stem):
+            if re.fullmatch(rf"{re.escape(name)}-\d{{6,}}-\d+", file.stem):
                 file.unlink()
 
 

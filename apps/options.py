@@ -60,7 +60,7 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detector",
         metavar="NAME",
-        help=f"what finds objects: {', '.join(DETECTORS)} (default: the preset's)",
+        help=f"what finds objects: {', '.join(DETECTORS)}, or one that another package adds (default: the preset's)",
     )
     group.add_argument(
         "--weights", metavar="FILE", help="the detector's weights or JSON, where it takes a file"
@@ -69,7 +69,9 @@ def add_association(parser: argparse.ArgumentParser) -> None:
         "--text", metavar="WORDS", help="what to look for, for detector 'text': 'person . red car'"
     )
     group.add_argument(
-        "--tracker", metavar="NAME", help=f"what links them: {', '.join(TRACKERS)} (default: the preset's)"
+        "--tracker",
+        metavar="NAME",
+        help=f"what links them: {', '.join(TRACKERS)}, or one that another package adds (default: the preset's)",
     )
     group.add_argument(
         "--camera-motion", action="store_true", help="tell the tracker how the camera moved (botsort: always)"
@@ -77,6 +79,11 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--classes", metavar="A,B", help="keep these class names only")
     group.add_argument("--score", type=unit, metavar="S", help="least detection score, 0 to 1")
     group.add_argument("--min-frames", type=positive, metavar="N", help="drop tubes of fewer frames")
+    group.add_argument(
+        "--link",
+        action=argparse.BooleanOptionalAction,
+        help="when the whole video is known, stitch tubes across gaps and fill short gaps (default of preset quick)",
+    )
     group.add_argument("--top", type=positive, metavar="K", help="keep the K tubes of the highest score only")
 
 
@@ -92,6 +99,17 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="of SAM's masks of the whole and of a part the one that it thinks best over the frames so far, "
         "instead of its single mask: for loose boxes (default of preset quick)",
+    )
+    group.add_argument(
+        "--overlap",
+        choices=("keep", "resolve"),
+        help="resolve: where two masks of a frame claim a pixel, the surer one has it (default of preset quick); "
+        "keep: both have it, as tube AP expects of ranked candidates",
+    )
+    group.add_argument(
+        "--clean",
+        action=argparse.BooleanOptionalAction,
+        help="remove specks and pin-holes from masks (default of preset quick)",
     )
     group.add_argument(
         "--zoom", action="store_true", help="embed a crop around small objects too: finer, slower"

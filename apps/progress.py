@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.interfaces import Detector, Refiner, Tracker
+from vis.errors import UsageError
+from vis.interfaces import CameraCompensator, Detector, Refiner, Tracker
 from vis.structures import Detections, Frame
 
 __all__ = ["Stopwatch", "TimedDetector", "TimedRefiner", "TimedTracker", "progress"]
@@ -113,10 +114,13 @@ class TimedTracker:
             return self._tracker.update(detections, pts_seconds)
 
     def compensate(self, affine: NDArray[np.float64]) -> None:
-        """As the wrapped tracker, if it has a use for camera motion; ``native`` has none."""
-        if callable(compensate := getattr(self._tracker, "compensate", None)):
-            with self._watch("track"):
-                compensate(affine)
+        """As the wrapped tracker, which must take camera motion."""
+        if not isinstance(self._tracker, CameraCompensator):
+            raise UsageError(
+                f"{type(self._tracker).__name__} takes no camera motion; leave --camera-motion out"
+            )
+        with self._watch("track"):
+            self._tracker.compensate(affine)
 
     @property
     def live_ids(self) -> tuple[int, ...]:

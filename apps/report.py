@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.metadata
 import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vis import masks
-from vis.errors import VisError
 from vis.files import write_json
 from vis.formats import tubes as tubes_format
 from vis.formats import ytvis
 from vis.structures import Tube, VideoResult
-from vis.video.images import list_images
 
 if TYPE_CHECKING:
     from apps.assemble import Job
 
-__all__ = [
-    "contents",
-    "costs",
-    "run_record",
-    "source_identity",
-    "tube_table",
-    "write_record",
-    "write_results",
-]
+__all__ = ["costs", "run_record", "tube_table", "write_record", "write_results"]
 
 
 def write_results(folder: Path, result: VideoResult) -> None:
@@ -122,32 +111,3 @@ def _area(tube: Tube, result: VideoResult) -> str:
         sum(masks.area(mask) for mask in tube.masks) / len(tube) / (result.video.height * result.video.width)
     )
     return f"{100 * share:.2f} %"
-
-
-def source_identity(path: Path) -> dict[str, Any]:
-    """What a source is, wherever it lies: its name, and size and sha256 of the file or of a folder's images.
-
-    Only the name when it cannot be read any more: a result is not lost over it.
-    """
-    found: dict[str, Any] = {"name": path.name}
-    try:
-        if path.is_dir():
-            files = [file for file in list_images(path) if file.exists()]  # links may lead nowhere
-            return {**found, "files": len(files), **contents(files)}
-        return {**found, **contents([path])}
-    except (OSError, VisError):
-        return found
-
-
-def contents(files: Sequence[Path]) -> dict[str, Any]:
-    """Bytes and sha256 of a file's contents; of several, in their order, with their names."""
-    digest, total = hashlib.sha256(), 0
-    for file in files:
-        size = file.stat().st_size
-        total += size
-        if len(files) > 1:
-            digest.update(os.fsencode(file.name) + f"\0{size}\0".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return {"bytes": total, "sha256": digest.hexdigest()}

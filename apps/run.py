@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from apps.options import add_association, add_output, add_refiner, add_source
 from apps.run_folder import check_replaceable, new_run_folder
 from vis.errors import OutputError
+from vis.interfaces import CountedFrames
 
 if TYPE_CHECKING:
     from apps.assemble import Job
@@ -81,20 +82,23 @@ def run_job(
     finished, without pictures. ``keeps_readable``: a video that reads no further keeps them too, unless --strict.
     """
     from apps import drawing, report
+    from apps.identity import default_folder, source_identity
     from vis.video import open_source
 
     source = open_source(path, **source_options)
-    out = args.out or Path("runs") / source.info.name
+    out = args.out or default_folder(Path("runs"), source.info.name, path)
     check_replaceable(out, overwrite=args.overwrite)
     job = make_job()
     if not args.quiet:
+        if args.out is None and out.name != source.info.name:
+            print(f"runs/{source.info.name}/ is of another video; this one goes to {out}/", file=sys.stderr)
         print(job.describe(), file=sys.stderr)
     with new_run_folder(out, overwrite=args.overwrite) as folder:
         result, partial = _processed(
             job, source, quiet=args.quiet, stops=stops, keeps_readable=keeps_readable and not args.strict
         )
         report.write_results(folder.part, result)
-        record = report.run_record(job, result, report.source_identity(path), args, started)
+        record = report.run_record(job, result, source_identity(path), args, started)
         if partial is not None:
             record["partial"] = partial
         stopped = partial is not None and "reason" not in partial
@@ -145,7 +149,8 @@ def _processed(
         result, stopped = job.process(frames, quiet=quiet), False
     if stopped and not len(result.frames):
         raise KeyboardInterrupt
-    partial = {"frames": len(result.frames), "of": getattr(source, "expected_frames", None)}
+    expected = source.expected_frames if isinstance(source, CountedFrames) else None
+    partial = {"frames": len(result.frames), "of": expected}
     if stopped:
         return result, partial
     if readable is not None and readable.failure is not None:

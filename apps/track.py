@@ -25,7 +25,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
     add_association(parser)
     add_output(parser, default="runs/NAME")
-    parser.set_defaults(model="none", policy=None, whole_or_part=None, mode="fast", zoom=False, device="auto")
+    parser.set_defaults(
+        model="none",
+        policy=None,
+        whole_or_part=None,
+        overlap=None,
+        clean=None,
+        mode="fast",
+        zoom=False,
+        device="auto",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@
     │   ├── PromptError        boxes, points or masks that cannot prompt a mask
     │   └── CheckpointError    weights of another model, truncated, or not a checkpoint
     ├── WeightsError         a weight file is missing or does not match its checksum
-    ├── DependencyError      an optional package is not installed
+    ├── DependencyError      an optional package is not installed, or an added one is broken
     ├── OutputError          a result could not be written whole (disk full, folder exists)
     └── CancelledError       the user stopped the work; finished frames are kept
 
@@ -84,7 +84,7 @@ class WeightsError(VisError):
 
 
 class DependencyError(VisError):
-    """An optional package is missing; the message holds the command that installs it."""
+    """An optional package is missing, or one that adds a detector or tracker is broken; the message says what to do."""
 
 
 class OutputError(VisError):

@@ -1,12 +1,13 @@
 """What a detector, tracker, refiner, frame source and frame sink must offer. Nothing else is assumed.
 
-All are structural (``typing.Protocol``): nobody inherits from them, and a user's own class fits
-when its methods do.
+What only some of them can do is a protocol of its own (``Resettable``, ``Stateful``, ``CameraCompensator``,
+``WeightsRecord``, ``Describable``, ``CountedFrames``), asked for by ``isinstance``. All are structural
+(``typing.Protocol``): nobody inherits from them, and a user's own class fits when its methods do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +15,20 @@ from numpy.typing import NDArray
 
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 
-__all__ = ["Detector", "FrameIndexedDetector", "FrameSink", "FrameSource", "Refiner", "Tracker"]
+__all__ = [
+    "CameraCompensator",
+    "CountedFrames",
+    "Describable",
+    "Detector",
+    "FrameIndexedDetector",
+    "FrameSink",
+    "FrameSource",
+    "Refiner",
+    "Resettable",
+    "Stateful",
+    "Tracker",
+    "WeightsRecord",
+]
 
 
 @runtime_checkable
@@ -29,7 +43,7 @@ class Detector(Protocol):
         """Objects of each image (RGB uint8 (H, W, 3)), in the order given.
 
         Images of one call follow one another in the video; a detector that looks through time
-        may keep state between calls until ``reset()``, if it has one.
+        may keep state between calls, if it is :class:`Resettable`.
         """
 
 
@@ -54,8 +68,61 @@ class FrameIndexedDetector(Protocol):
 
 
 @runtime_checkable
-class Tracker(Protocol):
-    """Gives the objects of consecutive frames ids that hold."""
+class Resettable(Protocol):
+    """Keeps something between frames, and can forget it."""
+
+    def reset(self) -> None:
+        """Forget what was kept between frames, before another video."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Keeps something between frames that can be saved, for going on later with the same results."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state as plain values and numpy arrays."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that ``state_dict`` gave."""
+
+
+@runtime_checkable
+class CameraCompensator(Protocol):
+    """A tracker that can take the camera's motion out."""
+
+    def compensate(self, affine: NDArray[np.float64]) -> None:
+        """Take, before ``update``, the affine (2, 3) that carries a pixel of the frame before into the coming one."""
+
+
+@runtime_checkable
+class WeightsRecord(Protocol):
+    """Says which files it was loaded from."""
+
+    @property
+    def weights_sha256(self) -> Mapping[str, str]:
+        """File name -> SHA-256."""
+
+
+@runtime_checkable
+class Describable(Protocol):
+    """A detector that is made of several, or runs in one of several ways, and says how."""
+
+    def describe(self) -> str:
+        """What it is made of, in a few words."""
+
+
+@runtime_checkable
+class CountedFrames(Protocol):
+    """A frame source that knows about how many frames will come."""
+
+    @property
+    def expected_frames(self) -> int | None:
+        """How many, as far as the container says; None where it does not."""
+
+
+@runtime_checkable
+class Tracker(Resettable, Stateful, Protocol):
+    """Gives the objects of consecutive frames ids that hold; after ``reset()`` the next id is 1 again."""
 
     def update(self, detections: Detections, pts_seconds: float) -> Detections:
         """The rows it keeps, in the order given, each with an id (> 0) from birth.
@@ -68,25 +135,13 @@ class Tracker(Protocol):
     def live_ids(self) -> tuple[int, ...]:
         """Ids that may still be continued."""
 
-    def reset(self) -> None:
-        """Forget everything; the next id is 1 again."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """All state as plain values and numpy arrays, for going on later."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that ``state_dict`` gave."""
-
 
 @runtime_checkable
-class Refiner(Protocol):
+class Refiner(Resettable, Protocol):
     """Sharpens the masks of one frame's objects."""
 
     def refine(self, image: NDArray[np.uint8], detections: Detections) -> Detections:
         """The same rows in the same order, with masks. Zero rows cost no network pass."""
-
-    def reset(self) -> None:
-        """Forget what was kept between frames, before another video."""
 
 
 @runtime_checkable

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import masks as rle
-from vis.interfaces import Detector, FrameIndexedDetector, Refiner, Tracker
+from vis.errors import UsageError
+from vis.interfaces import CameraCompensator, Detector, FrameIndexedDetector, Refiner, Tracker
 from vis.structures import Detections, Frame, MaskRLE, TrackedFrame, Tube, VideoInfo, VideoResult
 
 __all__ = ["TubeCollector", "collect", "detect", "refine", "replay", "track"]
@@ -50,7 +51,7 @@ def track(
     ``batch`` frames at a time go to the detector. Detections below ``min_score``, or whose label is
     not among ``labels`` (None: all), never reach the tracker. ``camera`` gives each image's affine
     (2, 3) motion since the one before (``vis.video.motion.CameraMotion``); the tracker then moves what
-    it remembers by it, which needs a tracker with ``compensate``.
+    it remembers by it, which needs a :class:`~vis.interfaces.CameraCompensator`.
     """
     stream = iter(frames)
     while group := list(islice(stream, batch)):
@@ -60,8 +61,16 @@ def track(
                 keep &= np.isin(found.labels, np.asarray(labels, np.int64))
             wanted = found if keep.all() else found.select(keep)
             if camera is not None:
-                tracker.compensate(camera(frame.image))  # type: ignore[attr-defined]
+                _compensate(tracker, camera(frame.image))
             yield TrackedFrame(frame, tracker.update(wanted, frame.pts_seconds))
+
+
+def _compensate(tracker: Tracker, affine: NDArray[np.float64]) -> None:
+    if not isinstance(tracker, CameraCompensator):
+        raise UsageError(
+            f"{type(tracker).__name__} takes no camera motion: it has no compensate(); leave camera out"
+        )
+    tracker.compensate(affine)
 
 
 def refine(tracked: Iterable[TrackedFrame], refiner: Refiner) -> Iterator[TrackedFrame]:

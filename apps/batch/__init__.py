@@ -25,7 +25,7 @@ from apps.options import add_association, add_reading, add_refiner, positive
 from vis.errors import OutputError
 
 if TYPE_CHECKING:
-    from apps.batch.inputs import Item
+    from apps.batch.item import Item
     from apps.batch.work import Settings
 
 __all__ = ["add_work", "configure", "run", "run_items"]
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it; errors that concern all videos leave as exceptions of vis.errors."""
     from apps.batch.inputs import find_items
 
-    items, passed = find_items(args.inputs, frames=args.frames)
+    items, passed = find_items(args.inputs, frames=args.frames, out=args.out)
     summary = run_items(args, items, passed)
     if args.json:
         print(json.dumps(summary))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from vis.errors import InputError
 from vis.files import write_json
 from vis.formats import tubes, ytvis, ytvis_set
@@ -30,8 +30,10 @@ def items_of_set(path: Path, frames: Path | None = None) -> list[Item]:
     items = []
     for video in videos:
         names = [PurePosixPath(name.replace("\\", "/")) for name in video.file_names]
-        if any(name.is_absolute() or ".." in name.parts for name in names):
+        if any(name.is_absolute() or ".." in name.parts or not name.parts for name in names):
             raise InputError(f"{path}: video {video.id}: its file names leave the image folder")
+        if any("\0" in str(name) for name in names):
+            raise InputError(f"{path}: video {video.id}: a file name holds a character that none can have")
         images = tuple(str(root / name) for name in names)
         items.append(Item(video.name, str(Path(images[0]).parent), images, video.id))
     return items
@@ -40,9 +42,12 @@ def items_of_set(path: Path, frames: Path | None = None) -> list[Item]:
 def _image_folder(path: Path, frames: Path | None, first: str) -> Path:
     tried = [frames] if frames is not None else [path.parent / name for name in IMAGE_FOLDERS]
     for root in tried:
-        if (root / first).is_file():
-            return root
-    places = ", ".join(str(root / first) for root in tried)
+        try:
+            if (root / first).is_file():
+                return root
+        except OSError as error:  # a name that is too long for the file system
+            raise InputError(f"{path}: its first frame, {first[:40]!r} ...: {error.strerror}") from error
+    places = ", ".join(str(root / first[:80]) for root in tried)
     raise InputError(
         f"{path}: its first frame is not at {places}; name the folder of its images with --frames"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from vis import __version__
 from vis.files import write_json, write_text
 

@@ -12,8 +12,6 @@ A run folder whose key fits is kept. A new refiner replays the saved association
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -27,21 +25,34 @@ import numpy as np
 from apps import assemble, drawing, report
 from apps.batch import overlay, remote
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
-from apps.batch.events import is_disk_full, no_space_left
-from apps.batch.inputs import Item, is_address
+from apps.batch.failures import is_disk_full, no_space_left
+from apps.batch.identity import digest, identity
+from apps.batch.item import Item, is_address
+from apps.identity import read_record
 from apps.interrupt import ReadableFrames
 from apps.progress import TimedDetector, TimedRefiner
 from apps.run_folder import new_run_folder
 from vis import masks, pipeline
-from vis.errors import OutputError, VideoError, VisError, VisWarning
-from vis.files import read_json
+from vis.errors import OutputError, VisError, VisWarning
 from vis.formats import tubes
-from vis.interfaces import FrameSource
+from vis.interfaces import CountedFrames, FrameSource, Resettable, Stateful
 from vis.structures import Frame, MaskRLE, TrackedFrame, VideoResult
 
 __all__ = ["Settings", "Worker"]
 
-REFINEMENT_ONLY = ("model", "policy", "whole_or_part", "zoom", "mode", "min_frames", "top", "preset")
+REFINEMENT_ONLY = (
+    "model",
+    "policy",
+    "whole_or_part",
+    "zoom",
+    "mode",
+    "overlap",
+    "clean",
+    "min_frames",
+    "top",
+    "link",
+    "preset",
+)
 """Options of a plan that do not touch the association."""
 
 Tell = Callable[[str, int, int | None], None]
@@ -91,20 +102,20 @@ class Worker:
 
     def _run(self, item: Item, tell: Tell, started: float) -> dict[str, Any]:
         folder = self.out / item.name
-        before = _read_record(folder)
-        identity = remote.identity(item) if is_address(item.path) else _identity(item, before)
-        keys = self._keys(identity)
+        before = read_record(folder / "run.json")
+        found = remote.identity(item) if is_address(item.path) else identity(item, before)
+        keys = self._keys(found)
         if before.get("work") == keys and drawing.are_drawn(before):
             return _line(before, "kept")
         with remote.local_copy(item) as local:
-            return self._fresh(local, folder, before, identity, keys, tell, started)
+            return self._fresh(local, folder, before, found, keys, tell, started)
 
     def _fresh(
         self,
         item: Item,
         folder: Path,
         before: Mapping[str, Any],
-        identity: Mapping[str, Any],
+        source_id: Mapping[str, Any],
         keys: Mapping[str, Any],
         tell: Tell,
         started: float,
@@ -116,13 +127,13 @@ class Worker:
                 f"{folder}: exists and is not of a batch; move it away, or choose another --out"
             )
         source = self._open(item)
-        chunks = ChunkFolder(self.out / ".batch" / "chunks" / _digest(item.name), keys["result"])
+        chunks = ChunkFolder(self.out / ".batch" / "chunks" / digest(item.name), keys["result"])
         result = _read_result(folder / "tubes.json") if old.get("result") == keys["result"] else None
         if result is not None:
-            record = self._record(item, identity, keys, result, started, before.get("partial"))
+            record = self._record(item, source_id, keys, result, started, before.get("partial"))
         else:
             result, partial = self._compute(source, keys, chunks, tell)
-            record = self._record(item, identity, keys, result, started, partial)
+            record = self._record(item, source_id, keys, result, started, partial)
             with new_run_folder(folder, overwrite=True) as new:
                 report.write_results(new.part, result)
                 report.write_record(new.part, record)
@@ -178,7 +189,7 @@ class Worker:
         saved = _read_result(association)
         rows: list[Row] = []
         done = chunks.read(video.size)
-        expected = getattr(source, "expected_frames", None)
+        expected = source.expected_frames if isinstance(source, CountedFrames) else None
         number = len(done)
         for chunk in done:
             rows += chunk.rows
@@ -199,11 +210,11 @@ class Worker:
             video,
             names,
             fine=self.job.refiner is not None,
-            min_frames=self.settings.plan.min_frames,
+            min_frames=self.settings.plan.collected_frames(),
             made_with=self.made_with,
         )
         partial = None if failure is None else {"frames": len(rows), "of": expected, "reason": failure}
-        return self.job.finish(result), partial
+        return self.job.finish(result, source), partial
 
     def _chunks(
         self, source: FrameSource, saved: VideoResult | None, done: list[Chunk], skip: int
@@ -253,10 +264,10 @@ class Worker:
             job.tracker.load_state_dict(done[-1].tracker)
         state = done[-1].detector if done else None
         last: Frame | None = None
-        if state is not None:
-            job.detector.load_state_dict(state)  # type: ignore[attr-defined]
+        if state is not None and isinstance(job.detector, Stateful):
+            job.detector.load_state_dict(state)
             last = _pass_over(frames, skip)
-        elif callable(getattr(job.detector, "reset", None)):
+        elif isinstance(job.detector, Resettable):
             # A detector with a memory that it cannot save sees the earlier frames again.
             detector = TimedDetector(job.detector, job.watch)
             for last in islice(frames, skip):
@@ -290,27 +301,29 @@ class Worker:
 
     # ------------------------------------------------------------ keys and records
 
-    def _keys(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+    def _keys(self, source_id: Mapping[str, Any]) -> dict[str, Any]:
         options = self.made_with["options"]
         weights = self.made_with["weights_sha256"]
         model = self.settings.plan.model
         refiner = assemble.model_checksums(model) if model is not None else {}
-        association = _digest(
+        association = digest(
             {
                 "version": self.made_with["version"],
-                "video": {name: identity[name] for name in ("sha256", "bytes", "files") if name in identity},
+                "video": {
+                    name: source_id[name] for name in ("sha256", "bytes", "files") if name in source_id
+                },
                 "span": dict(self.settings.source_options),
                 "options": {name: value for name, value in options.items() if name not in REFINEMENT_ONLY},
                 "weights": {name: value for name, value in weights.items() if name not in refiner},
             }
         )
-        result = _digest({"association": association, "made_with": self.made_with})
+        result = digest({"association": association, "made_with": self.made_with})
         return {"association": association, "result": result, "overlay": self.settings.overlay}
 
     def _record(
         self,
         item: Item,
-        identity: Mapping[str, Any],
+        source_id: Mapping[str, Any],
         keys: Mapping[str, Any],
         result: VideoResult,
         started: float,
@@ -318,7 +331,7 @@ class Worker:
     ) -> dict[str, Any]:
         """run.json before its pictures are drawn."""
         args = argparse.Namespace(**self.settings.selection)
-        source = {"name": Path(item.path).name, **identity}
+        source = {"name": Path(item.path).name, **source_id}
         record = report.run_record(self.job, result, source, args, started)
         return {
             **record,
@@ -360,16 +373,6 @@ def _line(record: Mapping[str, Any], status: str) -> dict[str, Any]:
     }
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    """run.json of an earlier run, {} when there is none that can be read."""
-    path = folder / "run.json"
-    try:
-        value = read_json(path) if path.is_file() else {}
-    except VisError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _read_result(path: Path) -> VideoResult | None:
     """A saved result; None when there is none that can be read, so that it is made again."""
     try:
@@ -378,46 +381,9 @@ def _read_result(path: Path) -> VideoResult | None:
         return None
 
 
-def _identity(item: Item, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Contents of the video as a checksum; not read again while its files' sizes and times stay.
-
-    Times are compared here and never part of a key: a copied video is the same video.
-    """
-    files = _files(item)
-    times = [[len(files), sum(f.stat().st_size for f in files), max(f.stat().st_mtime_ns for f in files)]]
-    old = before.get("source", {})
-    if old.get("stat") == times and old.get("paths") == _digest([str(f) for f in files]):
-        return {name: old[name] for name in ("bytes", "files", "sha256", "stat", "paths")}
-    return {
-        "files": len(files),
-        **report.contents(files),
-        "stat": times,
-        "paths": _digest([str(f) for f in files]),
-    }
-
-
-def _files(item: Item) -> list[Path]:
-    from vis.video.images import list_images
-
-    if item.images is not None:
-        files = [Path(name) for name in item.images]
-        missing = next((file for file in files if not file.is_file()), None)
-        if missing is not None:
-            raise VideoError(
-                f"{missing}: this frame is listed in the set but not there; copy the set's images again"
-            )
-        return files
-    path = Path(item.path)
-    if not path.exists():
-        raise VideoError(f"{path}: no such file any more")
-    # Links that lead nowhere are frames that are told to be missing.
-    return [file for file in list_images(path) if file.exists()] if path.is_dir() else [path]
-
-
 def _state_of(stage: object) -> dict[str, Any] | None:
     """What a detector or refiner keeps between frames, if it keeps anything."""
-    remember = getattr(stage, "state_dict", None)
-    return remember() if callable(remember) else None
+    return stage.state_dict() if isinstance(stage, Stateful) else None
 
 
 def _pass_over(frames: Iterator[Frame], count: int) -> Frame | None:
@@ -426,11 +392,6 @@ def _pass_over(frames: Iterator[Frame], count: int) -> Frame | None:
     for last in islice(frames, count):  # noqa: B007 - the last one is what is wanted
         pass
     return last
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _limit_threads(count: int, *, torch_too: bool) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.demo.engines import Engines, reader_of
-from apps.demo.reading import stream
+from apps.demo.reading import covered
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.errors import UsageError
@@ -84,7 +84,7 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
 
     assert session.video is not None
     predictor = engines.decoder_of(session).predictor
-    source = stream(session.video, end_frame=int(result.frames[-1]) + 1)
+    source = covered(session.video, result)
     height, width = result.video.size
     total = len(result.frames)
     chosen = _of_three(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import bisect
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -123,8 +124,13 @@ def shelve(session: Session, frame: Frame, place: int) -> None:
     a visitor's folder stays under some hundred megabytes.
     """
     if place < SHELF_FRAMES and frame.size[0] * frame.size[1] <= SHELF_PIXELS:
-        session.shelf.mkdir(exist_ok=True)
-        (session.shelf / f"{frame.index}.jpg").write_bytes(jpeg(frame.image, quality=92))
+        file = session.shelf / f"{frame.index}.jpg"
+        try:
+            session.shelf.mkdir(exist_ok=True)
+            file.write_bytes(jpeg(frame.image, quality=92))
+        except OSError:  # a full disk costs quickness, not the run
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 def jpeg(image: Image, *, quality: int = 85) -> bytes:

@@ -11,7 +11,8 @@ import pytest
 
 from apps import batch
 from apps.batch import lock, overlay
-from apps.batch.inputs import Item
+from apps.batch.inputs import find_items
+from apps.batch.item import Item
 from apps.batch.summary import page, totals
 from vis.errors import OutputError
 from vis.formats import tubes
@@ -121,7 +122,7 @@ def test_a_video_that_changes_its_size_is_done_up_to_there(
     assert not (other / "in").exists()
     assert make_worker(out=other).process(item, tell)["warnings"] == line["warnings"]
     with pytest.raises(KeyboardInterrupt):
-        make_worker("--min-frames", "2", out=other).process(item, die)
+        make_worker("--min-frames", "7", out=other).process(item, die)
     assert run_json(other / "in")["pictures"] == {"state": "pending"}
     assert run_json(other / "in")["partial"]["frames"] == 9
     strict = make_worker("--strict", out=tmp_path / "strict")
@@ -155,3 +156,50 @@ def test_results_that_do_not_read_are_made_again(
     saved.write_bytes(before[:50])
     assert make_worker().process(item, tell)["status"] == "done"
     assert saved.read_bytes() == before
+
+
+def test_another_video_of_the_same_name_never_takes_its_folder(
+    make_worker: Any, tell: Any, write_clip: Any, tmp_path: Path, outputs: Any
+) -> None:
+    out = tmp_path / "out"
+    days = [write_clip(tmp_path / day / "clip.mp4", frames=14, seed=n).parent for n, day in enumerate("xyz")]
+
+    def names(*folders: Path) -> list[str]:
+        items, _ = find_items([str(folder) for folder in folders], out=out)
+        for item in items:
+            make_worker(overlay=False).process(item, tell)
+        return [item.name for item in items]
+
+    assert names(days[0]) == ["clip"]
+    first = outputs(out)
+    assert names(days[1]) == ["clip-2"]  # the next day's, by itself
+    assert names(days[1], days[0]) == ["clip-2", "clip"]
+    assert {name: data for name, data in outputs(out).items() if name.startswith("clip/")} == first
+    # In whatever order they are given, each keeps its own.
+    before = outputs(out)
+    assert names(days[2], days[0]) == ["clip.mp4", "clip"]
+    assert {name: data for name, data in outputs(out).items() if name in before} == before
+    # The same place with other contents is the same video, filmed anew; the same contents elsewhere are it too.
+    write_clip(days[0] / "clip.mp4", frames=14, seed=7)
+    assert names(days[0]) == ["clip"]
+    (tmp_path / "moved").mkdir()
+    (days[0] / "clip.mp4").rename(tmp_path / "moved" / "clip.mp4")
+    assert names(tmp_path / "moved") == ["clip"]
+
+
+def test_two_folders_with_one_name_keep_their_places_in_any_order(
+    make_worker: Any, tell: Any, write_clip: Any, tmp_path: Path
+) -> None:
+    days = [write_clip(tmp_path / day / "clip.mp4", frames=3, seed=n).parent for n, day in enumerate("xy")]
+
+    def names(*folders: Path) -> dict[str, str]:
+        items, _ = find_items([str(folder) for folder in folders], out=tmp_path / "out")
+        return {item.path: item.name for item in items}
+
+    once = names(*days)
+    assert sorted(once.values()) == ["clip.mp4", "clip.mp4-2"]
+    assert names(*days) == once
+    items, _ = find_items([str(day) for day in days], out=tmp_path / "out")
+    for item in items:
+        make_worker(overlay=False).process(item, tell)
+    assert names(*reversed(days)) == once

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.batch.inputs import Item, find_items
+from apps.batch.inputs import find_items
+from apps.batch.item import Item
 from vis.errors import InputError
 
 

@@ -6,8 +6,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from apps.batch.events import Event, failure, is_disk_full, is_for_all
-from apps.batch.inputs import Item
+from apps.batch.events import Event
+from apps.batch.failures import failure, is_disk_full, is_for_all
+from apps.batch.item import Item
 from apps.batch.status import Status
 from apps.batch.summary import Failures, page, totals
 from vis.errors import OutputError, VideoError, WeightsError

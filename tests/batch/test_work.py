@@ -14,7 +14,8 @@ import pytest
 
 from apps import assemble
 from apps.batch import work
-from apps.batch.inputs import Item
+from apps.batch.identity import identity
+from apps.batch.item import Item
 from vis.errors import OutputError
 from vis.structures import Detections
 
@@ -340,13 +341,13 @@ def test_a_changed_video_is_done_again_and_a_touched_one_is_not(
     write_clip(Path(item.path), frames=26, seed=9)
     assert make_worker().process(item, tell)["status"] == "done"
     record = json.loads((tmp_path / "out" / "clip" / "run.json").read_text())
-    assert record["source"]["sha256"] == work._identity(item, {})["sha256"]
+    assert record["source"]["sha256"] == identity(item, {})["sha256"]
 
 
 def test_a_moved_video_keeps_its_key(item: Item, tmp_path: Path) -> None:
     shutil.copy(item.path, tmp_path / "copy.mp4")
     copy = Item("clip", str(tmp_path / "copy.mp4"))
-    assert work._identity(item, {})["sha256"] == work._identity(copy, {})["sha256"]
+    assert identity(item, {})["sha256"] == identity(copy, {})["sha256"]
 
 
 def test_warnings_are_told_in_the_line(item: Item, make_worker: Any, tell: Any) -> None:

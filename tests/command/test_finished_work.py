@@ -277,3 +277,27 @@ def test_a_reader_of_live_lines_that_goes_away_costs_nothing(
         patch.setattr("sys.stderr.close", lambda: None)
         assert vistubes(*WATCH, tmp_path / "out", "--json").code == 0
     assert tubes.read(tmp_path / "out" / "tubes.json").tubes
+
+
+def test_the_default_folder_is_of_one_video(
+    vistubes: Call, square_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for day in ("day1", "day2", "day3"):
+        (tmp_path / day).mkdir()
+        shutil.copy(square_clip, tmp_path / day / "clip.mp4")
+    with (tmp_path / "day2" / "clip.mp4").open("ab") as file:
+        file.write(b"\0\0\0\x08free")  # an empty box at the end: the same pictures, another file
+    few = ("--detector", "none", "--model", "none", "--end", "2", "--no-overlay")
+    assert vistubes("run", "day1/clip.mp4", *few).code == 0
+    done = vistubes("run", "day2/clip.mp4", *few)
+    assert done.code == 0
+    assert "runs/clip/ is of another video; this one goes to runs/clip-2/" in done.err
+    for day, place in (("day1", "clip"), ("day2", "clip-2"), ("day3", "clip")):
+        refused = vistubes("run", f"{day}/clip.mp4", *few)
+        assert refused.code == 1
+        assert f"runs/{place}: exists; add --overwrite" in refused.err
+    before = (tmp_path / "runs" / "clip" / "run.json").read_bytes()
+    assert vistubes("run", "day2/clip.mp4", *few, "--overwrite").code == 0
+    assert (tmp_path / "runs" / "clip" / "run.json").read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["clip", "clip-2"]

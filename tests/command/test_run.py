@@ -319,6 +319,30 @@ def test_the_main_job_on_the_sample_clip(vistubes: Call, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("words", "link", "overlap", "clean"),
+    [
+        ([], True, "resolve", True),
+        (["--no-link", "--overlap", "keep", "--no-clean"], False, "keep", False),
+        (["--preset", "paper"], False, "keep", False),
+        (["--preset", "paper", "--link", "--overlap", "resolve", "--clean"], True, "resolve", True),
+    ],
+)
+def test_presets_and_options_say_what_is_done_to_masks_and_tubes(
+    words: list[str], link: bool, overlap: str, clean: bool
+) -> None:
+    from apps.assemble import Plan
+    from apps.cli import build_parser
+
+    plan = Plan.from_args(build_parser("run").parse_args(["clip.mp4", *words]))
+    refining = plan.refining()
+    assert refining is not None
+    assert (plan.link, plan.overlap, plan.clean) == (link, overlap, clean)
+    assert (refining.overlap, refining.clean) == (overlap, clean)
+    # Short pieces stay until linking had its chance to join them.
+    assert plan.collected_frames() == (1 if link else plan.min_frames)
+
+
+@pytest.mark.parametrize(
     ("words", "chooses"),
     [
         ([], True),

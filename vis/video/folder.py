@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from vis.video.limits import DEFAULT_LIMITS, VideoLimits, frames_ahead
 from vis.video.span import Span
 from vis.video.value_range import ValueRange, check_value_range, range_of, to_8_bits
 
-__all__ = ["FolderReader", "ImageList", "read_image"]
+__all__ = ["FolderReader", "ImageList", "list_images", "read_image"]
 
 # Images whose headers are looked at before the first frame, and pixels that are decoded of them at most.
 _SAMPLE = 16
@@ -71,7 +72,7 @@ class FolderReader:
         self.ahead = ahead
         self._rate = fps or 1.0
         self._told: set[str] = set()
-        files = [self.path] if self.path.is_file() else list_images(self.path)
+        files = [self.path] if self.path.is_file() else list_images(self.path, missing=True)
         self._images = _Images.open(str(self.path), pages_of(files, limits), limits, value_range)
         height, width = self._images.size
         count = len(self._images.pages)
@@ -83,6 +84,7 @@ class FolderReader:
             num_frames=count,
             fps=fps,
             duration_seconds=count / fps if fps else None,
+            file_names=tuple(f"{self.path.resolve().name}/{image.name}" for image in self.images),
         )
         decoded = count if self.span.end_frame is None else min(count, self.span.end_frame)
         limits.check_length(str(self.path), decoded, 0.0, height * width)
@@ -208,7 +210,8 @@ class ImageList:
         _listed(pages[0])
         found = _Images.open(name, pages, DEFAULT_LIMITS, value_range)
         height, width = found.size
-        return cls(VideoInfo(name, height, width, num_frames=len(pages), fps=fps), found)
+        names = _names_below(images)
+        return cls(VideoInfo(name, height, width, num_frames=len(pages), fps=fps, file_names=names), found)
 
     @property
     def expected_frames(self) -> int:
@@ -230,6 +233,12 @@ class ImageList:
                     f"{page}: {image.shape[1]}x{image.shape[0]} pixels, the first frame has another size"
                 )
             yield Frame(index, index / (self.info.fps or 1.0), image)
+
+
+def _names_below(images: Sequence[str]) -> tuple[str, ...]:
+    """The paths below the folder above the one that holds all of them."""
+    above = Path(os.path.commonpath([str(Path(image).absolute().parent) for image in images])).parent
+    return tuple(Path(image).absolute().relative_to(above).as_posix() for image in images)
 
 
 def _listed(page: ImagePage) -> None:

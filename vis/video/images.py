@@ -72,8 +72,8 @@ def is_stack(path: Path) -> bool:
     return path.suffix.lower() in _PAGED and path.is_file()
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The images of ``folder`` in natural order (2.jpg before 10.jpg); links that lead nowhere are among them.
+def list_images(folder: Path, *, missing: bool = False) -> list[Path]:
+    """The images of ``folder`` in natural order (2.jpg before 10.jpg); with ``missing`` links that lead nowhere, too.
 
     Raises :class:`VideoError` when there are none.
     """
@@ -85,7 +85,7 @@ def list_images(folder: Path) -> list[Path]:
             for path in folder.iterdir()
             if is_image_file(path)
             and not path.name.startswith(".")
-            and (path.is_file() or (path.is_symlink() and not path.exists()))
+            and (path.is_file() or (missing and path.is_symlink() and not path.exists()))
         ]
     except PermissionError as error:
         raise VideoError(f"{folder}: may not be read (permission denied)") from error

@@ -66,11 +66,14 @@ def open_source(
                 f"{path}: reader {reader!r} is for video files, and these are images; leave it out"
             )
         return FolderReader(path, fps=fps, value_range=value_range, **options)
-    if is_image_file(path) and path.is_file():
+    try:
+        return DecordReader(path, **options) if reader == "decord" else VideoReader(path, **options)
+    except VideoError as error:
+        if not (is_image_file(path) and path.is_file()):
+            raise
         raise VideoError(
             f"{path}: one image is no video; give the folder of the video's frames, or a video file"
-        )
-    return DecordReader(path, **options) if reader == "decord" else VideoReader(path, **options)
+        ) from error
 
 
 def probe(path: str | Path, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
