@@ -440,6 +440,8 @@ def check_same_size(source: FrameSource, saved: VideoResult) -> None:
 
 def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     """The path to open and the keyword arguments of ``vis.video.open_source``."""
+    from vis.video.images import is_stack
+
     if args.source == SAMPLE:
         from vis import weights
 
@@ -449,6 +451,14 @@ def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     options: dict[str, Any] = {"stride": args.stride, "strict": args.strict}
     if args.fps is not None:
         options["fps"] = args.fps
+    if args.value_range is not None:
+        if path.is_file() and not is_stack(path):
+            raise UsageError(
+                f"--value-range is for images of more than 8 bits, and {path} is none; leave it out"
+            )
+        options["value_range"] = tuple(args.value_range)
+    if args.reader != "pyav":
+        options["reader"] = args.reader
     for name in ("start", "end"):
         text = getattr(args, name)
         if text is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -59,6 +60,7 @@ PACKAGES = ("vis", "trackers", "detectors", "apps")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``vistubes`` with ``argv`` (default: the process's) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _print_any_name()
     try:
         shadow = foreign_packages()
         if shadow:
@@ -129,6 +131,13 @@ def foreign_packages() -> str:
                 f"  python -m venv vis-tubes-env && vis-tubes-env/bin/pip install vis-tubes"
             )
     return ""
+
+
+def _print_any_name() -> None:
+    """Let file names that are no UTF-8 be printed, their bytes escaped, where printing would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _top_level(words: Sequence[str]) -> int:

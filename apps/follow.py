@@ -168,9 +168,10 @@ class FollowJob(Job):
         self.watch = Stopwatch()
         self.refiner = None
         self._args, self._given = args, given
-        backend = "auto" if path.is_dir() else "pyav"
         with self.watch("open"):
-            self._pictures: RandomAccessReader = RandomAccessReader(path, backend=backend, fps=args.fps)
+            self._pictures: RandomAccessReader = RandomAccessReader(
+                path, reader=args.reader, fps=args.fps, value_range=args.value_range
+            )
         self._request: Request | None = None
 
     def describe(self) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.assemble import check_same_size, source_arguments
 from apps.identity import is_same, read_record, source_identity
-from apps.options import positive, unit
+from apps.options import add_reading, positive, unit
 from apps.progress import progress
 from apps.run_folder import tubes_of
 from vis.errors import UsageError
@@ -57,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the training set's folder")
     parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(parser)
     good = parser.add_argument_group("what is good enough")
     good.add_argument("--min-score", type=unit, default=0.6, metavar="S", help="the tube's score (0.6)")
     good.add_argument(

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from apps.options import positive
+from apps.options import add_reading, positive
 from apps.run_folder import check_replaceable, new_run_folder, tubes_of
 
 __all__ = ["configure", "run"]
@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=positive, metavar="K", help="keep the K tubes of the highest score only"
     )
+    add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the new result")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the same folder")
     parser.add_argument("--json", action="store_true", help="print run.json to stdout")
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         from trackers.appearance import colour_looks
         from vis.video import open_source
 
-        looks = colour_looks(open_source(args.source), saved)
+        source = open_source(args.source, reader=args.reader, value_range=args.value_range)
+        looks = colour_looks(source, saved)
     linked = link(
         saved,
         looks,

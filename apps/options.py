@@ -9,7 +9,16 @@ from apps.presets import PRESETS
 from detectors import DETECTORS
 from trackers import TRACKERS
 
-__all__ = ["add_association", "add_network", "add_output", "add_refiner", "add_source", "positive", "unit"]
+__all__ = [
+    "add_association",
+    "add_network",
+    "add_output",
+    "add_reading",
+    "add_refiner",
+    "add_source",
+    "positive",
+    "unit",
+]
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +30,24 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stride", type=positive, default=1, metavar="N", help="every Nth frame (default: 1)")
     group.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
     group.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(group)
+
+
+def add_reading(parser: argparse._ActionsContainer) -> None:
+    """How pictures are made of what is stored."""
+    parser.add_argument(
+        "--value-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="what becomes black and white in images of more than 8 bits (default: what a sample of them spans)",
+    )
+    parser.add_argument(
+        "--reader",
+        choices=("pyav", "decord"),
+        default="pyav",
+        help="what decodes video files: pyav (default), or decord, which refuses files that it does not read exactly",
+    )
 
 
 def add_association(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.options import add_association, add_refiner, positive
+from apps.options import add_association, add_reading, add_refiner, positive
 from vis.errors import OutputError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stride", type=positive, default=1, metavar="N", help="every Nth frame (default: 1)")
     group.add_argument("--fps", type=float, metavar="R", help="rate of folders of images")
     group.add_argument("--strict", action="store_true", help="a damaged video is a failure, not a warning")
+    add_reading(group)
     group.add_argument(
         "--frames", type=Path, metavar="DIR", help="images of a set (default: JPEGImages beside it)"
     )
