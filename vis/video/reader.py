@@ -15,6 +15,7 @@ from vis.structures import Frame, VideoInfo
 from vis.video import deinterlace
 from vis.video.ahead import read_ahead
 from vis.video.container import describe, open_container, start_seconds, upright, video_stream
+from vis.video.encryption import refuse_encrypted, refuse_encrypted_packet
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits
 from vis.video.span import Span, ceil
 from vis.video.timetable import Timetable, has_timetable
@@ -346,13 +347,16 @@ def _probe(path: Path, limits: VideoLimits) -> tuple[VideoInfo, bool]:
 
     with open_container(path, limits) as container:
         stream = video_stream(path, container, limits)
-        for packet in _packets(container, stream, _Tally()):
+        for number, packet in enumerate(_packets(container, stream, _Tally())):
+            if not number:
+                refuse_encrypted_packet(path, stream, packet)
             try:
                 for picture in stream.codec_context.decode(packet):
                     limits.check_frame(str(path), picture.height, picture.width)
                     return describe(path, container, stream, picture), bool(picture.interlaced_frame)
             except FFmpegError:
                 continue
+    refuse_encrypted(path)
     raise VideoError(
         f"{path}: not one frame decodes; the file is damaged or cut off at its start. Copy or download it again"
     )
