@@ -15,7 +15,15 @@ from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
 from vis.errors import InputError, UsageError, VisWarning
-from vis.interfaces import CountedFrames, Detector, FrameSource, Resettable, Tracker, WeightsRecord
+from vis.interfaces import (
+    CountedFrames,
+    Describable,
+    Detector,
+    FrameSource,
+    Resettable,
+    Tracker,
+    WeightsRecord,
+)
 from vis.structures import Frame, TrackedFrame, VideoResult
 
 __all__ = [
@@ -261,8 +269,10 @@ class Job:
         ``frames``: the video once more, for the colours of its objects; read only where there is something to link.
         """
         from trackers.appearance import colour_looks
-        from trackers.linking import keep_best, link
+        from trackers.linking import drop_empty, keep_best, link
 
+        if self.plan.overlap == "resolve":
+            result = drop_empty(result)  # of two tubes on one thing, one has lost its pixels
         if self.plan.link:
             with self.watch("link"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", VisWarning)  # said when the video was read before
@@ -343,7 +353,7 @@ class RefineJob(Job):
         # Collecting votes labels and scores anew; the saved ones may have been corrected by hand.
         kept = {tube.id: tube for tube in saved.tubes}
         tubes = tuple(replace(t, label=kept[t.id].label, score=kept[t.id].score) for t in result.tubes)
-        return replace(result, tubes=tubes)
+        return replace(result, tubes=tubes, dataset=saved.dataset)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -394,8 +404,7 @@ def describe_refiner(refiner: Any) -> str:
 
 def describe_detector(name: str, detector: Any) -> str:
     """The detector's name, or what it says of itself where it is made of several."""
-    says = getattr(detector, "describe", None)
-    return f"{name} ({says()})" if callable(says) else name
+    return f"{name} ({detector.describe()})" if isinstance(detector, Describable) else name
 
 
 def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from apps.options import add_association, add_output, add_refiner, add_source
 from apps.run_folder import check_replaceable, new_run_folder
 from vis.errors import OutputError
+from vis.interfaces import CountedFrames
 
 if TYPE_CHECKING:
     from apps.assemble import Job
@@ -148,7 +149,8 @@ def _processed(
         result, stopped = job.process(frames, quiet=quiet), False
     if stopped and not len(result.frames):
         raise KeyboardInterrupt
-    partial = {"frames": len(result.frames), "of": getattr(source, "expected_frames", None)}
+    expected = source.expected_frames if isinstance(source, CountedFrames) else None
+    partial = {"frames": len(result.frames), "of": expected}
     if stopped:
         return result, partial
     if readable is not None and readable.failure is not None:

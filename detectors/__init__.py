@@ -8,13 +8,14 @@ One file per detector, imported when it is asked for::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from vis.interfaces import Detector
 from vis.registry import Registry
 
-__all__ = ["DETECTORS", "create", "load", "names"]
+__all__ = ["DETECTORS", "class_names", "create", "names"]
 
 DETECTORS = {
     "objects": "detectors.objects:Objects",
@@ -42,9 +43,13 @@ def names() -> tuple[str, ...]:
     return _REGISTRY.names()
 
 
-def load(name: str) -> Callable[..., Detector]:
-    """The class of that name, for what it says without weights. Raises as :func:`create` does for a name."""
-    return _REGISTRY.load(name)
+def class_names(name: str) -> tuple[str, ...] | None:
+    """The class names of the detector of that name where they are known without its weights, else None.
+
+    Raises as :func:`create` does for a name.
+    """
+    found = inspect.getattr_static(_REGISTRY.find(name), "class_names", None)
+    return found if isinstance(found, tuple) else None
 
 
 def create(

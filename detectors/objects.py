@@ -56,8 +56,8 @@ class Objects:
 
         ``score``: least class probability of a named box. ``classes``: names to look for, ``object`` among them;
         none given means all but the parts that ``ssd`` leaves out. ``still``: of two frames that differ by less (mean
-        of a small copy's absolute differences, 0 to 255), saliency looks at the first only. A camera at rest gives
-        0.5 to 1.5 from frame to frame, a moving one 3 to 15; 0 looks at every frame.
+        difference of small copies, 0 to 255), saliency looks at the first only. A camera at rest gives 0.5 to 1.5 from
+        frame to frame, a moving one 3 to 15; 0 looks at every frame.
 
         Where the file of ``ssd`` cannot be had, or the package that runs it, saliency works alone: a
         :class:`FallbackWarning` says so with the command that helps. Where classes are asked for, that is an error.

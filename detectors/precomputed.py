@@ -245,7 +245,7 @@ def _from_annotations(value: Mapping[str, Any], video_id: str | None, where: str
         if number in categories:
             raise AnnotationError(f"{place}: id {number} is there twice")
         categories[number] = fields.text(item, "name", place)
-    tubes = _entries(value["annotations"], f"{where}: broken annotations", "tube")
+    tubes = _entries(value["annotations"], where, "tube")
     single = [
         (place, {"score": 1.0, **tube}) for place, tube in tubes if not fields.flag(tube, "iscrowd", place)
     ]
@@ -316,7 +316,7 @@ def _of_one_video(
     for place, tube in tubes:
         by_video.setdefault(_id(tube, "video_id", place), []).append((place, tube))
     numbers = sorted(by_video, key=lambda number: (len(number), number))
-    some = ", ".join(numbers[:8]) + ", ..." * (len(numbers) > 8)
+    some = ", ".join(number[:24] for number in numbers[:8]) + ", ..." * (len(numbers) > 8)
     if video_id is None and len(numbers) > 1:
         raise AnnotationError(
             f"{where}: holds {len(numbers)} videos ({some}); choose one: video_id=... in Python, "

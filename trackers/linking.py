@@ -28,7 +28,7 @@ from vis import masks as rle
 from vis.errors import UsageError
 from vis.structures import MaskRLE, Tube, VideoResult
 
-__all__ = ["drop_short", "fill", "keep_best", "link", "stitch"]
+__all__ = ["drop_empty", "drop_short", "fill", "keep_best", "link", "stitch"]
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -105,7 +105,7 @@ def stitch(
     if not result.tubes:
         return result
     scale = look_scale(result.tubes, looks) if looks else None
-    pieces, ends = _pieces(result, looks, scale, cut=cut)
+    pieces, ends = _pieces(result, looks, scale if cut else None)
     tails, heads = _may_follow(ends, max_gap_seconds)
     if prior is None:
         prior = -2.0 if looks is None else 2.0
@@ -143,6 +143,19 @@ def drop_short(result: VideoResult, min_frames: int) -> VideoResult:
     return _with_tubes(result, [tube for tube in result.tubes if len(tube) >= min_frames])
 
 
+def drop_empty(result: VideoResult) -> VideoResult:
+    """Without the frames of a tube on which its mask has no pixel, and without tubes of nothing else."""
+    tubes = []
+    for tube in result.tubes:
+        if tube.masks is not None:
+            seen = np.flatnonzero([rle.area(mask) > 0 for mask in tube.masks])
+            if not len(seen):
+                continue
+            tube = tube if len(seen) == len(tube) else _rows(tube, seen)
+        tubes.append(tube)
+    return _with_tubes(result, tubes)
+
+
 def keep_best(result: VideoResult, top: int) -> VideoResult:
     """The ``top`` tubes of the highest score, as benchmarks cap them; of equals, the lower ids."""
     if top < 0:
@@ -161,9 +174,9 @@ def _check_looks(result: VideoResult, looks: Looks | None) -> None:
 
 
 def _pieces(
-    result: VideoResult, looks: Looks | None, scale: LookScale | None, *, cut: bool
+    result: VideoResult, looks: Looks | None, scale: LookScale | None
 ) -> tuple[list[Tube], list[End]]:
-    """The tubes, with ``cut`` cut where they may be wrong, in order; and what each piece's ends look like."""
+    """The tubes in order, cut where ``scale`` says that they may be wrong; and what each piece's ends look like."""
     seconds = dict(zip(result.frames.tolist(), result.pts_seconds.tolist(), strict=True))
     places = dict(zip(result.frames.tolist(), range(len(result.frames)), strict=True))
     pieces: list[Tube] = []
@@ -173,7 +186,7 @@ def _pieces(
         times = np.array([seconds[index] for index in tube.frames.tolist()])
         position = np.array([places[index] for index in tube.frames.tolist()])
         cuts = np.zeros(len(tube) - 1, bool)
-        if cut and of_tube is not None and scale is not None:
+        if of_tube is not None and scale is not None:
             # Without looks there is nothing to judge the tracker's own decisions by.
             cuts = (np.diff(position) > 1) | scale.breaks(of_tube)
         for rows in np.split(np.arange(len(tube)), np.flatnonzero(cuts) + 1):

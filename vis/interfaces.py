@@ -1,8 +1,8 @@
 """What a detector, tracker, refiner, frame source and frame sink must offer. Nothing else is assumed.
 
-What only some of them can do is a protocol of its own (``Resettable``, ``Stateful``, ``CameraCompensator``,
-``WeightsRecord``, ``CountedFrames``), asked for by ``isinstance``. All are structural (``typing.Protocol``):
-nobody inherits from them, and a user's own class fits when its methods do.
+What only some of them can do is a protocol of its own (``FrameIndexedDetector``, ``Resettable``, ``Stateful``,
+``CameraCompensator``, ``WeightsRecord``, ``Describable``, ``CountedFrames``), asked for by ``isinstance``. All
+are structural (``typing.Protocol``): nobody inherits from them, and a user's own class fits when its methods do.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 __all__ = [
     "CameraCompensator",
     "CountedFrames",
+    "Describable",
     "Detector",
     "FrameIndexedDetector",
     "FrameSink",
@@ -100,6 +101,14 @@ class WeightsRecord(Protocol):
     @property
     def weights_sha256(self) -> Mapping[str, str]:
         """File name -> SHA-256."""
+
+
+@runtime_checkable
+class Describable(Protocol):
+    """A detector that is made of several, or runs in one of several ways, and says how."""
+
+    def describe(self) -> str:
+        """What it is made of, in a few words."""
 
 
 @runtime_checkable

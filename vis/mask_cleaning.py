@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ SPECK = 0.003
 On seven DAVIS clips (mean IoU .9031 without) it gives .9032 at .003, .9027 at .01, .9010 at .03: what is larger is
 more often a real part than not.
 """
+SAME = 0.6
+"""IoU of two masks from which on they show one thing."""
 
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
@@ -47,30 +50,48 @@ def cleaned(mask: Bool) -> Bool:
     return out
 
 
-def resolve_overlaps(masks: Bool, logits: Mapping[int, Float32]) -> None:
-    """Give every pixel that several of ``masks`` (N, H, W) claim to the surest of them; ``masks`` is changed.
+def resolve_overlaps(masks: Bool, logits: Mapping[int, Float32], rank: NDArray[Any]) -> None:
+    """Give every pixel that several of ``masks`` (N, H, W) claim to one of them; ``masks`` is changed.
 
-    ``logits``: row -> (S, S), the network's logits over a square into whose upper left corner the frame is laid. A
-    row without logits keeps only what no other row claims. Only pixels in dispute are looked at.
+    Two masks of one thing (IoU of :data:`SAME` or more) are not cut into pieces of each other: the one of lower
+    ``rank`` (N,) stays whole and the other becomes empty. Elsewhere the surest has the pixel. ``logits``: row ->
+    (S, S), the network's logits over a square into whose upper left corner the frame is laid; a row without them keeps
+    only what no other row claims. Only pixels in dispute are looked at.
     """
-    claims = np.zeros(masks.shape[1:], np.uint16)
-    for mask in masks:
-        claims += mask
-    y, x = np.nonzero(claims > 1)
+    y, x = _disputed(masks)
     if not len(y):
         return
+    claims = masks[:, y, x]
+    areas = masks.sum(axis=(1, 2))
+    order = [row for row in np.argsort(rank, kind="stable").tolist() if claims[row].any()]
+    kept: list[int] = []
+    for row in order:
+        for other in kept:
+            common = np.count_nonzero(claims[row] & claims[other])
+            if common >= SAME * (areas[row] + areas[other] - common):
+                masks[row] = claims[row] = False
+                break
+        else:
+            kept.append(row)
     surest = np.full(len(y), -np.inf, np.float32)
     owner = np.full(len(y), -1)
-    for row, mask in enumerate(masks):
-        at = np.flatnonzero(mask[y, x])
-        if not len(at):
-            continue
+    for row in kept:
+        at = np.flatnonzero(claims[row])
         level = np.full(len(at), -np.finfo(np.float32).max, np.float32)
         if row in logits:
             level = _sampled(logits[row], y[at], x[at], max(masks.shape[1:]))
         better = level > surest[at]
         surest[at[better]], owner[at[better]] = level[better], row
     masks[:, y, x] = np.arange(len(masks))[:, None] == owner
+
+
+def _disputed(masks: Bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the pixels that more than one mask claims."""
+    claims = np.zeros(masks.shape[1:], np.uint16)
+    for mask in masks:
+        claims += mask
+    y, x = np.nonzero(claims > 1)
+    return y, x
 
 
 def _sampled(logits: Float32, y: NDArray[np.intp], x: NDArray[np.intp], longer: int) -> Float32:

@@ -85,7 +85,8 @@ class HQSamRefiner:
         thought of the same object's masks on the frames before counts too (:data:`MEMORY`).
         ``hq_token_only``: HQ logits alone instead; the authors advise it for images of one object.
         ``zoom``: embed a crop around each small object as well, which is slower and finer than the reference.
-        ``overlap``: ``keep``, or ``resolve``: a pixel that several masks claim goes to the one whose logit is highest.
+        ``overlap``: ``keep``, or ``resolve``: a pixel that several masks claim goes to the one whose logit is highest;
+        of two masks of one thing the newer object's becomes empty.
         ``clean``: remove specks and fill pin-holes (:func:`vis.mask_cleaning.cleaned`).
         """
         if policy not in POLICIES:
@@ -179,7 +180,8 @@ class HQSamRefiner:
             else:
                 masks[group] = refined
         if len(logits) > 1:
-            resolve_overlaps(masks, logits)
+            # Of two tubes on one thing the older has it.
+            resolve_overlaps(masks, logits, np.arange(len(masks)) if ids is None else ids)
         self._estimates = estimates
 
     def _output(self, count: int, ids: NDArray[np.int64] | None) -> dict[str, Any]:

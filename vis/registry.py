@@ -73,8 +73,8 @@ class Registry:
             raise DependencyError(f"{self.kind} {name!r}{origin} {what}")
         return made
 
-    def load(self, name: str) -> Maker:
-        """The class of that name, not yet made. Raises as :meth:`create` does for a name."""
+    def find(self, name: str) -> Maker:
+        """The class of that name, not made. Raises as :meth:`create` does for a name."""
         return self._find(name)[0]
 
     def _find(self, name: str) -> tuple[Maker, str]:

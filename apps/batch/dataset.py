@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ from vis.formats import tubes, ytvis, ytvis_set
 from vis.structures import Frame, VideoInfo
 from vis.video.limits import DEFAULT_LIMITS
 
-__all__ = ["ImageList", "items_of_set", "write_set_results"]
+__all__ = ["ImageList", "items_of_set", "names_of_images", "write_set_results"]
 
 IMAGE_FOLDERS = ("JPEGImages", "images", ".")
 """Where a set's frames may lie beside its JSON, tried in this order."""
@@ -33,8 +34,10 @@ def items_of_set(path: Path, frames: Path | None = None) -> list[Item]:
     items = []
     for video in videos:
         names = [PurePosixPath(name.replace("\\", "/")) for name in video.file_names]
-        if any(name.is_absolute() or ".." in name.parts for name in names):
+        if any(name.is_absolute() or ".." in name.parts or not name.parts for name in names):
             raise InputError(f"{path}: video {video.id}: its file names leave the image folder")
+        if any("\0" in str(name) for name in names):
+            raise InputError(f"{path}: video {video.id}: a file name holds a character that none can have")
         images = tuple(str(root / name) for name in names)
         items.append(Item(video.name, str(Path(images[0]).parent), images, video.id))
     return items
@@ -43,9 +46,12 @@ def items_of_set(path: Path, frames: Path | None = None) -> list[Item]:
 def _image_folder(path: Path, frames: Path | None, first: str) -> Path:
     tried = [frames] if frames is not None else [path.parent / name for name in IMAGE_FOLDERS]
     for root in tried:
-        if (root / first).is_file():
-            return root
-    places = ", ".join(str(root / first) for root in tried)
+        try:
+            if (root / first).is_file():
+                return root
+        except OSError as error:  # a name that is too long for the file system
+            raise InputError(f"{path}: its first frame, {first[:40]!r} ...: {error.strerror}") from error
+    places = ", ".join(str(root / first[:80]) for root in tried)
     raise InputError(
         f"{path}: its first frame is not at {places}; name the folder of its images with --frames"
     )
@@ -64,7 +70,10 @@ class ImageList:
         from vis.video.folder import read_image
 
         height, width = read_image(_there(images[0]), DEFAULT_LIMITS).shape[:2]
-        return cls(VideoInfo(name, height, width, num_frames=len(images), fps=fps), tuple(images))
+        info = VideoInfo(
+            name, height, width, num_frames=len(images), fps=fps, file_names=names_of_images(images)
+        )
+        return cls(info, tuple(images))
 
     @property
     def expected_frames(self) -> int:
@@ -89,6 +98,12 @@ class ImageList:
             yield Frame(index, index / (self.info.fps or 1.0), image)
 
 
+def names_of_images(images: Sequence[str]) -> tuple[str, ...]:
+    """``VideoInfo.file_names`` of image paths: below the folder above the one that holds all of them."""
+    above = Path(os.path.commonpath([str(Path(image).absolute().parent) for image in images])).parent
+    return tuple(Path(image).absolute().relative_to(above).as_posix() for image in images)
+
+
 def _there(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
@@ -101,6 +116,7 @@ def _there(name: str) -> Path:
 def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[str, Any]:
     """``results.json`` and the server's ``results.zip`` of all finished videos of a set.
 
+    The answer counts what is left out: tubes of classes that the set does not list, and tubes of boxes only.
     Classes meet by name. A detector that knows one class only, and not one of the set's, gives all of
     its tubes the set's first category: right for evaluation without categories, and said in the answer.
     """
@@ -108,6 +124,7 @@ def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[
     ids = {name: number for number, name in categories.items()}
     entries: list[dict[str, Any]] = []
     unknown: dict[str, int] = {}
+    boxes = 0
     agnostic = False
     missing = []
     for item in items:
@@ -120,6 +137,7 @@ def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[
         if len(result.class_names) == 1 and result.class_names[0] not in ids and categories:
             agnostic = True
             table = {result.class_names[0]: min(categories)}
+        boxes += sum(tube.masks is None for tube in result.tubes)
         for tube in result.tubes:
             name = result.class_names[tube.label]
             if name not in table:
@@ -132,5 +150,6 @@ def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[
         "entries": len(entries),
         "category_agnostic": agnostic,
         "tubes_of_unknown_classes": unknown,
+        "tubes_without_masks": boxes,
         "missing_videos": missing,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -27,6 +28,8 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+LIST_BYTES = 2**28
+"""Longest list of videos that is read."""
 RESERVED = frozenset({"failures.jsonl", "batch.json", "batch.html", "results.json", "results.zip"})
 
 
@@ -54,15 +57,19 @@ def find_items(
 
 def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
     if depth > 2:
-        raise InputError(f"{text}: lists within lists within lists; name the videos in one list")
+        raise InputError(f"{_short(text)}: lists within lists within lists; name the videos in one list")
     if is_address(text):
         return [Item(_stem(PurePosixPath(text.split("://", 1)[1]).name), text)]
     path = Path(text)
-    if path.is_dir():
+    try:
+        folder, file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name that is too long for the file system
+        raise InputError(f"{_short(text)}: cannot be looked for ({error.strerror})") from error
+    if folder:
         return _in_folder(path, passed)
-    if path.is_file():
+    if file:
         if path.suffix.lower() == ".txt":
-            return [item for line in _lines(path) for item in _items_of(line, frames, passed, depth + 1)]
+            return _in_list(path, frames, passed, depth)
         if path.suffix.lower() == ".json":
             return items_of_set(path, frames)
         return [Item(_stem(path.name), str(path))]
@@ -70,8 +77,13 @@ def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> 
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if found:
             return [item for one in found for item in _items_of(one, frames, passed, depth + 1)]
-        raise InputError(f"{text}: nothing fits this pattern")
-    raise InputError(f"{text}: no such file or folder")
+        raise InputError(f"{_short(text)}: nothing fits this pattern")
+    raise InputError(f"{_short(text)}: no such file or folder")
+
+
+def _short(text: str) -> str:
+    """A path for a message: of one that can be none, the beginning."""
+    return text if len(text) <= 250 else f"{text[:200]}..."
 
 
 def _in_folder(root: Path, passed: list[str]) -> list[Item]:
@@ -105,18 +117,28 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).stem or name
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The entries of a list: one path per line, relative to the list; # begins a comment line."""
+def _in_list(path: Path, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
+    """The videos of a list: one path per line, relative to the list; # begins a comment line.
+
+    Bytes that are no UTF-8 are those of a file's name. Errors name the line.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a list of videos ({error}); one path per line, as UTF-8 text"
-        ) from error
-    for line in text.splitlines():
+        size = path.stat().st_size
+        if size > LIST_BYTES:
+            raise InputError(f"{path}: {size:,} bytes are no list of videos (one path per line)")
+        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"{path}: not a list of videos ({error.strerror}); one path per line") from error
+    items: list[Item] = []
+    for count, line in enumerate(re.split("\r\n|\r|\n", text), start=1):
         entry = line.strip()
         if entry and not entry.startswith("#"):
-            yield entry if is_address(entry) else str(path.parent / entry)
+            place = entry if is_address(entry) else str(path.parent / entry)
+            try:
+                items += _items_of(place, frames, passed, depth + 1)
+            except InputError as error:
+                raise InputError(f"{path}: line {count}: {error}") from error
+    return items
 
 
 def _named_apart(items: list[Item], out: Path | None) -> list[Item]:

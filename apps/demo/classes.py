@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import detectors
 from apps.presets import PRESETS
+from vis.errors import VisError
 
 __all__ = ["offered_classes"]
 
@@ -14,5 +15,8 @@ def offered_classes(preset: str, detector: str | None) -> list[str]:
     Other names can still be typed: what the detector does not know is an error that names the nearest.
     """
     name = detector or PRESETS[preset].detector
-    names = getattr(detectors.load(name), "class_names", None) if name in detectors.names() else None
-    return list(names) if isinstance(names, tuple) and len(names) > 1 else []
+    try:
+        names = detectors.class_names(name) or ()
+    except VisError:  # no such detector, or a broken one: the run says so
+        names = ()
+    return list(names) if len(names) > 1 else []

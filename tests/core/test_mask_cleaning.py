@@ -56,7 +56,7 @@ def test_the_surer_mask_has_a_pixel_that_two_claim() -> None:
     masks = np.zeros((3, *SIZE), np.bool_)
     masks[0, :50, :50] = masks[1, 30:90, 30:90] = masks[2, 100:, 100:] = True
     before = masks.copy()
-    resolve_overlaps(masks, logits(1, 5, 3))
+    resolve_overlaps(masks, logits(1, 5, 3), np.arange(3))
     assert masks.sum(axis=0).max() == 1
     np.testing.assert_array_equal(masks.any(axis=0), before.any(axis=0))
     np.testing.assert_array_equal(masks[1:], before[1:])
@@ -64,9 +64,10 @@ def test_the_surer_mask_has_a_pixel_that_two_claim() -> None:
 
 
 def test_each_pixel_is_judged_by_the_logits_at_its_place() -> None:
-    masks = np.ones((2, *SIZE), np.bool_)
+    masks = np.zeros((2, *SIZE), np.bool_)
+    masks[0, :, 40:] = masks[1, :, :120] = True
     ramp = np.tile(np.linspace(-1, 1, 64, dtype=np.float32), (64, 1))
-    resolve_overlaps(masks, {0: ramp, 1: -ramp})
+    resolve_overlaps(masks, {0: ramp, 1: -ramp}, np.arange(2))
     # The frame is 160 wide and fills the square: the ramp crosses zero at column 80.
     np.testing.assert_array_equal(masks[1], np.broadcast_to(np.arange(160) < 80, SIZE))
     np.testing.assert_array_equal(masks[0], ~masks[1])
@@ -75,14 +76,18 @@ def test_each_pixel_is_judged_by_the_logits_at_its_place() -> None:
 def test_a_row_without_logits_keeps_what_nobody_else_claims() -> None:
     masks = np.zeros((2, *SIZE), np.bool_)
     masks[0, :50] = masks[1, 40:90] = True
-    resolve_overlaps(masks, {1: np.full((64, 64), 0.1, np.float32)})
+    resolve_overlaps(masks, {1: np.full((64, 64), 0.1, np.float32)}, np.arange(2))
     assert masks[0, :40].all()
     assert not masks[0, 40:].any()
     assert masks[1, 40:90].all()
 
 
-def test_equal_masks_go_to_one_of_them_whole() -> None:
-    masks = np.stack([square(), square()])
-    resolve_overlaps(masks, logits(2, 2))
-    np.testing.assert_array_equal(masks[0], square())
-    assert not masks[1].any()
+def test_of_two_masks_of_one_thing_the_older_stays_whole() -> None:
+    """Whatever the logits: pixel by pixel, each would be full of holes."""
+    noise = np.random.default_rng(0).normal(size=(2, 64, 64)).astype(np.float32)
+    masks = np.stack([np.roll(square(), 5, axis=1), square(), np.roll(square(), 55, axis=1)])
+    before = masks.copy()
+    resolve_overlaps(masks, {0: noise[0], 1: noise[1]}, np.array([7, 3, 9]))
+    assert not masks[0].any()
+    np.testing.assert_array_equal(masks[1], before[1])
+    np.testing.assert_array_equal(masks[2], before[2] & ~before[1])

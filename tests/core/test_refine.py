@@ -130,6 +130,22 @@ def test_gate_without_coarse_masks_keeps_what_is_refined() -> None:
     assert [int(mask.sum()) for mask in after.masks] == [400, 900, 64]
 
 
+@pytest.mark.parametrize(("overlap", "most"), [("keep", 2), ("resolve", 1)])
+def test_masks_of_a_frame_share_no_pixel_where_that_is_asked(overlap: str, most: int) -> None:
+    before = detections([[10, 10, 40, 40], [30, 10, 60, 40], [0, 50, 10, 60]])
+    after = HQSamRefiner(BoxNetwork(), overlap=overlap).refine(IMAGE, before)  # type: ignore[arg-type]
+    assert after.masks is not None
+    assert after.masks.sum(axis=0).max() == most
+    assert after.masks.any(axis=0).sum() == 50 * 30 + 10 * 10
+
+
+def test_of_two_objects_on_one_thing_the_older_has_it() -> None:
+    before = replace(detections([[10, 10, 40, 40], [11, 10, 41, 40]]), track_ids=np.array([8, 2]))
+    after = HQSamRefiner(BoxNetwork(), overlap="resolve").refine(IMAGE, before)  # type: ignore[arg-type]
+    assert after.masks is not None
+    assert after.masks.any(axis=(1, 2)).tolist() == [False, True]
+
+
 @pytest.mark.parametrize(("policy", "extra"), [("box+mask", "masks"), ("box+points", "points")])
 def test_coarse_masks_become_prompts_and_empty_ones_do_not(policy: str, extra: str) -> None:
     network = BoxNetwork()
@@ -225,3 +241,5 @@ def test_unknown_policy_and_gate_are_usage_errors() -> None:
         HQSamRefiner(BoxNetwork(), policy="boxes")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="between 0 and 1"):
         HQSamRefiner(BoxNetwork(), gate=2)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="overlap 'mine' is unknown; choose one of keep, resolve"):
+        HQSamRefiner(BoxNetwork(), overlap="mine")  # type: ignore[arg-type]

@@ -90,3 +90,11 @@ def test_importing_the_table_is_light():
     code = f"import sys, detectors; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_class_names_are_told_where_no_weights_are_needed_for_them():
+    assert "Dog" in detectors.class_names("ssd")
+    assert detectors.class_names("none") == ("object",)
+    assert detectors.class_names("yolox") is None
+    with pytest.raises(UsageError, match="no detector named"):
+        detectors.class_names("absent")

@@ -25,7 +25,7 @@ def test_whole_numbers_may_be_written_as_floats(value, number):
 @pytest.mark.parametrize("value", [v for v in HOSTILE if v not in (-1,)])
 def test_anything_else_is_no_id_and_the_error_names_file_entry_and_field(value):
     with pytest.raises(
-        AnnotationError, match=r"^f\.json: row 3: (expected a whole number as id|id is null)"
+        AnnotationError, match=r"^f\.json: row 3: expected a whole number as id, got"
     ) as caught:
         fields.whole({"id": value}, "id", "f.json: row 3")
     assert len(str(caught.value)) < 200
@@ -60,9 +60,9 @@ def test_limits_and_defaults():
     row = {"n": 7, "none": None}
     assert fields.whole(row, "none", "f", None) is None
     assert fields.whole(row, "other", "f", 4) == 4
-    with pytest.raises(AnnotationError, match="expected a whole number from 0 to 6 as n, got 7"):
+    with pytest.raises(AnnotationError, match="expected a whole number as n from 0 up to 6, got 7"):
         fields.whole(row, "n", "f", least=0, most=6)
-    with pytest.raises(AnnotationError, match="expected a finite number from 0 to 1 as n, got 7"):
+    with pytest.raises(AnnotationError, match="expected a finite number as n from 0 up to 1, got 7"):
         fields.finite(row, "n", "f", least=0, most=1)
     assert fields.text(row, "n", "f") == "7"
 

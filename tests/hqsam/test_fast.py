@@ -37,7 +37,7 @@ def float32_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("float32_only")
-@pytest.mark.parametrize("operators", ["own", "fused", "plain"])
+@pytest.mark.parametrize("operators", ["fused", "plain"])
 @pytest.mark.parametrize("hq", [True, False])
 def test_plain_vit_in_float32(
     hq: bool,
@@ -48,8 +48,6 @@ def test_plain_vit_in_float32(
     photo: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if operators != "own":
-        monkeypatch.setattr(engine, "own_kernels", lambda: None)
     if operators == "plain":
         monkeypatch.setattr(torch_ops, "fused", lambda dtype, device: False)
     exact = by_modules(make_model(sizes("vit_b"), hq=hq))

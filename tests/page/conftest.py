@@ -167,6 +167,9 @@ class StandInJob:
             self.before_frame(item.frame.index)
             yield item
 
+    def finish(self, result, frames):
+        return result
+
     def made_with(self):
         return {"program": "vis-tubes", "version": "test", "options": {"model": self.plan.model}}
 

@@ -2,7 +2,7 @@
 
 Nothing that a file says is taken for a key, an index, a size or a loop's bound before it went through
 here. Whole numbers may be written as floats (1.0 is 1); true and false are no numbers. ``where`` names the
-file and the entry in errors, all of which are :class:`AnnotationError`. A field that is missing, or null,
+file and the entry in errors, all of which are :class:`AnnotationError`. A field that is missing or null
 is its ``default``; without a default it must be there. Knows no format.
 """
 
@@ -12,6 +12,9 @@ import json
 import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vis.errors import AnnotationError
 from vis.masks import checked_size
@@ -26,6 +29,7 @@ __all__ = [
     "as_whole",
     "box",
     "finite",
+    "finites",
     "flag",
     "get",
     "plain",
@@ -34,6 +38,7 @@ __all__ = [
     "size",
     "text",
     "whole",
+    "wholes",
     "wrong",
 ]
 
@@ -55,15 +60,15 @@ Default = TypeVar("Default")
 
 
 def get(entry: Any, key: str, where: str, default: Any = MISSING) -> Any:
-    """The value of a field, of whatever type; ``default`` where it is missing or null."""
+    """The value of a field, of whatever type; ``default`` where it is missing or null, if there is one."""
     if not isinstance(entry, Mapping):
         raise AnnotationError(f"{where}: expected an object, got {shown(entry)}")
-    value = entry.get(key)
-    if value is not None:
-        return value
     if default is MISSING:
-        raise AnnotationError(f"{where}: {key} is {'null' if key in entry else 'missing'}")
-    return default
+        if key not in entry:
+            raise AnnotationError(f"{where}: {key} is missing")
+        return entry[key]
+    value = entry.get(key)
+    return default if value is None else value
 
 
 def whole(
@@ -75,8 +80,7 @@ def whole(
         return default
     number = as_whole(value)
     if number is None or not least <= number <= most:
-        limits = "" if least == -MAX_ID and most == MAX_ID else f" from {least} to {most}"
-        raise wrong(where, key, f"a whole number{limits}", value)
+        raise wrong(where, key, "a whole number", value, _limits(least, most, MAX_ID))
     return number
 
 
@@ -95,9 +99,7 @@ def finite(
         return default
     number = as_finite(value)
     if number is None or not least <= number <= most:
-        limits = f" from {least:g} to {most:g}" if math.isfinite(least) and math.isfinite(most) else ""
-        limits = limits or (f" from {least:g}" if math.isfinite(least) else "")
-        raise wrong(where, key, f"a finite number{limits}", value)
+        raise wrong(where, key, "a finite number", value, _limits(least, most, math.inf))
     return number
 
 
@@ -157,6 +159,27 @@ def size(entry: Any, where: str, height: str = "height", width: str = "width") -
     return checked_size((whole(entry, height, where), whole(entry, width, where)), where)
 
 
+def wholes(value: Any, where: str, *, least: int = 0, most: int = MAX_FRAME) -> NDArray[np.int64]:
+    """A list of whole numbers, as int64 (N,)."""
+    numbers = list(map(as_whole, value)) if isinstance(value, list) else [None]
+    if None in numbers or not all(least <= number <= most for number in numbers if number is not None):
+        raise AnnotationError(
+            f"{where}: expected a list of whole numbers from {least} to {most}, got {shown(value)}"
+        )
+    return np.array(numbers, np.int64)
+
+
+def finites(
+    value: Any, where: str, *, least: float = -math.inf, most: float = math.inf
+) -> NDArray[np.float64]:
+    """A list of finite numbers, as float64 (N,)."""
+    numbers = list(map(as_finite, value)) if isinstance(value, list) else [None]
+    if None in numbers or not all(least <= number <= most for number in numbers if number is not None):
+        limits = f" from {least:g} to {most:g}" if math.isfinite(least) else ""
+        raise AnnotationError(f"{where}: expected a list of finite numbers{limits}, got {shown(value)}")
+    return np.array(numbers, np.float64)
+
+
 def plain(value: Any, where: str, depth: int = MAX_DEPTH) -> Any:
     """The value, if it can be written as strict JSON again: finite, and not nested more than 64 deep."""
     if depth == 0:
@@ -187,9 +210,14 @@ def as_finite(value: Any) -> float | None:
         return None
 
 
-def wrong(where: str, key: str, expected: str, value: Any) -> AnnotationError:
+def wrong(where: str, key: str, expected: str, value: Any, limits: str = "") -> AnnotationError:
     """The error of a field whose value is not what is expected."""
-    return AnnotationError(f"{where}: expected {expected} as {key}, got {shown(value)}")
+    return AnnotationError(f"{where}: expected {expected} as {key[:40]}{limits}, got {shown(value)}")
+
+
+def _limits(least: float, most: float, any_: float) -> str:
+    low, high = f" from {least}" if least > -any_ else "", f" up to {most}" if most < any_ else ""
+    return low + high
 
 
 def shown(value: Any) -> str:

@@ -10,7 +10,7 @@
 
 ``sizes`` holds the shapes, ``vit`` and ``tiny_vit`` the image encoders, ``prompt_encoder``,
 ``transformer`` and ``mask_decoder`` the rest of the network, ``checkpoints`` the loading. ``engine``
-runs them as they are, through ``fast_*`` or through ``simd``; ``everything`` needs no prompts; ``zoom`` looks closer.
+runs them as they are or rearranged; ``everything`` needs no prompts; ``zoom`` looks closer.
 Knows no video, no tracker and no detector.
 """
 

@@ -23,9 +23,6 @@ from vis.hqsam.runtime.cpu_vit import FastViT
 from vis.hqsam.runtime.mask_decoder import FastDecoder
 from vis.hqsam.runtime.tiny_vit import FastTinyViT
 from vis.hqsam.runtime.torch_ops import fast_dtype, float32_products
-from vis.hqsam.simd import Maps, own_kernels
-from vis.hqsam.simd.tiny_vit import SimdTinyViT
-from vis.hqsam.simd.vit import SimdViT
 
 __all__ = ["Asked", "Drawn", "Engine", "ExactEngine", "FastEngine", "best_of", "make_engine", "rows_above"]
 
@@ -140,8 +137,6 @@ class ExactEngine:
 class FastEngine:
     """The same functions rearranged, with bfloat16 where this machine gains by it and masks bear it.
 
-    ``exact`` is float32 throughout and takes objects through the transformer one by one, so that nothing
-    depends on how many there are: only rounding is left between it and the modules.
     ``fast`` keeps TinyViT's encoder and the decoder's transformer in float32: TinyViT has layers without
     a residual path, and bfloat16 costs it a mask IoU of 0.975 on the hardest of twenty frames. ``fastest``
     takes bfloat16 everywhere.
@@ -149,23 +144,19 @@ class FastEngine:
 
     def __init__(self, model: SamModel) -> None:
         self.model = model
-        self.exact = model.mode == "exact"
-        small = torch.float32 if self.exact else fast_dtype(model.device.type)
+        small = fast_dtype(model.device.type)
         careful = small if model.mode == "fastest" else torch.float32
         self._encoder_dtype = careful if isinstance(model.image_encoder, TinyViT) else small
-        self._own = kernels_for(model) if self._encoder_dtype == torch.float32 else None
         position = model.prompt_encoder.dense_position()
-        self.decoder = FastDecoder(model.mask_decoder, position, transform=careful, draw=small, own=self._own)
+        self.decoder = FastDecoder(model.mask_decoder, position, transform=careful, draw=small)
         self.dtype = small
 
     @functools.cached_property
-    def encoder(self) -> FastTinyViT | FastViT | SimdTinyViT | SimdViT:
+    def encoder(self) -> FastTinyViT | FastViT:
         """Made for the first frame: who only decodes need not pay for it."""
-        encoder, own = self.model.image_encoder, self._own
-        if isinstance(encoder, TinyViT):
-            fast = FastTinyViT(encoder, self._encoder_dtype)
-            return SimdTinyViT(own, fast) if own else fast
-        return SimdViT(own, encoder) if own else FastViT(encoder, self._encoder_dtype)
+        encoder = self.model.image_encoder
+        kind = FastTinyViT if isinstance(encoder, TinyViT) else FastViT
+        return kind(encoder, self._encoder_dtype)  # type: ignore[arg-type]
 
     def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """See :class:`Engine`."""
@@ -186,24 +177,6 @@ class FastEngine:
     ) -> Iterator[Drawn]:
         """See :class:`Engine`."""
         rows = None if hq is None else hq[0].permute(1, 2, 0).to(self.dtype)
-        if not self.exact:
-            yield from self._decode(features, rows, sparse, dense, asked)
-            return
-        asked, prior = asked._replace(boxes=None), asked.prior
-        for i in range(len(sparse)):
-            own = dense[i : i + 1] if len(dense) > 1 else dense
-            asked = asked._replace(prior=None if prior is None else prior[i : i + 1])
-            for drawn in self._decode(features, rows, sparse[i : i + 1], own, asked):
-                yield drawn._replace(rows=[i])
-
-    def _decode(
-        self,
-        features: Tensor,
-        rows: Tensor | None,
-        sparse: Tensor,
-        dense: Tensor,
-        asked: Asked,
-    ) -> Iterator[Drawn]:
         plain = self.model.mask_decoder
         tokens, image = self.decoder.transform(features, sparse, dense)
         kernels = plain.kernels(tokens[:, 1:5], asked.which)
@@ -229,18 +202,7 @@ class FastEngine:
         return {
             "engine": "one object at a time",
             "numbers": str(self.dtype).removeprefix("torch."),
-            "kernels": f"own, {self._own.run.width} floats a vector" if self._own else "PyTorch's",
         }
-
-
-def kernels_for(model: SamModel) -> Maps | None:
-    """The project's own kernels, where this machine has them and the encoder's sizes suit them."""
-    own = own_kernels() if model.device.type == "cpu" else None
-    if own is None:
-        return None
-    encoder = model.image_encoder
-    fits = own.fits(*model.size.widths) if isinstance(encoder, TinyViT) else SimdViT.fits(own, encoder)
-    return own if fits else None
 
 
 def rows_above(scores: Tensor, asked: Asked) -> list[int]:
@@ -260,15 +222,14 @@ def best_of(masks: Tensor, scores: Tensor, prior: Tensor | None) -> Tensor:
 def make_engine(model: SamModel, *, compiled: bool = False) -> Engine:
     """The engine that ``model.mode`` asks for on the model's device.
 
-    ``exact`` goes through the modules, unless the processor has kernels of ours: theirs do not depend on
-    how much is computed at once, as PyTorch's do, so that rearranged functions keep what ``exact`` promises.
+    ``exact`` goes through the modules.
 
     On CUDA an engine must first show that it computes what the modules compute: bfloat16, fused kernels and
     recorded graphs depend on the card, its driver and the PyTorch build. Where one does not, the next more
     careful one is taken, with a warning.
     """
     if model.mode == "exact":
-        return FastEngine(model) if kernels_for(model) else ExactEngine(model)
+        return ExactEngine(model)
     if model.device.type != "cuda":
         return FastEngine(model)
     from vis.hqsam.runtime.batched import BatchedEngine, error_of

@@ -27,9 +27,6 @@ from vis.hqsam.network.mask_decoder import MaskDecoder
 from vis.hqsam.network.transformer import Attention, Layer
 from vis.hqsam.runtime.tiny_vit import Norm
 from vis.hqsam.runtime.torch_ops import conv, linear
-from vis.hqsam.simd import Maps
-from vis.hqsam.simd.decoder import SimdLook, SimdMix, SimdUpscale
-from vis.hqsam.simd.maps import empty
 
 __all__ = ["FastDecoder"]
 
@@ -117,12 +114,11 @@ class ImageLooks:
 class FastLayer:
     """:class:`vis.hqsam.network.transformer.Layer`."""
 
-    def __init__(self, layer: Layer, dtype: torch.dtype, own: Maps | None = None) -> None:
+    def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
         self.layer = layer
         self.tokens_look = TokensLook(layer.cross_attn_token_to_image)
         self.image_looks = ImageLooks(layer.cross_attn_image_to_token)
         self.norm4 = Norm.of(layer.norm4, dtype)
-        self.own = SimdLook(own, self.image_looks, self.norm4) if own else None
 
     def __call__(
         self, tokens: Tensor, image: Tensor, origin: Tensor, position: Tensor
@@ -130,19 +126,10 @@ class FastLayer:
         """As the plain layer."""
         layer = self.layer
         tokens = layer.among_tokens(tokens, origin)
-        placed = _placed(image, position)
+        placed = image + position
         tokens = layer.norm2(tokens + self.tokens_look(tokens + origin, placed, image))
         tokens = layer.norm3(tokens + layer.mlp(tokens))
-        if self.own is not None:
-            return tokens, self.own(image, position, tokens + origin, tokens)
         return tokens, self.norm4(self.image_looks(placed, tokens + origin, tokens) + image)
-
-
-def _placed(image: Tensor, position: Tensor) -> Tensor:
-    """Their sum, on a processor in large pages: the first touch of small ones costs more than the sum."""
-    if image.device.type != "cpu" or image.dtype != torch.float32:
-        return image + position
-    return torch.add(image, position, out=empty(*image.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,48 +186,32 @@ class Mix:
 class FastDecoder:
     """Made from a :class:`MaskDecoder`; shares its token-side weights, copies the others.
 
-    ``transform`` and ``draw`` are the number types of the two steps of the same names; with ``own`` kernels
-    and float32 for both, maps go through these.
+    ``transform`` and ``draw`` are the number types of the two steps of the same names.
     """
 
     def __init__(
-        self,
-        decoder: MaskDecoder,
-        position: Tensor,
-        *,
-        transform: torch.dtype,
-        draw: torch.dtype,
-        own: Maps | None = None,
+        self, decoder: MaskDecoder, position: Tensor, *, transform: torch.dtype, draw: torch.dtype
     ) -> None:
         self.decoder = decoder
         self.types = transform, draw
         self.position = position.flatten(2).transpose(1, 2).to(transform)
-        self.own = own = own if draw == transform == torch.float32 else None
-        if own:
-            self.position = self.position.contiguous()
         dtype = draw
         transformer = decoder.transformer
-        self.layers = [FastLayer(layer, transform, own) for layer in transformer.layers]  # type: ignore[arg-type]
+        self.layers = [FastLayer(layer, transform) for layer in transformer.layers]  # type: ignore[arg-type]
         self.last_look = TokensLook(transformer.final_attn_token_to_image)
-
-        def upscale(layers: nn.Sequential) -> Upscale | SimdUpscale:
-            fast = Upscale.of(layers, dtype)
-            return SimdUpscale(own, fast) if own else fast
-
-        self.upscale = upscale(decoder.output_upscaling)
+        self.upscale = Upscale.of(decoder.output_upscaling, dtype)
         if decoder.has_hq:
-            self.compress = upscale(decoder.compress_vit_feat)
-            self.encode = upscale(decoder.embedding_encoder)
+            self.compress = Upscale.of(decoder.compress_vit_feat, dtype)
+            self.encode = Upscale.of(decoder.embedding_encoder, dtype)
             first, norm, _, last = decoder.embedding_maskfeature
             assert isinstance(first, nn.Conv2d)
             assert isinstance(last, nn.Conv2d)
             assert first.bias is not None
-            mix = Mix(
+            self.mix = Mix(
                 first.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last),
                 first.bias.detach().to(dtype),
                 Norm.of(norm, dtype),
             )
-            self.mix = SimdMix(own, mix) if own else mix
             self.last = last
 
     def hq_features(self, embedding: Tensor, early: Tensor) -> Tensor:
@@ -255,11 +226,10 @@ class FastDecoder:
         """
         tokens = self.decoder.own_tokens(sparse)
         image = (embedding.float() + dense).flatten(2).transpose(1, 2).to(self.types[0])
-        image = image.contiguous() if self.own else image
         origin = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, origin, self.position)
-        look = self.last_look(tokens + origin, _placed(image, self.position), image)
+        look = self.last_look(tokens + origin, image + self.position, image)
         out: Tensor = self.decoder.transformer.norm_final_attn(tokens + look)
         return out, image
 
