@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.option_types import path_text
 from apps.options import add_reading
 from apps.run_folder import tubes_of
 
@@ -32,11 +33,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="the tubes.json, or run folder, that was edited")
     parser.add_argument("edits", type=Path, help="the edits.json of the page")
-    parser.add_argument("source", nargs="?", help="the video that the result was made from, or 'sample'")
+    parser.add_argument(
+        "source", nargs="?", type=path_text, help="the video that the result was made from, or 'sample'"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the edited tubes.json goes")
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     parser.add_argument(
-        "--model", metavar="NAME", help="decodes the clicks (default: the one named in the edits)"
+        "--model",
+        type=path_text,
+        metavar="NAME",
+        help="decodes the clicks (default: the one named in the edits)",
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     add_reading(parser)

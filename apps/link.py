@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from apps.options import add_reading, positive
+from apps.option_types import number, path_text, positive
+from apps.options import add_reading
 from apps.run_folder import check_replaceable, new_run_folder, tubes_of
 
 __all__ = ["configure", "run"]
@@ -26,12 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``link``."""
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", nargs="?", help="the video that the result was made from: for colours")
     parser.add_argument(
-        "--max-gap", type=float, default=4.0, metavar="S", help="longest gap to stitch, seconds (4)"
+        "source", nargs="?", type=path_text, help="the video that the result was made from: for colours"
     )
     parser.add_argument(
-        "--fill", type=float, default=0.3, metavar="S", help="fill gaps up to this, seconds (0.3)"
+        "--max-gap", type=number(0, 1e9), default=4.0, metavar="S", help="longest gap to stitch, seconds (4)"
+    )
+    parser.add_argument(
+        "--fill", type=number(0, 1e9), default=0.3, metavar="S", help="fill gaps up to this, seconds (0.3)"
     )
     parser.add_argument("--min-frames", type=positive, default=3, metavar="N", help="drop shorter tubes (3)")
     parser.add_argument(

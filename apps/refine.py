@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from apps.option_types import path_text, rate
 from apps.options import add_output, add_reading, add_refiner
 from apps.run_folder import tubes_of
 
@@ -25,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``refine``."""
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", help="the video that the result was made from, or 'sample'")
-    parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
+    parser.add_argument("source", type=path_text, help="the video that the result was made from, or 'sample'")
+    parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
     add_reading(parser)
     add_refiner(parser)

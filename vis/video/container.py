@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vis.errors import VideoError
 from vis.structures import VideoInfo
+from vis.video.encryption import refuse_encrypted
 from vis.video.limits import VideoLimits
 from vis.video.timetable import Timetable, evenly_spaced, has_timetable
 from vis.video.tone import HLG, PQ, to_standard_range
@@ -67,6 +68,7 @@ def open_container(path: Path, limits: VideoLimits) -> Iterator[Any]:
     except PermissionError as error:
         raise VideoError(f"{path}: may not be read (permission denied)") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        refuse_encrypted(path)
         raise VideoError(
             f"{path}: not a video that can be opened ({_reason(error)}); it is no video file, or it is damaged "
             "or cut off before its index. Copy or download it again, or convert it with FFmpeg"

@@ -25,6 +25,7 @@ from vis.video.container import (
     upright,
     video_stream,
 )
+from vis.video.encryption import refuse_encrypted, refuse_encrypted_packet
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits, frames_ahead
 from vis.video.positions import BySlot, ByStamp, Placed, Positions, positions_of
 from vis.video.span import Span, ceil
@@ -307,7 +308,9 @@ def _probe(path: Path, limits: VideoLimits) -> tuple[VideoInfo, bool]:
     first, stamps, all_read = None, FirstStamps(), True
     with open_container(path, limits) as container:
         stream = video_stream(path, container, limits)
-        for packet in _packets(container, stream, _Tally()):
+        for number, packet in enumerate(_packets(container, stream, _Tally())):
+            if not number:
+                refuse_encrypted_packet(path, stream, packet)
             if packet is not None and packet.size and not packet.is_discard:
                 stamps.add(packet, stream)
             if first is None:
@@ -321,6 +324,7 @@ def _probe(path: Path, limits: VideoLimits) -> tuple[VideoInfo, bool]:
             even = stream.time_base is None or stamps.evenly_spaced(stream.time_base, all_read=all_read)
             info = describe(path, container, stream, first, even=even)
             return info, bool(first.interlaced_frame)
+    refuse_encrypted(path)
     raise VideoError(
         f"{path}: not one frame decodes; the file is damaged or cut off at its start. Copy or download it again"
     )
