@@ -30,7 +30,6 @@ CYCLES_LEFT = {
     frozenset({"apps.batch", "apps.cluster"}),
     frozenset({"vis.evaluation.native", "vis.evaluation.plain", "vis.evaluation.runs"}),
     frozenset({"vis.hqsam.runtime.batched", "vis.hqsam.runtime.engine"}),
-    frozenset({"vis.hqsam.runtime.mask_decoder", "vis.hqsam.simd.decoder"}),
 }
 """Import cycles that are still to be undone. None may be added."""
 
