@@ -374,7 +374,7 @@ def build_refiner(refining: Refining | None, *, device: str) -> Any:
     if refining is None:
         return None
     from vis.hqsam import Predictor, load_model
-    from vis.refine import HQSamRefiner
+    from vis.prompt_policies import HQSamRefiner
 
     return HQSamRefiner(
         Predictor(load_model(refining.model, device=device, mode=refining.mode)),
