@@ -112,7 +112,7 @@ def prompts_from_truth(
     the truth itself is first made coarse, an eighth of SAM's prompt resolution, unless ``given``.
     """
     from vis.masks import bounding_box, encode
-    from vis.refine import deepest_point, mask_prompt
+    from vis.prompt_policies import deepest_point, mask_prompt
 
     if kind == "box":
         return {"boxes": bounding_box(encode(truth))[None]}

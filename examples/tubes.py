@@ -10,7 +10,7 @@ import trackers
 from vis.hqsam import Predictor, load_model
 from vis.masks import decode
 from vis.pipeline import collect, refine, track
-from vis.refine import HQSamRefiner
+from vis.prompt_policies import HQSamRefiner
 from vis.video import open_source
 
 source = open_source(sys.argv[1])

@@ -152,7 +152,7 @@ def _nearest(plain: Tensor, added: Tensor, masks: Bool) -> Tensor:
     """Of (n, 3, s, s) logits the (n, s, s) whose sum with ``added`` (n, s, s) is likest to masks (n, H, W)."""
     import torch
 
-    from vis.refine import mask_prompt
+    from vis.prompt_policies import mask_prompt
 
     drawn = plain + added[:, None] > 0
     wanted = torch.from_numpy(mask_prompt(masks, side=plain.shape[-1]) > 0).to(plain.device)[:, None]

@@ -12,7 +12,7 @@ import pytest
 import trackers
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
 from vis import masks, pipeline
-from vis.refine import HQSamRefiner
+from vis.prompt_policies import HQSamRefiner
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 
 SIZE = (20, 30)

@@ -191,7 +191,7 @@ def test_all_lists_what_is_there(name: str) -> None:
         "from apps.cli import main; main(['--help'])",
         "from apps.cli import main; main(['run', '--help'])",
         "import vis, detectors, trackers, apps",
-        "import vis.pipeline, vis.refine",
+        "import vis.pipeline, vis.prompt_policies",
     ],
 )
 def test_help_and_plain_imports_load_nothing_heavy(code: str) -> None:

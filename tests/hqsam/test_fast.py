@@ -16,7 +16,7 @@ from vis.hqsam.runtime import engine, torch_ops
 from vis.hqsam.runtime import mask_decoder as fast_decoder
 from vis.hqsam.runtime.engine import FastEngine
 from vis.hqsam.runtime.mask_decoder import _reach
-from vis.refine import mask_prompt
+from vis.prompt_policies import mask_prompt
 
 BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199]], np.float32)
 PROMPTS: dict[str, dict[str, Any]] = {

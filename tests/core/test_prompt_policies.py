@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from vis.errors import UsageError
-from vis.refine import MEMORY, NO_SUB_PART, POLICIES, PROMPT_LOGIT, HQSamRefiner, deepest_point, mask_prompt
+from vis.prompt_policies import (
+    MEMORY,
+    NO_SUB_PART,
+    POLICIES,
+    PROMPT_LOGIT,
+    HQSamRefiner,
+    deepest_point,
+    mask_prompt,
+)
 from vis.structures import Detections
 
 SIZE = (60, 80)
