@@ -12,7 +12,8 @@ each in a process of its own under limits on time and memory:
 
 A file may be refused: that is a sentence and a documented exit code. Faults are listed: a traceback, an exit code
 that is not documented, a signal, no end within the time, no room within the memory. Beside them the peak memory and
-the longest time of each step, with the file. The exit code is 1 when there are faults.
+the longest time of each step, with the file; --json also gives what was said of every file that was refused. The
+exit code is 1 when there are faults.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def main() -> int:
     if unknown := set(chosen) - set(STEPS):
         parser.error(f"--steps: no step {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}")
     rows = []
-    steps = [step for step in steps_of(args.files) if step.kind in chosen]
+    # Commands run in folders of their own.
+    steps = [step for step in steps_of(args.files.absolute()) if step.kind in chosen]
     for number, step in enumerate(steps, 1):
         outcome = execute(step.words, seconds=args.seconds, memory_bytes=int(args.memory * 2**30))
         rows.append((step, outcome))
@@ -240,7 +242,12 @@ def summary(rows: list[tuple[Step, Outcome]], root: Path) -> dict[str, Any]:
         for step, outcome in rows
         if outcome.is_fault
     ]
-    return {"files": str(root), "steps": steps, "faults": faults}
+    refusals = [
+        {"step": step.kind, "path": str(step.path), "said": _last_line(outcome.said)}
+        for step, outcome in rows
+        if outcome.end == "refused"
+    ]
+    return {"files": str(root), "steps": steps, "faults": faults, "refusals": refusals}
 
 
 def table(report: dict[str, Any]) -> str:
@@ -261,9 +268,13 @@ def table(report: dict[str, Any]) -> str:
             f"{kind}: most memory {_printable(row['peak_of'])}, longest {_printable(row['longest_of'])}"
         )
     for fault in report["faults"]:
-        last = fault["said"].strip().splitlines()[-1:] or [""]
-        lines.append(f"{fault['end']} in {fault['step']} of {_printable(fault['path'])}: {last[0][:200]}")
+        place, said = _printable(fault["path"]), _last_line(fault["said"])
+        lines.append(f"{fault['end']} in {fault['step']} of {place}: {said[:200]}")
     return "\n".join(lines)
+
+
+def _last_line(said: str) -> str:
+    return (said.strip().splitlines() or [""])[-1]
 
 
 def _printable(text: str) -> str:
