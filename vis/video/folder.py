@@ -84,7 +84,7 @@ class FolderReader:
             num_frames=count,
             fps=fps,
             duration_seconds=count / fps if fps else None,
-            file_names=tuple(f"{self.path.resolve().name}/{image.name}" for image in self.images),
+            file_names=tuple(f"{name.name}/{image.name}" for image in self.images),
         )
         decoded = count if self.span.end_frame is None else min(count, self.span.end_frame)
         limits.check_length(str(self.path), decoded, 0.0, height * width)
