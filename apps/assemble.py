@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from apps.option_types import read_moment
 from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
@@ -32,11 +33,12 @@ __all__ = [
     "Refining",
     "build_refiner",
     "choose_labels",
-    "parse_moment",
     "source_arguments",
 ]
 
 SAMPLE = "sample"
+STACKS = (".tif", ".tiff")
+"""Files of images rather than of a video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Plan:
     """Whether tubes are linked once the whole video is known."""
     overlap: str = "keep"
     clean: bool = False
+    video_id: int | None = None
+    """Which video of the detector's file; None where it holds one."""
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Plan:
@@ -120,6 +124,7 @@ class Plan:
             link=given(args.link, preset.link),
             overlap=refining.overlap,
             clean=refining.clean,
+            video_id=args.video_id,
         )
 
     def collected_frames(self) -> int:
@@ -143,7 +148,7 @@ class Plan:
         """The preset's settings for its own detector, and what was given over them."""
         preset = PRESETS[self.preset]
         settings = dict(preset.detector_settings) if self.detector == preset.detector else {}
-        given = {"weights": self.detector_weights, "text": self.text}
+        given = {"weights": self.detector_weights, "text": self.text, "video_id": self.video_id}
         return settings | {name: value for name, value in given.items() if value is not None}
 
 
@@ -184,6 +189,8 @@ class Job:
         if self.plan.model is not None:
             weights.update(model_checksums(self.plan.model))
         options = {**asdict(self.plan), "classes": list(self.plan.classes)}
+        if self.plan.video_id is None:
+            del options["video_id"]  # results of before are named by their options, and had none of that name
         return {
             "program": "vis-tubes",
             "version": __version__,
@@ -416,20 +423,6 @@ def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | No
     return [known.index(name) for name in wanted]
 
 
-def parse_moment(text: str, option: str) -> tuple[int | None, float | None]:
-    """'120' -> (120, None), a frame; '4.5s' -> (None, 4.5), seconds."""
-    try:
-        if text.endswith("s"):
-            seconds = float(text[:-1])
-            if seconds >= 0:
-                return None, seconds
-        elif (frame := int(text)) >= 0:
-            return frame, None
-    except ValueError:
-        pass
-    raise UsageError(f"{option} {text!r}: give a frame number like 120, or seconds like 4.5s")
-
-
 def check_same_size(source: FrameSource, saved: VideoResult) -> None:
     """Raise :class:`InputError` where the video cannot be the one that a saved result was made from."""
     if source.info.size != saved.video.size:
@@ -441,19 +434,33 @@ def check_same_size(source: FrameSource, saved: VideoResult) -> None:
 
 def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     """The path to open and the keyword arguments of ``vis.video.open_source``."""
+    from vis.video.images import is_stack
+
     if args.source == SAMPLE:
         from vis import weights
 
         path = weights.path("sample")
     else:
         path = Path(args.source)
+    if args.fps is not None and path.is_file() and path.suffix.lower() not in STACKS:
+        raise UsageError(
+            f"--fps {args.fps:g}: is for folders of images; {path.name} is a file with its own times"
+        )
     options: dict[str, Any] = {"stride": args.stride, "strict": args.strict}
     if args.fps is not None:
         options["fps"] = args.fps
+    if args.value_range is not None:
+        if path.is_file() and not is_stack(path):
+            raise UsageError(
+                f"--value-range is for images of more than 8 bits, and {path} is none; leave it out"
+            )
+        options["value_range"] = tuple(args.value_range)
+    if args.reader != "pyav":
+        options["reader"] = args.reader
     for name in ("start", "end"):
         text = getattr(args, name)
         if text is not None:
-            frame, seconds = parse_moment(text, f"--{name}")
+            frame, seconds = read_moment(text)
             options[f"{name}_frame" if frame is not None else f"{name}_seconds"] = (
                 frame if frame is not None else seconds
             )

@@ -51,7 +51,8 @@ def _names(action: argparse.Action) -> str:
         return f"`{action.metavar or action.dest}`"
     value = ""
     if action.nargs != 0:
-        value = " " + str(action.metavar or "/".join(map(str, action.choices or [action.dest.upper()])))
+        names = action.metavar or "/".join(map(str, action.choices or [action.dest.upper()]))
+        value = " " + (names if isinstance(names, str) else " ".join(names))
     return ", ".join(f"`{name}{value}`" for name in action.option_strings)
 
 

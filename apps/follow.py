@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from apps import follow_prompts
 from apps.assemble import Job, model_checksums, source_arguments
 from apps.follow_prompts import Given, Request, Selection
-from apps.options import add_network, add_output, add_source, unit
+from apps.option_types import unit
+from apps.options import add_network, add_output, add_source
 from apps.progress import Stopwatch, progress
 from apps.run_folder import check_replaceable
 from vis import __version__
@@ -118,6 +119,13 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(
                 "--live writes a run folder; convert it with 'vistubes convert RUN OUT --to davis'"
             )
+        given_too = {
+            "--start": args.start,
+            "--fps": args.fps,
+            "--stride": None if args.stride == 1 else args.stride,
+        }
+        if unused := [name for name, value in given_too.items() if value is not None]:
+            raise UsageError(f"--live takes every picture from its first on: leave out {', '.join(unused)}")
         check_replaceable(args.out or Path("runs") / "live", overwrite=args.overwrite)
         return run_live(args, given)
     path, source_options = source_arguments(args)
@@ -168,9 +176,10 @@ class FollowJob(Job):
         self.watch = Stopwatch()
         self.refiner = None
         self._args, self._given = args, given
-        backend = "auto" if path.is_dir() else "pyav"
         with self.watch("open"):
-            self._pictures: RandomAccessReader = RandomAccessReader(path, backend=backend, fps=args.fps)
+            self._pictures: RandomAccessReader = RandomAccessReader(
+                path, reader=args.reader, fps=args.fps, value_range=args.value_range
+            )
         self._request: Request | None = None
 
     def describe(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,8 @@ __all__ = ["pictures", "run_live"]
 
 def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     """Follow until the stream ends or breaks, ``--end`` is reached, or Ctrl-C; then write what was followed."""
-    from apps.assemble import model_checksums, parse_moment
+    from apps.assemble import model_checksums
+    from apps.option_types import read_moment
     from apps.report import write_record, write_results
     from vis.follow import SPEEDS, Follower
     from vis.follow.live import Newest, follow_live
@@ -39,7 +41,7 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
 
     if any(item.kind == "text" for item in given):
         raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
-    until = (None, None) if args.end is None else parse_moment(args.end, "--end")
+    until = (None, None) if args.end is None else read_moment(args.end)
     predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
     newest = Newest(pictures(args.source))
     frames = iter(newest)
@@ -128,7 +130,7 @@ def pictures(source: str) -> Iterator[NDArray[np.uint8]]:
 
     A file is read at its own pace, as if it were filmed now.
     """
-    if source.isdecimal():
+    if re.fullmatch("[0-9]{1,4}", source):
         yield from _camera(int(source))
         return
     if Path(source).is_file():

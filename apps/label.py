@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from apps.assemble import check_same_size, source_arguments
 from apps.identity import is_same, read_record, source_identity
-from apps.options import positive, unit
+from apps.option_types import path_text, positive, rate, unit
+from apps.options import add_reading
 from apps.progress import progress
 from apps.run_folder import tubes_of
 from vis.errors import UsageError
@@ -53,10 +54,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``label``."""
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", help="the video that the result was made from, or 'sample'")
+    parser.add_argument("source", type=path_text, help="the video that the result was made from, or 'sample'")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the training set's folder")
-    parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
+    parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(parser)
     good = parser.add_argument_group("what is good enough")
     good.add_argument("--min-score", type=unit, default=0.6, metavar="S", help="the tube's score (0.6)")
     good.add_argument(

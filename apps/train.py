@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.options import positive
+from apps.option_types import number, positive, whole
 from apps.train_data import add_data, add_mix, add_removed, live_views, masked_images, shares_of
 from vis.errors import UsageError
 
@@ -63,7 +63,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for verb in verbs.choices.values():
         verb.add_argument("--model", default="sam-tiny", help="frozen SAM: name or file (default: sam-tiny)")
         verb.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-        verb.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+        verb.add_argument(
+            "--seed", type=whole(0, 2**32 - 1), default=0, help="of everything drawn (default: 0)"
+        )
         verb.add_argument("--json", action="store_true", help="print one JSON object to stdout")
 
 
@@ -93,31 +95,43 @@ def _configure_fit(parser: argparse.ArgumentParser) -> None:
         help="folders of cached views and their shares of the samples, instead of images",
     )
     data.add_argument("--prompts", nargs="+", default=[], metavar="KIND=CHANCE", help=_PROMPTS_HELP)
-    data.add_argument("--pool", type=int, default=512, help="embedded views on the device (default: 512)")
-    data.add_argument("--reuse", type=float, default=4.0, help="samples per view (default: 4)")
-    data.add_argument("--workers", type=int, help="processes that make views (default: cores - 1)")
+    data.add_argument(
+        "--pool", type=positive, default=512, help="embedded views on the device (default: 512)"
+    )
+    data.add_argument(
+        "--reuse", type=number(0, 1e6, above=True), default=4.0, help="samples per view (default: 4)"
+    )
+    data.add_argument("--workers", type=whole(0, 1024), help="processes that make views (default: cores - 1)")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--start", type=Path, metavar="HEAD", help="start from this head (safetensors)")
     parser.add_argument(
         "--valid", type=Path, metavar="FOLDER", help="images and masks that choose the best head"
     )
-    parser.add_argument("--evaluate-every", type=int, default=500, metavar="STEPS")
-    parser.add_argument("--save-every", type=int, default=200, metavar="STEPS")
+    parser.add_argument("--evaluate-every", type=positive, default=500, metavar="STEPS")
+    parser.add_argument("--save-every", type=positive, default=200, metavar="STEPS")
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--steps", type=int, default=900)
-    recipe.add_argument("--batch", type=int, default=48, help="samples per step (default: 48)")
-    recipe.add_argument("--chunk", type=int, default=48, help="samples per pass; the rest accumulates")
-    recipe.add_argument("--lr", type=float, default=3e-4, help="peak learning rate (default: 0.0003)")
+    recipe.add_argument("--steps", type=positive, default=900)
+    recipe.add_argument("--batch", type=positive, default=48, help="samples per step (default: 48)")
+    recipe.add_argument("--chunk", type=positive, default=48, help="samples per pass; the rest accumulates")
+    recipe.add_argument(
+        "--lr", type=number(0, 1e3, above=True), default=3e-4, help="peak learning rate (default: 0.0003)"
+    )
     recipe.add_argument(
         "--window",
-        type=int,
+        type=whole(0, 65_536),
         default=32,
         help="side of a sample in mask cells; 0: the whole grid (default: 32)",
     )
-    recipe.add_argument("--points", type=int, default=0, help="points compared per sample; 0: every cell")
-    recipe.add_argument("--sum-weight", type=float, default=1.0, help="loss weight of SAM + HQ (default: 1)")
-    recipe.add_argument("--hq-weight", type=float, default=0.3, help="loss weight of HQ alone (default: 0.3)")
+    recipe.add_argument(
+        "--points", type=whole(0, 10**6), default=0, help="points compared per sample; 0: every cell"
+    )
+    recipe.add_argument(
+        "--sum-weight", type=number(0, 1e6), default=1.0, help="loss weight of SAM + HQ (default: 1)"
+    )
+    recipe.add_argument(
+        "--hq-weight", type=number(0, 1e6), default=0.3, help="loss weight of HQ alone (default: 0.3)"
+    )
     recipe.add_argument("--train-token", action="store_true", help="train the HQ token too; needs images")
     recipe.add_argument("--bfloat16", action="store_true", help="encoder and head in bfloat16")
     add_mix(parser)

@@ -87,8 +87,8 @@ def shares_of(option: str, words: Sequence[str], *, known: Sequence[str] = ()) -
             shares[name] = float(share)
         except ValueError as error:
             raise UsageError(f"{option} {word}: expected NAME=SHARE with a number, as {name}=0.7") from error
-        if not shares[name] > 0:
-            raise UsageError(f"{option} {word}: the share must be above 0")
+        if not 0 < shares[name] <= 1e9:
+            raise UsageError(f"{option} {word}: the share must be a number above 0")
     return shares
 
 

@@ -18,6 +18,7 @@
     ├── TruncatedVideoWarning  fewer frames decode than the container promises
     ├── HdrVideoWarning        high dynamic range was tone-mapped to a standard screen's
     ├── InterlacedVideoWarning lines of two moments were made into whole pictures
+    ├── ValueRangeWarning      images of more than 8 bits became 8-bit by a range that a sample suggests
     ├── FallbackWarning        a slower or plainer way was taken than the one asked for
     ├── AnnotationWarning      what a file of annotations holds was left out, or is kept in another way
     └── EvaluationWarning      the official protocol does something worth knowing here
@@ -42,6 +43,7 @@ __all__ = [
     "PromptError",
     "TruncatedVideoWarning",
     "UsageError",
+    "ValueRangeWarning",
     "VideoError",
     "VisError",
     "VisWarning",
@@ -107,6 +109,10 @@ class HdrVideoWarning(VisWarning):
 
 class InterlacedVideoWarning(VisWarning):
     """The lines of two moments were made into whole pictures, or could not be."""
+
+
+class ValueRangeWarning(VisWarning):
+    """Images of more than 8 bits became 8-bit by a range that a sample of them suggests."""
 
 
 class FallbackWarning(VisWarning):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from apps.batch.item import Item
-from vis.errors import InputError, VideoError
+from vis.errors import InputError
 from vis.files import write_json
 from vis.formats import tubes, ytvis, ytvis_set
-from vis.structures import Frame, VideoInfo
-from vis.video.limits import DEFAULT_LIMITS
 
-__all__ = ["ImageList", "items_of_set", "names_of_images", "write_set_results"]
+__all__ = ["items_of_set", "write_set_results"]
 
 IMAGE_FOLDERS = ("JPEGImages", "images", ".")
 """Where a set's frames may lie beside its JSON, tried in this order."""
@@ -55,62 +51,6 @@ def _image_folder(path: Path, frames: Path | None, first: str) -> Path:
     raise InputError(
         f"{path}: its first frame is not at {places}; name the folder of its images with --frames"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ImageList:
-    """The listed images of a video as a source of frames: places in the list are the frame indices."""
-
-    info: VideoInfo
-    images: tuple[str, ...]
-
-    @classmethod
-    def open(cls, name: str, images: Sequence[str], *, fps: float | None = None) -> ImageList:
-        """Looks at the first image; raises :class:`VideoError` when it does not decode."""
-        from vis.video.folder import read_image
-
-        height, width = read_image(_there(images[0]), DEFAULT_LIMITS).shape[:2]
-        info = VideoInfo(
-            name, height, width, num_frames=len(images), fps=fps, file_names=names_of_images(images)
-        )
-        return cls(info, tuple(images))
-
-    @property
-    def expected_frames(self) -> int:
-        """How many frames an iteration gives."""
-        return len(self.images)
-
-    def __iter__(self) -> Iterator[Frame]:
-        from vis.video.ahead import read_ahead
-
-        return read_ahead(self._decode(), 4)
-
-    def _decode(self) -> Iterator[Frame]:
-        from vis.video.folder import read_image
-
-        for index, name in enumerate(self.images):
-            # A missing frame is an error here: the evaluator counts by place in the list.
-            image = read_image(_there(name), DEFAULT_LIMITS)
-            if image.shape[:2] != self.info.size:
-                raise VideoError(
-                    f"{name}: {image.shape[1]}x{image.shape[0]} pixels, the first frame has another size"
-                )
-            yield Frame(index, index / (self.info.fps or 1.0), image)
-
-
-def names_of_images(images: Sequence[str]) -> tuple[str, ...]:
-    """``VideoInfo.file_names`` of image paths: below the folder above the one that holds all of them."""
-    above = Path(os.path.commonpath([str(Path(image).absolute().parent) for image in images])).parent
-    return tuple(Path(image).absolute().relative_to(above).as_posix() for image in images)
-
-
-def _there(name: str) -> Path:
-    path = Path(name)
-    if not path.is_file():
-        raise VideoError(
-            f"{path}: this frame is listed in the set but not there; copy the set's images again"
-        )
-    return path
 
 
 def write_set_results(out: Path, set_path: Path, items: Sequence[Item]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ end the pieces are joined without encoding anything again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def draw(
     if not len(result.frames):
         return missing
     renderer = Renderer(result.class_names)
-    rate = Fraction(result.video.fps or FALLBACK_FPS).limit_denominator(1001)
+    rate = result.video.fps or FALLBACK_FPS
     places = ContactSheet.places(len(result.frames))
     # Pieces of one encoder only: another version's need not fit.
     drawing = _Drawing(result, renderer, pieces / encoder_name(), length, rate, frozenset(places))
@@ -83,7 +82,7 @@ class _Drawing:
         renderer: Renderer,
         folder: Path,
         length: int,
-        rate: Fraction,
+        rate: float,
         on_sheet: frozenset[int],
     ) -> None:
         self.result, self.renderer, self.folder, self.length = result, renderer, folder, length

@@ -25,7 +25,6 @@ import numpy as np
 from apps import assemble, drawing, report
 from apps.batch import overlay, remote
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
-from apps.batch.dataset import ImageList
 from apps.batch.failures import is_disk_full, no_space_left
 from apps.batch.identity import digest, identity
 from apps.batch.item import Item, is_address
@@ -170,7 +169,10 @@ class Worker:
     def _open(self, item: Item) -> FrameSource:
         options = dict(self.settings.source_options)
         if item.images is not None:
-            return ImageList.open(item.name, item.images, fps=options.get("fps"))
+            from vis.video.folder import ImageList
+
+            images = {name: options[name] for name in ("fps", "value_range") if name in options}
+            return ImageList.open(item.name, item.images, **images)
         from vis.video import open_source
 
         source = open_source(item.path, **options)

@@ -16,7 +16,7 @@ from apps.demo.reading import covered
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.errors import UsageError
-from vis.render import Renderer
+from vis.render import Renderer, fitted
 from vis.structures import Detections, Tube, VideoResult
 
 if TYPE_CHECKING:
@@ -243,8 +243,8 @@ def _crop(image: Image, window: tuple[int, int, int, int]) -> Image:
     import cv2
 
     x0, y0, x1, y1 = window
-    height = round(ZOOM_SIDE * (y1 - y0) / (x1 - x0))
-    part: Any = cv2.resize(image[y0:y1, x0:x1], (ZOOM_SIDE, height), interpolation=cv2.INTER_NEAREST)
+    height, width = fitted((y1 - y0, x1 - x0), ZOOM_SIDE, ZOOM_SIDE)
+    part: Any = cv2.resize(image[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(part, np.uint8)
 
 

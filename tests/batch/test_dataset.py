@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from apps import batch
-from apps.batch.dataset import ImageList, items_of_set, write_set_results
+from apps.batch.dataset import items_of_set, write_set_results
 from vis.errors import InputError, VideoError
 from vis.formats import tubes, ytvis_set
+from vis.video.folder import ImageList
 
 
 @pytest.fixture

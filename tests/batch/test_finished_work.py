@@ -203,3 +203,28 @@ def test_two_folders_with_one_name_keep_their_places_in_any_order(
     for item in items:
         make_worker(overlay=False).process(item, tell)
     assert names(*reversed(days)) == once
+
+
+def test_a_name_that_is_no_text_is_a_video_like_any_other(
+    parse: Any, write_clip: Any, tmp_path: Path
+) -> None:
+    import os
+
+    write_clip(tmp_path / "in" / "fine.mp4", frames=3)
+    odd = tmp_path / "in" / os.fsdecode(b"caf\xe9.mp4")
+    try:
+        write_clip(tmp_path / "clip.mp4", frames=3, seed=1).rename(odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (tmp_path / "in" / os.fsdecode(b"br\xf6ken.mp4")).write_bytes(b"no video")
+    args = parse(str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--no-overlay")
+    assert batch.run(args) == 5
+    report = json.loads((tmp_path / "out" / "batch.json").read_text())
+    assert {line["name"]: line["status"] for line in report["videos"]} == {
+        "br\udcf6ken": "failed",
+        "caf\udce9": "done",
+        "fine": "done",
+    }
+    assert json.loads((tmp_path / "out" / "failures.jsonl").read_text())["name"] == "br\udcf6ken"
+    assert 'href="caf%E9/' in (tmp_path / "out" / "batch.html").read_text()
+    assert (tmp_path / "out" / os.fsdecode(b"caf\xe9") / "tubes.json").is_file()

@@ -110,6 +110,13 @@ def test_the_page_links_what_there_is_and_says_why_once() -> None:
     assert "<b>1 h 23 min</b> in all" in text
 
 
+def test_names_that_are_no_utf8_are_linked_by_their_bytes() -> None:
+    lines = [line(name="day/caf\udce9", overlay=True)]
+    text = page({"totals": totals(lines, 1.0), "videos": lines})
+    assert 'href="day/caf%E9/overlay.mp4"' in text
+    assert 'src="day/caf%E9/contact_sheet.png"' in text
+
+
 def test_failures_are_there_at_once_and_in_order_at_the_end(tmp_path: Path) -> None:
     failures = Failures(tmp_path, ITEMS)
     failures.add(2, {"error": "E", "message": "second"})

@@ -24,7 +24,9 @@ from vis.structures import DatasetIds, MaskRLE, Tube, VideoInfo, VideoResult
 __all__ = ["Gathered", "tell", "tell_of_evaluation", "times_of", "video_result"]
 
 MAX_COVERED = 10_000_000
-"""Most frames that a file may imply by naming one late frame."""
+"""Most frames of a video."""
+MAX_IMPLIED = 1_000_000
+"""Most frames that a file may imply by naming one late frame, when nobody says how long the video is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,11 @@ class Gathered:
             raise AnnotationError(
                 f"{self.where}: has an object in frame {self.last_frame}, but the video is said to have {count} frames"
             )
-        if count > MAX_COVERED:
+        most = MAX_IMPLIED if num_frames is None else MAX_COVERED
+        if count > most:
             raise AnnotationError(
-                f"{self.where}: names frame {count - 1}; more than {MAX_COVERED:,} frames are refused"
+                f"{self.where}: names frame {count - 1}; more than {most:,} frames are refused"
+                + ("" if num_frames is not None else ", unless the length of the video is given")
             )
         return np.arange(count, dtype=np.int64)
 

@@ -29,11 +29,12 @@ def not_held(
     rate: bool = False,
     made_with: bool = False,
     file_names: bool = False,
+    unseen: bool = False,
 ) -> list[str]:
     """Sentences on what is lost by a format; each keyword says what the format holds.
 
     ``covered``: which frames were processed, when they are not all from 0 to the last one.
-    ``needs_masks``: tubes of boxes only cannot be written at all.
+    ``needs_masks``: tubes of boxes only cannot be written at all. ``unseen``: tubes that are on no frame.
     """
     said: list[str] = []
     tubes = result.tubes
@@ -46,7 +47,8 @@ def not_held(
         seen = [[masks.bounding_box(mask).any() for mask in tube.masks or ()] for tube in with_masks]
         if blank := sum(not one for each in seen for one in each):
             said.append(f"{blank} empty masks become absences")
-        if nowhere := sum(not any(each) for each in seen):
+        nowhere = sum(not any(each) for each in seen)
+        if nowhere and not unseen:
             said.append(f"{nowhere} tubes whose masks are all empty are lost")
     if not classes and len(result.class_names) > 1:
         said.append("class names are lost")

@@ -16,7 +16,7 @@ from vis.structures import VideoResult
 
 __all__ = ["category_ids", "frame_files", "known_files", "told_apart", "unique_names", "video_ids"]
 
-SPARSE = 1000
+SPARSE = 100
 """Frames per image name up to which a list with gaps is made of names of single frames."""
 
 

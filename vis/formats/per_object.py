@@ -47,7 +47,7 @@ def write(
                     dense = masks.decode(tube.masks[rows[frame]]).astype(np.uint8) * value
                     data = png_bytes(dense, colours=colours)
                 (place / f"{frame:05d}.png").write_bytes(data)
-    return not_held(result, covered=bool(result.tubes))
+    return not_held(result, covered=bool(result.tubes), unseen=True)
 
 
 def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -> VideoResult:

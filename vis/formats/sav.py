@@ -75,7 +75,7 @@ def write_json_file(path: str | Path, result: VideoResult, *, kind: str = "manua
         if step == FRAME_STEP
         else [f"readers of SA-V take every {FRAME_STEP}th frame; here it is every {step}"]
     )
-    return [*said, *not_held(result, covered=True, rate=True)]
+    return [*said, *not_held(result, covered=True, rate=True, unseen=True)]
 
 
 def read_json_file(path: str | Path) -> VideoResult:
