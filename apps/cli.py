@@ -24,7 +24,7 @@ from vis.errors import DependencyError, InputError, UsageError, VisError, VisWar
 __all__ = ["COMMANDS", "EXIT_CODES", "build_parser", "main"]
 
 COMMANDS = {
-    "run": ("apps.run", "find, track and refine the objects of one video"),
+    "run": ("apps.verbs.run", "find, track and refine the objects of one video"),
     "track": ("apps.track", "find and track only; saves an association to be refined later"),
     "follow": (
         "apps.follow",
