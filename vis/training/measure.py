@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vis.hqsam import ImageEmbedding, Predictor, SamModel
-from vis.hqsam.predictor import network_size
+from vis.hqsam.resize import network_size
 from vis.masks import boundary, boundary_width
 from vis.training.datasets import MaskedImage
 from vis.training.frozen import DecodedPrompt, EmbeddedImage, FrozenSam
