@@ -191,7 +191,7 @@ class HQSamRefiner:
             share = MEMORY / (1 - MEMORY)
             for row, one in zip(prior, ids.tolist(), strict=True):
                 row += share * self._estimates.get(one, np.float32(0))
-        return {"best_of_three": True, "prior": prior}
+        return {"best_of_three": True, "iou_bias": prior}
 
     def _updated(self, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
         """The running means of these objects with this frame's (N, 3) estimates."""

@@ -133,12 +133,12 @@ def both_masks(
     from vis.hqsam.prompts import check_prompts
 
     size = embedding.frame_size
-    prompts = check_prompts(size, 4 * predictor.model.size.grid, boxes, None, None, None)
+    prompts = check_prompts(size, 4 * predictor.model.size.grid, boxes=boxes)
     sam, hq = (np.zeros((prompts.count, *size), np.bool_) for _ in range(2))
     up = predictor.upsampler(embedding)
     which = slice(0, 1) if like is None else slice(1, 4)
     with torch.inference_mode():
-        for rows, plain, added, _ in predictor.draw(embedding, prompts, which):
+        for rows, plain, added, _ in predictor.predict_masks(embedding, prompts, which):
             at = slice(rows[0], rows[-1] + 1)
             one = plain[:, 0] if like is None else _nearest(plain, added, like[at])
             up.masks(one, sam[at])
