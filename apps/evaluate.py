@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.option_types import Parser, number, positive, whole
 from vis.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from vis.evaluation.tubes import TubeEvaluation
 
 __all__ = ["configure", "run"]
+
+RATIO = number(0, 1, above=True)
+"""Width of the boundary, as a share of the diagonal."""
 
 EPILOG = """\
 With --json one JSON object goes to stdout; tables and warnings go to stderr.
@@ -48,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".", add=add)
 
 
-class _SubVerb(argparse.ArgumentParser):
+class _SubVerb(Parser):
     """Adds its options when it is first used: a sub-verb does not pay for what the others import."""
 
     def __init__(self, *, add: Callable[[argparse.ArgumentParser], None], **options: Any) -> None:
@@ -114,7 +118,7 @@ def _add_tubes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--class-agnostic", action="store_true", help="pool the classes (useCats=0)")
     parser.add_argument("--pad-short", action="store_true", help="strict: missing last frames are absent")
-    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument("--ratio", type=RATIO, default=0.02, help="boundary band, share of the diagonal")
     parser.add_argument(
         "--kinds",
         nargs="+",
@@ -194,10 +198,10 @@ def _uncollected() -> Iterator[None]:
 def _add_coco(parser: argparse.ArgumentParser) -> None:
     _add_truth_and_results(parser)
     parser.add_argument("--class-agnostic", action="store_true", help="proposals: pool the classes")
-    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument("--ratio", type=RATIO, default=0.02, help="boundary band, share of the diagonal")
     parser.add_argument(
         "--strict-ratio",
-        type=float,
+        type=RATIO,
         default=0.01,
         help="the thinner band of 'strict' boundary AP; 0.01 is remembered, not published",
     )
@@ -286,8 +290,10 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--coarse", type=Path, metavar="DIR", help="coarse masks for --prompt mask")
     parser.add_argument("--model", default="hq-tiny", metavar="NAME", help="name ('vistubes models') or file")
-    parser.add_argument("--stride", type=int, default=1, metavar="N", help="every N-th image of each folder")
-    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument(
+        "--stride", type=positive, default=1, metavar="N", help="every N-th image of each folder"
+    )
+    parser.add_argument("--ratio", type=RATIO, default=0.02, help="boundary band, share of the diagonal")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument(
         "--groups", type=Path, metavar="JSON", help="{image: group}: means with 95%% intervals"
@@ -370,12 +376,12 @@ def _add_truth_and_results(parser: argparse.ArgumentParser) -> None:
 def _add_limits(parser: argparse.ArgumentParser, default: str = "1 10 100") -> None:
     parser.add_argument(
         "--max-dets",
-        type=int,
+        type=whole(1, 10**6),
         nargs=3,
         metavar="N",
         help=f"three limits of detections for AR (default {default})",
     )
-    parser.add_argument("--threads", type=int, help="default: one per core, at most 8")
+    parser.add_argument("--threads", type=whole(1, 1024), help="default: one per core, at most 8")
 
 
 VERBS: dict[

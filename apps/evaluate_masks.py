@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import zlib
 from pathlib import Path
@@ -86,7 +87,9 @@ def _score(
         hint = read_mask(coarse[pair.name])
         if hint.shape != truth.shape or not hint.any():
             raise InputError(f"{coarse[pair.name]}: expected a mask of size {truth.shape} that is not empty")
-    prompts = prompts_from_truth(hint, kind, count, seed=zlib.crc32(pair.name.encode()), given=bool(coarse))
+    prompts = prompts_from_truth(
+        hint, kind, count, seed=zlib.crc32(os.fsencode(pair.name)), given=bool(coarse)
+    )
     embedding = predictor.embed(image)
     mask = predictor.decode(embedding, **prompts).masks[0]
     iou, boundary = iou_and_boundary_iou(mask, truth, ratio=ratio)
@@ -109,7 +112,7 @@ def prompts_from_truth(
     the truth itself is first made coarse, an eighth of SAM's prompt resolution, unless ``given``.
     """
     from vis.masks import bounding_box, encode
-    from vis.refine import deepest_point, mask_prompt
+    from vis.prompt_policies import deepest_point, mask_prompt
 
     if kind == "box":
         return {"boxes": bounding_box(encode(truth))[None]}

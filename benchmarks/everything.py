@@ -27,7 +27,7 @@ from benchmarks.refiner import state_for
 from vis import masks as rle
 from vis.files import whole_file
 from vis.hqsam import Predictor, build_model, hq_parameter_names
-from vis.hqsam.everything import find_everything
+from vis.hqsam.automatic_masks import find_everything
 from vis.structures import MaskRLE
 
 MARK = 0.95

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import trackers
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
-from trackers import TRACKERS
 from vis import masks, pipeline
-from vis.refine import HQSamRefiner
+from vis.prompt_policies import HQSamRefiner
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 
 SIZE = (20, 30)
@@ -30,11 +30,11 @@ def detections(rng: np.random.Generator, count: int, *, with_masks: bool = True)
     )
 
 
-@pytest.mark.parametrize("name", sorted(set(TRACKERS) - {"native"}))
+@pytest.mark.parametrize("name", sorted(set(trackers.TRACKERS) - {"native"}))
 def test_a_tracker_goes_on_from_its_saved_state(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     frames = [detections(rng, int(rng.integers(0, 4))) for _ in range(12)]
-    whole, first, second = TRACKERS[name](), TRACKERS[name](), TRACKERS[name]()
+    whole, first, second = trackers.create(name), trackers.create(name), trackers.create(name)
     want = [whole.update(found, index / 10).track_ids for index, found in enumerate(frames)]
     for index, found in enumerate(frames[:6]):
         first.update(found, index / 10)

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 
 from vis import weights
 from vis.errors import CheckpointError, FallbackWarning, UsageError
-from vis.hqsam import SIZES, Predictor, SamModel, build_model, checkpoints, hq_parameter_names, load_model
-from vis.hqsam.huggingface import from_transformers, to_transformers
+from vis.hqsam import SIZES, Predictor, SamModel, build_model, hq_parameter_names, load_model
+from vis.hqsam.network import checkpoints
+from vis.hqsam.network.huggingface import from_transformers, to_transformers
 
 
 def shapes(name: str, *, hq: bool = True) -> dict[str, list[int]]:

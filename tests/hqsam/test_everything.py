@@ -13,7 +13,7 @@ from vis import masks as rle
 from vis import weights
 from vis.errors import UsageError
 from vis.hqsam import SIZES, Predictor, SamModel, load_model
-from vis.hqsam.everything import crop_boxes, find_everything, point_grid, remove_small_regions
+from vis.hqsam.automatic_masks import crop_boxes, find_everything, point_grid, remove_small_regions
 
 LOOSE = {"predicted_iou": 0.7, "stability": 0.8}
 """Few points find few sure masks: looser limits leave enough of them to compare."""
@@ -163,7 +163,7 @@ def test_settings_that_make_no_grid(toy_predictor: Predictor, photo: np.ndarray)
 
 
 def test_the_detector_gives_masks_with_scores(toy_predictor: Predictor, photo: np.ndarray) -> None:
-    from detectors.everything import Everything
+    from detectors.sam_automatic import Everything
     from vis.interfaces import Detector
 
     detector = Everything(

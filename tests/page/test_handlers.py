@@ -157,8 +157,7 @@ def test_of_three_masks_those_are_compared_that_the_run_chose():
     import torch
 
     from apps.demo.comparing import both_masks
-    from vis.hqsam.predictor import network_size
-    from vis.hqsam.upsample import upsampler
+    from vis.hqsam.resize import network_size, upsampler
 
     frame = (90, 160)
     up = upsampler(frame, network_size(frame, 256), 64, 256, torch.device("cpu"))
@@ -170,13 +169,13 @@ def test_of_three_masks_those_are_compared_that_the_run_chose():
     added[:, :40, 44] = 20.0  # what HQ adds to any of them
     asked = []
 
-    def draw(embedding, prompts, which):
+    def predict_masks(embedding, prompts, which):
         asked.append(which)
         for row in range(2):
             yield [row], three[row : row + 1, : which.stop - which.start], added[row : row + 1], None
 
     model = SimpleNamespace(size=SimpleNamespace(grid=16), device=SimpleNamespace(type="cpu"))
-    predictor = SimpleNamespace(model=model, draw=draw, upsampler=lambda embedding: up)
+    predictor = SimpleNamespace(model=model, predict_masks=predict_masks, upsampler=lambda embedding: up)
     embedding = SimpleNamespace(frame_size=frame)
     boxes = np.array([[5, 5, 60, 80], [60, 5, 120, 80]], np.float32)
     made = np.zeros((2, *frame), np.bool_)
@@ -364,3 +363,22 @@ def test_the_real_quick_preset_on_the_sample_clip(tmp_path):
         warnings.simplefilter("ignore")
         assert edit_verb.run(args) == 0
     assert out.read_bytes() == live.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((4000, 10), (2560, 6)), ((10, 4000), (3, 1280)), ((60, 80), (60, 80)), ((1, 9000), (1, 1280))],
+)
+def test_previews_are_bounded_on_both_sides(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    import base64
+    import io
+
+    from PIL import Image
+
+    from apps.demo.comparing import ZOOM_SIDE, _crop
+    from apps.demo.pictures import data_url
+
+    image = np.zeros((*size, 3), np.uint8)
+    with Image.open(io.BytesIO(base64.b64decode(data_url(image).partition(",")[2]))) as picture:
+        assert picture.size == shown[::-1]
+    assert max(_crop(image, (0, 0, size[1], size[0])).shape) == ZOOM_SIDE

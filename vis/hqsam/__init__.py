@@ -10,17 +10,22 @@
 
 ``sizes`` holds the shapes, ``vit`` and ``tiny_vit`` the image encoders, ``prompt_encoder``,
 ``transformer`` and ``mask_decoder`` the rest of the network, ``checkpoints`` the loading. ``engine``
-runs them as they are, through ``fast_*`` or through ``simd``; ``everything`` needs no prompts; ``zoom`` looks closer.
+runs them as they are or rearranged; ``everything`` needs no prompts; ``zoom`` looks closer.
 Knows no video, no tracker and no detector.
 """
 
 from __future__ import annotations
 
-from vis.hqsam.checkpoints import build_model, load_model
+from typing import TYPE_CHECKING
+
 from vis.hqsam.embedding_files import load_embedding, save_embedding
-from vis.hqsam.model import MODES, SamModel
+from vis.hqsam.network.checkpoints import build_model, load_model
+from vis.hqsam.network.model import MODES, SamModel
+from vis.hqsam.network.sizes import SIZES, Size, hq_parameter_names
 from vis.hqsam.predictor import ImageEmbedding, MaskPrediction, Predictor
-from vis.hqsam.sizes import SIZES, Size, hq_parameter_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "MODES",
@@ -34,5 +39,13 @@ __all__ = [
     "hq_parameter_names",
     "load_embedding",
     "load_model",
+    "load_predictor",
     "save_embedding",
 ]
+
+
+def load_predictor(
+    name: str | Path, *, device: str = "auto", mode: str = "fast", head: str | Path | None = None
+) -> Predictor:
+    """A predictor over :func:`load_model`, with its arguments and errors."""
+    return Predictor(load_model(name, device=device, mode=mode, head=head))

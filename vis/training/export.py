@@ -13,7 +13,7 @@ from torch import Tensor
 from vis.errors import CheckpointError
 from vis.files import whole_file, write_text
 from vis.hqsam import hq_parameter_names
-from vis.hqsam.checkpoints import State, build_model, read_state
+from vis.hqsam.network.checkpoints import State, build_model, read_state
 
 __all__ = ["model_card", "read_head", "save_head", "save_merged"]
 

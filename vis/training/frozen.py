@@ -3,7 +3,7 @@
 What the head needs of an image and of a prompt depends on frozen weights only, so it can be computed
 once and kept: the image embedding, the early feature, SAM's upscaled features, SAM's mask and the HQ
 token's output. Training the rest of the head (MLP, fusion convolutions) from these costs tens of
-milliseconds on a processor core, instead of seconds.
+milliseconds on a CPU core, instead of seconds.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from vis.errors import CheckpointError
 from vis.hqsam import SamModel, build_model, hq_parameter_names
-from vis.hqsam.checkpoints import State, pick_device
-from vis.hqsam.predictor import network_size
+from vis.hqsam.network.checkpoints import State, pick_device
+from vis.hqsam.resize import network_size
 from vis.training.prompts import Prompt
 
 __all__ = [
@@ -62,7 +62,8 @@ class FrozenSam:
     """Runs a model's frozen part on images and prompts in pixels."""
 
     def __init__(self, model: SamModel, *, bfloat16: bool = False) -> None:
-        """``bfloat16``: run the encoder in that precision: 2.4 times as fast on processors that have it."""
+        """``bfloat16``: run the encoder in that precision: 2.4 times as fast on CPUs that have it, several times slower
+        on others."""
         self.model = model.eval()
         self.bfloat16 = bfloat16
         with torch.no_grad():
@@ -130,11 +131,11 @@ class FrozenSam:
             tensors("box", np.tile(scales, 2)),
             None if mask is None else mask[:, None],
         )
-        pieces = model.mask_decoder.pieces(features, self.position, sparse, dense)
-        if pieces.hf_token is None:
+        output = model.mask_decoder.decode(features, self.position, sparse, dense)
+        if output.hf_token is None:
             raise CheckpointError("the model has no HQ branch; lay one over it with initial_head")
-        sam = model.mask_decoder.sam_masks(pieces, slice(0, 1))
-        return DecodedPrompt(pieces.upscaled, sam[:, 0], pieces.hf_token)
+        sam = model.mask_decoder.sam_masks(output, slice(0, 1))
+        return DecodedPrompt(output.upscaled, sam[:, 0], output.hf_token)
 
 
 def _scale(frame_size: tuple[int, int], side: int) -> NDArray[np.float32]:
