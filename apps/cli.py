@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import importlib
 import importlib.util
 import io
@@ -77,7 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("default", VisWarning)
             warnings.showwarning = _show_warning
-            return run(args)
+            code = run(args)
+        if argv is None:
+            # The process ends here. Python's last search for cycles would go through every object of every library
+            # that was imported, which takes longer than an evaluation.
+            gc.freeze()
+        return code
     except VisError as error:
         print(f"vistubes: error: {error}", file=sys.stderr)
         return exit_code(error)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import InputError, UsageError
-from vis.evaluation.images import (
+from vis.evaluation.image_masks import (
     ImagePair,
     group_means,
     iou_and_boundary_iou,
