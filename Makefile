@@ -46,6 +46,7 @@ run: $(VENV)/.installed
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.installed-test
 	$(BIN)/vistubes models fetch mobile-sam u2netp
+	-$(BIN)/vistubes models fetch ssd-openimages
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 demo: $(VENV)/.installed-demo

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from apps.option_types import read_moment
 from apps.presets import PRESETS
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
 from vis import __version__
-from vis.errors import InputError, UsageError
-from vis.interfaces import Detector, FrameSource, Tracker
+from vis.errors import InputError, UsageError, VisWarning
+from vis.interfaces import (
+    CountedFrames,
+    Describable,
+    Detector,
+    FrameSource,
+    Resettable,
+    Tracker,
+    WeightsRecord,
+)
 from vis.structures import Frame, TrackedFrame, VideoResult
 
 __all__ = [
@@ -23,12 +33,12 @@ __all__ = [
     "Refining",
     "build_refiner",
     "choose_labels",
-    "parse_moment",
     "source_arguments",
 ]
 
-Value = TypeVar("Value")
 SAMPLE = "sample"
+STACKS = (".tif", ".tiff")
+"""Files of images rather than of a video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +51,18 @@ class Refining:
     whole_or_part: bool
     zoom: bool
     mode: str
+    overlap: str = "keep"
+    clean: bool = False
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Refining:
         """The preset's part (``quick``'s where the command has no presets), with the options given laid over it."""
         preset = PRESETS[getattr(args, "preset", "quick")]
         choose = preset.whole_or_part if args.whole_or_part is None else args.whole_or_part
-        return cls(args.model or preset.model, args.policy or preset.policy, choose, args.zoom, args.mode)
+        overlap = preset.overlap if args.overlap is None else args.overlap
+        clean = preset.clean if args.clean is None else args.clean
+        model, policy = args.model or preset.model, args.policy or preset.policy
+        return cls(model, policy, choose, args.zoom, args.mode, overlap, clean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,12 @@ class Plan:
     """At most so many tubes; None: all."""
     camera_motion: bool
     """Whether the tracker is told how the camera moved."""
+    link: bool = False
+    """Whether tubes are linked once the whole video is known."""
+    overlap: str = "keep"
+    clean: bool = False
+    video_id: int | None = None
+    """Which video of the detector's file; None where it holds one."""
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Plan:
@@ -100,13 +121,23 @@ class Plan:
             top=given(args.top, preset.top),
             # BoT-SORT is ByteTrack with the camera's motion taken out: without it, it would not be itself.
             camera_motion=args.camera_motion or given(args.tracker, preset.tracker) == "botsort",
+            link=given(args.link, preset.link),
+            overlap=refining.overlap,
+            clean=refining.clean,
+            video_id=args.video_id,
         )
+
+    def collected_frames(self) -> int:
+        """Least frames of a tube as it is collected: linking joins short pieces before it drops what stays short."""
+        return 1 if self.link else self.min_frames
 
     def refining(self) -> Refining | None:
         """The refiner's part; None where the detector's own masks stay."""
         if self.model is None:
             return None
-        return Refining(self.model, self.policy, self.whole_or_part, self.zoom, self.mode)
+        return Refining(
+            self.model, self.policy, self.whole_or_part, self.zoom, self.mode, self.overlap, self.clean
+        )
 
     def tracker_settings(self) -> dict[str, Any]:
         """The preset's settings for its own tracker; another tracker keeps its defaults."""
@@ -117,7 +148,7 @@ class Plan:
         """The preset's settings for its own detector, and what was given over them."""
         preset = PRESETS[self.preset]
         settings = dict(preset.detector_settings) if self.detector == preset.detector else {}
-        given = {"weights": self.detector_weights, "text": self.text}
+        given = {"weights": self.detector_weights, "text": self.text, "video_id": self.video_id}
         return settings | {name: value for name, value in given.items() if value is not None}
 
 
@@ -136,17 +167,21 @@ class Job:
         self.watch = Stopwatch()
         with self.watch("load"):
             self.detector: Detector = detectors.create(
-                plan.detector, device=device, score=plan.min_score, **plan.detector_settings()
+                plan.detector,
+                device=device,
+                score=plan.min_score,
+                classes=plan.classes,
+                **plan.detector_settings(),
             )
-            make_tracker = choose(trackers.TRACKERS, plan.tracker, "--tracker")
-            self.tracker: Tracker = make_tracker(**plan.tracker_settings())
+            self.tracker: Tracker = trackers.create(plan.tracker, **plan.tracker_settings())
             self.camera = camera_motion() if plan.camera_motion else None
             self.refiner = build_refiner(plan.refining(), device=device)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 
     def describe(self) -> str:
         """One line that says what will run."""
-        return f"{self.plan.detector} -> {self.plan.tracker} -> {describe_refiner(self.refiner)}"
+        found_by = describe_detector(self.plan.detector, self.detector)
+        return f"{found_by} -> {self.plan.tracker} -> {describe_refiner(self.refiner)}"
 
     def made_with(self) -> dict[str, Any]:
         """How the result was made: names, checksums and options, and nothing that varies from run to run."""
@@ -154,7 +189,15 @@ class Job:
         if self.plan.model is not None:
             weights.update(model_checksums(self.plan.model))
         options = {**asdict(self.plan), "classes": list(self.plan.classes)}
-        return {"program": "vis-tubes", "version": __version__, "options": options, "weights_sha256": weights}
+        if self.plan.video_id is None:
+            del options["video_id"]  # results of before are named by their options, and had none of that name
+        return {
+            "program": "vis-tubes",
+            "version": __version__,
+            "options": options,
+            "found_by": describe_detector(self.plan.detector, self.detector),
+            "weights_sha256": weights,
+        }
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The whole video as a result."""
@@ -164,10 +207,10 @@ class Job:
             self.stream(source, quiet=quiet),
             source.info,
             self.class_names,
-            min_frames=self.plan.min_frames,
+            min_frames=self.plan.collected_frames(),
             made_with=self.made_with(),
         )
-        return self.finish(result)
+        return self.finish(result, source)
 
     def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
         """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""
@@ -192,18 +235,18 @@ class Job:
         audio_from: Path | None,
         overlay: bool = True,
         quiet: bool = True,
-    ) -> None:
-        """overlay.mp4 and contact_sheet.png, drawn from the saved result: one sees what the file says."""
+    ) -> dict[str, Exception]:
+        """overlay.mp4 and contact_sheet.png, drawn from the saved result; returns what is missing, and why."""
         from apps import drawing
 
         with self.watch("draw"):
-            drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
+            return drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
 
     def start(self) -> None:
         """Forget the video before: tracker, detector and camera begin afresh."""
         self.tracker.reset()
-        if callable(reset := getattr(self.detector, "reset", None)):
-            reset()
+        if isinstance(self.detector, Resettable):
+            self.detector.reset()
         if self.camera is not None:
             self.camera.reset()
 
@@ -220,10 +263,24 @@ class Job:
             camera=self.camera,
         )
 
-    def finish(self, result: VideoResult) -> VideoResult:
-        """The plan's cap on the number of tubes."""
-        from trackers.linking import keep_best
+    def finish(self, result: VideoResult, frames: Iterable[Frame]) -> VideoResult:
+        """What the plan does once the whole video is known: linking, and the cap on the number of tubes.
 
+        ``frames``: the video once more, for the colours of its objects; read only where there is something to link.
+        """
+        from trackers.appearance import colour_looks
+        from trackers.linking import drop_empty, keep_best, link
+
+        if self.plan.overlap == "resolve":
+            result = drop_empty(result)  # of two tubes on one thing, one has lost its pixels
+        if self.plan.link:
+            with self.watch("link"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", VisWarning)  # said when the video was read before
+                looks = colour_looks(frames, result) if len(result.tubes) > 1 else None
+                if looks and not all(vectors.any() for vectors in looks.values()):
+                    looks = None  # the video was stopped, or does not read a second time
+                # Colours join what the tracker lost; they do not undo what it followed.
+                return link(result, looks, min_frames=self.plan.min_frames, top=self.plan.top, cut=False)
         return result if self.plan.top is None else keep_best(result, self.plan.top)
 
     def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
@@ -241,8 +298,7 @@ class Job:
 
     def _total(self, source: FrameSource) -> int | None:
         """How many frames will come, as far as the source knows."""
-        count: int | None = getattr(source, "expected_frames", None)
-        return count
+        return source.expected_frames if isinstance(source, CountedFrames) else None
 
 
 class RefineJob(Job):
@@ -297,7 +353,7 @@ class RefineJob(Job):
         # Collecting votes labels and scores anew; the saved ones may have been corrected by hand.
         kept = {tube.id: tube for tube in saved.tubes}
         tubes = tuple(replace(t, label=kept[t.id].label, score=kept[t.id].score) for t in result.tubes)
-        return replace(result, tubes=tubes)
+        return replace(result, tubes=tubes, dataset=saved.dataset)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -321,17 +377,20 @@ def camera_motion() -> Any:
 
 
 def build_refiner(refining: Refining | None, *, device: str) -> Any:
-    """The HQSamRefiner, or None where nothing is to be refined."""
+    """The refiner, or None where nothing is to be refined."""
     if refining is None:
         return None
-    from vis.hqsam import Predictor, load_model
-    from vis.refine import HQSamRefiner
+    from vis.refiners import load_refiner
 
-    return HQSamRefiner(
-        Predictor(load_model(refining.model, device=device, mode=refining.mode)),
+    return load_refiner(
+        refining.model,
+        device=device,
+        mode=refining.mode,
         policy=refining.policy,
         whole_or_part=refining.whole_or_part,
         zoom=refining.zoom,
+        overlap=refining.overlap,
+        clean=refining.clean,
     )
 
 
@@ -339,9 +398,14 @@ def describe_refiner(refiner: Any) -> str:
     """The refiner in a few words."""
     if refiner is None:
         return "no refinement"
-    model = refiner.predictor.model.describe()
+    model = refiner.predictor.describe()
     asked = refiner.policy + (", whole or part" if refiner.whole_or_part else "")
     return f"{model['network']} {model['size']} ({asked}; {model['mode']}; {model['device']})"
+
+
+def describe_detector(name: str, detector: Any) -> str:
+    """The detector's name, or what it says of itself where it is made of several."""
+    return f"{name} ({detector.describe()})" if isinstance(detector, Describable) else name
 
 
 def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:
@@ -359,20 +423,6 @@ def choose_labels(wanted: Sequence[str], known: Sequence[str]) -> list[int] | No
     return [known.index(name) for name in wanted]
 
 
-def parse_moment(text: str, option: str) -> tuple[int | None, float | None]:
-    """'120' -> (120, None), a frame; '4.5s' -> (None, 4.5), seconds."""
-    try:
-        if text.endswith("s"):
-            seconds = float(text[:-1])
-            if seconds >= 0:
-                return None, seconds
-        elif (frame := int(text)) >= 0:
-            return frame, None
-    except ValueError:
-        pass
-    raise UsageError(f"{option} {text!r}: give a frame number like 120, or seconds like 4.5s")
-
-
 def check_same_size(source: FrameSource, saved: VideoResult) -> None:
     """Raise :class:`InputError` where the video cannot be the one that a saved result was made from."""
     if source.info.size != saved.video.size:
@@ -384,30 +434,37 @@ def check_same_size(source: FrameSource, saved: VideoResult) -> None:
 
 def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     """The path to open and the keyword arguments of ``vis.video.open_source``."""
+    from vis.video.images import is_stack
+
     if args.source == SAMPLE:
         from vis import weights
 
         path = weights.path("sample")
     else:
         path = Path(args.source)
+    if args.fps is not None and path.is_file() and path.suffix.lower() not in STACKS:
+        raise UsageError(
+            f"--fps {args.fps:g}: is for folders of images; {path.name} is a file with its own times"
+        )
     options: dict[str, Any] = {"stride": args.stride, "strict": args.strict}
     if args.fps is not None:
         options["fps"] = args.fps
+    if args.value_range is not None:
+        if path.is_file() and not is_stack(path):
+            raise UsageError(
+                f"--value-range is for images of more than 8 bits, and {path} is none; leave it out"
+            )
+        options["value_range"] = tuple(args.value_range)
+    if args.reader != "pyav":
+        options["reader"] = args.reader
     for name in ("start", "end"):
         text = getattr(args, name)
         if text is not None:
-            frame, seconds = parse_moment(text, f"--{name}")
+            frame, seconds = read_moment(text)
             options[f"{name}_frame" if frame is not None else f"{name}_seconds"] = (
                 frame if frame is not None else seconds
             )
     return path, options
-
-
-def choose(table: Mapping[str, Value], name: str, option: str) -> Value:
-    """``table[name]``, or a :class:`UsageError` that lists the names."""
-    if name not in table:
-        raise UsageError(f"{option} {name!r} is unknown; choose one of {', '.join(table)}")
-    return table[name]
 
 
 def model_checksums(model: str) -> dict[str, str]:
@@ -416,7 +473,8 @@ def model_checksums(model: str) -> dict[str, str]:
 
     if model not in weights.MODELS:
         path = Path(model)
-        return {path.name: weights.sha256_of(path)}
+        # A model that another package adds by its name has no file that is known here.
+        return {path.name: weights.sha256_of(path)} if path.is_file() else {}
     entry = weights.MODELS[model]
     weight = weights.WEIGHTS[entry.weights]
     checksums = {weight.filename: weight.sha256}
@@ -427,4 +485,4 @@ def model_checksums(model: str) -> dict[str, str]:
 
 def detector_checksums(detector: Any) -> dict[str, str]:
     """File name -> sha256 of the files that the detector was loaded from, if it says."""
-    return dict(getattr(detector, "weights_sha256", {}))
+    return dict(detector.weights_sha256) if isinstance(detector, WeightsRecord) else {}

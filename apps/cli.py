@@ -6,8 +6,10 @@ Only the chosen verb's module is imported, so ``vistubes --help`` answers at onc
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.util
+import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from apps.heap import return_large_blocks
+from apps.option_types import Parser
 from vis import __version__
 from vis.errors import DependencyError, InputError, UsageError, VisError, VisWarning, WeightsError
 
@@ -59,6 +62,7 @@ PACKAGES = ("vis", "trackers", "detectors", "apps")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``vistubes`` with ``argv`` (default: the process's) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _print_any_name()
     try:
         shadow = foreign_packages()
         if shadow:
@@ -77,10 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except VisError as error:
         print(f"vistubes: error: {error}", file=sys.stderr)
         return exit_code(error)
-    except BrokenPipeError:
-        # The reader of our output (head, less) went away: not our failure, and nothing to say it to.
-        sys.stderr.close()
-        return 0
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output (head, less) went away: not our failure, and nothing to say it to.
+            sys.stderr.close()
+            return 0
+        return _system_refused(error)
     except KeyboardInterrupt:
         print("\nvistubes: interrupted", file=sys.stderr)
         return 130
@@ -90,7 +96,7 @@ def build_parser(verb: str) -> argparse.ArgumentParser:
     """The parser of one verb, as ``vistubes VERB --help`` shows it."""
     module_name, summary = COMMANDS[verb]
     module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"vistubes {verb}",
         description=summary[0].upper() + summary[1:] + ".",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -129,6 +135,21 @@ def foreign_packages() -> str:
                 f"  python -m venv vis-tubes-env && vis-tubes-env/bin/pip install vis-tubes"
             )
     return ""
+
+
+def _print_any_name() -> None:
+    """Names of files that the terminal's encoding lacks, or that are no text at all, are printed escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _system_refused(error: OSError) -> int:
+    """A file or device that the system does not give, where no verb says more; the exit code."""
+    name = str(error.filename) if error.filename is not None else ""
+    place = f"{name[:200]}{' ...' * (len(name) > 200)}: " if name else ""
+    print(f"vistubes: error: {place}{error.strerror or error}", file=sys.stderr)
+    return 2 if error.errno == errno.ENAMETOOLONG else 1
 
 
 def _top_level(words: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.batch.events import Event, attempt
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from apps.batch.pool import THREAD_VARIABLES, Limits
 from vis.errors import DependencyError, OutputError, UsageError, VisError
 
@@ -254,7 +254,7 @@ def _ray(address: str | None, settings: Settings) -> Any:
             ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         else:
             ray.init(address=address, **quiet)
-    except ConnectionError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"no Ray cluster at {address!r}; start one with 'ray start --head', or use --cluster local"
         ) from error

@@ -31,7 +31,11 @@ def markdown() -> str:
 def _section(parser: argparse.ArgumentParser, depth: int) -> Iterator[str]:
     parser.format_help()  # some parsers add their options when first used
     yield f"{'#' * depth} `{parser.prog}`\n\n{_cell(parser.description or '')}\n"
-    rows = [action for action in parser._actions if not isinstance(action, argparse._SubParsersAction)]
+    rows = [
+        action
+        for action in parser._actions
+        if not isinstance(action, argparse._SubParsersAction) and action.help != argparse.SUPPRESS
+    ]
     lines = [f"| {_names(action)} | {_cell(_help(parser, action))} |" for action in rows]
     yield "| argument | meaning |\n|---|---|\n" + "\n".join(lines) + "\n"
     if parser.epilog:
@@ -47,7 +51,8 @@ def _names(action: argparse.Action) -> str:
         return f"`{action.metavar or action.dest}`"
     value = ""
     if action.nargs != 0:
-        value = " " + str(action.metavar or "/".join(map(str, action.choices or [action.dest.upper()])))
+        names = action.metavar or "/".join(map(str, action.choices or [action.dest.upper()]))
+        value = " " + (names if isinstance(names, str) else " ".join(names))
     return ", ".join(f"`{name}{value}`" for name in action.option_strings)
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from apps.options import positive
 from apps.run_folder import tubes_of
-from vis.errors import UsageError
-from vis.formats import coco, csv_table, cvat, davis, mot, mots, per_object, sav, tubes, ytvis_set
+from vis.errors import InputError, UsageError, VisWarning
+from vis.formats.fields import MAX_FPS, MAX_FRAME, MIN_FPS
+from vis.formats.naming import told_apart, unique_names
+from vis.formats.registry import FORMATS, Format
 from vis.structures import VideoResult
 
 __all__ = ["FORMATS", "configure", "run"]
@@ -22,138 +27,33 @@ formats:
 {table}
 
 IN may be a run folder, whose tubes.json is taken. Several inputs make one file of a format that holds many
-videos; with other formats OUT becomes a folder with one file or folder per video. What the format cannot
-hold is said on stderr, and under "lost" with --json.
+videos; with other formats OUT becomes a folder with one file or folder per video. What a format cannot
+hold is said on stderr, and under "lost" with --json: by input what reading could not keep, by output what
+writing could not, and under "options" those that neither format takes.
 
 examples:
   vistubes convert runs/clip clip_mots/ --to mots-png
   vistubes convert runs/a runs/b all.json --to coco
   vistubes convert gt.txt tubes.json --from mot --to tubes --size 1080x1920 --fps 30
   vistubes convert results.json out/ --from ytvis-results --truth valid.json --to davis
+  vistubes convert out/*.json results.json --to ytvis-results --truth valid.json    # with its ids
 """
 
-
-Read = Callable[[Path, argparse.Namespace], Sequence[VideoResult]]
-Write = Callable[[Path, Sequence[VideoResult]], list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One row of the table."""
-
-    about: str
-    read: Read
-    write: Write
-    suffix: str
-    """Of the file per video; '' for a folder."""
-    many: bool = False
-    """Whether one file holds many videos."""
-
-
-def _ytvis_results(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    if args.truth is None:
-        raise UsageError(
-            "a YTVIS results file names no video; give its annotations (or the test set's JSON) with --truth"
-        )
-    return ytvis_set.read_results(path, args.truth, fps=args.fps)
-
-
-def _mots(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    named = _numbered(args.classes)
-    size = _size(args.size)
-    return [
-        mots.read_text(
-            path,
-            first_frame=args.first_frame,
-            num_frames=args.frames,
-            size=size,
-            fps=args.fps,
-            class_names=named,
-        )
-    ]
-
-
-def _mots_png(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    return [
-        mots.read_png(path, first_frame=args.first_frame, fps=args.fps, class_names=_numbered(args.classes))
-    ]
-
-
-def _mot(path: Path, args: argparse.Namespace) -> Sequence[VideoResult]:
-    if args.size is None:
-        raise UsageError("MOT text does not tell the video's size; give it with --size HxW")
-    return [mot.read(path, size=_size(args.size), num_frames=args.frames, fps=args.fps)]
-
-
-def _write_tubes(path: Path, result: VideoResult) -> list[str]:
-    tubes.write(path, result)
-    return []
-
-
-def _one(write: Callable[[Path, VideoResult], list[str]]) -> Write:
-    """A writer of one video, in the shape of a writer of many."""
-    return lambda path, results: write(path, results[0])
-
-
-FORMATS: dict[str, Format] = {
-    "tubes": Format(
-        "tubes.json, our full result: loses nothing",
-        lambda p, _: [tubes.read(p)],
-        _one(_write_tubes),
-        ".json",
-    ),
-    "ytvis": Format(
-        "YouTube-VIS annotations (truth)",
-        lambda p, a: ytvis_set.read_truth(p, fps=a.fps),
-        ytvis_set.write_truth,
-        ".json",
-        many=True,
-    ),
-    "ytvis-results": Format(
-        "YouTube-VIS results; reading needs --truth",
-        _ytvis_results,
-        ytvis_set.write_results,
-        ".json",
-        many=True,
-    ),
-    "coco": Format(
-        "COCO for video: videos, images, tracks", lambda p, _: coco.read(p), coco.write, ".json", many=True
-    ),
-    "mots": Format("MOTS text", _mots, _one(mots.write_text_file), ".txt"),
-    "mots-png": Format("MOTS, a folder of 16-bit PNG", _mots_png, _one(mots.write_png), ""),
-    "davis": Format(
-        "DAVIS, a folder of palette PNG", lambda p, a: [davis.read(p, fps=a.fps)], _one(davis.write), ""
-    ),
-    "sav": Format(
-        "SA-V masklets, JSON", lambda p, _: [sav.read_json_file(p)], _one(sav.write_json_file), ".json"
-    ),
-    "sav-png": Format(
-        "SA-V val and test, a folder of PNG per object",
-        lambda p, a: [sav.read_png(p, fps=a.fps)],
-        _one(sav.write_png),
-        "",
-    ),
-    "mot": Format("MOT text, boxes only; reading needs --size", _mot, _one(mot.write), ".txt"),
-    "cvat": Format(
-        "CVAT: zip for its 'MOTS PNG' import",
-        lambda p, a: [cvat.read(p, fps=a.fps)],
-        _one(cvat.write),
-        ".zip",
-    ),
-    "png": Format(
-        "a folder of binary PNG per object",
-        lambda p, a: [per_object.read(p, fps=a.fps)],
-        _one(per_object.write),
-        "",
-    ),
-    "csv": Format(
-        "one row per object and frame",
-        lambda p, a: [csv_table.read(p, fps=a.fps)],
-        _one(csv_table.write),
-        ".csv",
-    ),
+SPELLED = {
+    "truth": "--truth",
+    "size": "--size",
+    "num_frames": "--frames",
+    "fps": "--fps",
+    "first_frame": "--first-frame",
+    "class_names": "--classes",
 }
-"""Name -> how it is read and written."""
+"""Option of a format -> how it is spelled here."""
+NEEDED = {
+    "truth": "a YTVIS results file names no video; give its annotations (or the test set's JSON) with --truth",
+    "size": "MOT text does not tell the video's size; give it with --size HxW",
+}
+NAME_BYTES = 150
+"""Longest name of a video in a file name."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -167,13 +67,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--to", choices=FORMATS, required=True, help="format of OUT")
     parser.add_argument(
-        "--truth", type=Path, metavar="FILE", help="annotations that a results file belongs to"
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="annotations of a set: those that a results file belongs to, and whose ids are written",
     )
     parser.add_argument("--size", metavar="HxW", help="video size, for formats that do not tell it")
-    parser.add_argument("--frames", type=int, metavar="N", help="length of the video, likewise")
+    parser.add_argument("--frames", type=positive, metavar="N", help="length of the video, likewise")
     parser.add_argument("--fps", type=float, metavar="R", help="frames per second, likewise")
     parser.add_argument(
-        "--first-frame", type=int, default=0, metavar="N", help="number of the first frame in MOTS (0)"
+        "--first-frame",
+        type=int,
+        metavar="N",
+        help="number of the first frame (MOTS: 0; MOT: 0 where a line says so, else 1)",
     )
     parser.add_argument(
         "--classes", metavar="N=NAME,..", help="names of MOTS class numbers, like 3=dog,4=cat"
@@ -182,61 +88,160 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what was written and lost as JSON")
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One video that was read."""
+
+    path: Path
+    result: VideoResult
+
+
 def run(args: argparse.Namespace) -> int:
     """Do it; errors leave as exceptions of vis.errors."""
-    if args.fps is not None and not 0 < args.fps < 1e6:
-        raise UsageError(f"--fps {args.fps}: give a rate above 0")
+    options = _options(args)
     source, target = FORMATS[args.source], FORMATS[args.to]
-    if args.out.is_file() and not args.overwrite:
+    for name in source.needs:
+        if name not in options:
+            raise UsageError(NEEDED[name])
+    if _is_file(args.out) and not args.overwrite:
         raise UsageError(f"{args.out}: exists; add --overwrite to replace it, or choose another name")
-    results = [result for path in args.inputs for result in source.read(_entry(path, args.source), args)]
-    if target.many or len(results) == 1:
-        lost = {str(args.out): target.write(args.out, results)}
+    lost: dict[str, list[str]] = {}
+    found: list[_Read] = []
+    for path in args.inputs:
+        results, said = _read(path, source, args.source, options)
+        found += [_Read(path, result) for result in results]
+        if said:
+            lost[str(path)] = said
+    if not found:
+        raise InputError(f"{', '.join(map(str, args.inputs))}: no video in it; there is nothing to write")
+    written = [read.result for read in found]
+    if unused := [SPELLED[name] for name in options if name not in (*source.reads, *target.writes)]:
+        formats = f"neither --from {args.source} nor --to {args.to}"
+        lost["options"] = [f"{option} is not used: {formats} takes it" for option in unused]
+    if target.many:
+        # Of a set's own videos the names say which they are.
+        written = written if "truth" in options and "truth" in target.writes else _told_apart(found)
+        lost |= _write(args.out, written, target, options)
+    elif len(found) == 1:
+        lost |= _write(args.out, written, target, options)
     else:
-        lost = {}
-        for result, name in zip(results, _names(results), strict=True):
-            place = args.out / f"{name}{target.suffix}"
-            if place.exists() and not args.overwrite:
+        places = [args.out / f"{name}{target.suffix}" for name in _file_names(written)]
+        for place in places:
+            if _exists(place) and not args.overwrite:
                 raise UsageError(f"{place}: exists; choose another OUT")
-            lost[str(place)] = target.write(place, [result])
+        for place, result in zip(places, written, strict=True):
+            lost |= _write(place, [result], target, options)
+        written = [
+            replace(result, video=replace(result.video, name=place.stem if target.suffix else place.name))
+            for place, result in zip(places, written, strict=True)
+        ]
     summary: dict[str, Any] = {
-        "videos": len(results),
-        "tubes": sum(len(result.tubes) for result in results),
+        "videos": len(found),
+        "tubes": sum(len(read.result.tubes) for read in found),
         "lost": lost,
     }
-    for place, sentences in lost.items():
-        print(f"written to {place}" + "".join(f"\n  {sentence}" for sentence in sentences), file=sys.stderr)
+    names = [
+        {"input": str(read.path), "video": read.result.video.name, "name": result.video.name}
+        for read, result in zip(found, written, strict=True)
+        if read.result.video.name != result.video.name
+    ]
+    if names:
+        summary["names"] = names
+    _say(args, lost, names)
     if args.json:
         print(json.dumps(summary))
     return 0
 
 
-def _entry(path: Path, source: str) -> Path:
-    return tubes_of(path) if source == "tubes" else path
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """The formats' options that were given."""
+    if args.fps is not None and not MIN_FPS <= args.fps <= MAX_FPS:
+        raise UsageError(f"--fps {args.fps}: give a rate above 0, of at most {MAX_FPS:,.0f}")
+    if args.first_frame is not None and not 0 <= args.first_frame <= MAX_FRAME:
+        raise UsageError(f"--first-frame {args.first_frame}: give a number from 0")
+    given = {
+        "truth": args.truth,
+        "size": _size(args.size),
+        "num_frames": args.frames,
+        "fps": args.fps,
+        "first_frame": args.first_frame,
+        "class_names": _numbered(args.classes),
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
-def _names(results: Sequence[VideoResult]) -> list[str]:
-    """File names of the videos: safe, and each once."""
-    names: list[str] = []
-    for result in results:
-        base = (
-            "".join(c if c.isalnum() or c in "-_." else "_" for c in result.video.name).lstrip(".") or "video"
+def _read(
+    path: Path, source: Format, name: str, options: dict[str, Any]
+) -> tuple[Sequence[VideoResult], list[str]]:
+    """The videos of an input, and what of it is not kept."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            place = tubes_of(path) if name == "tubes" else path
+        except OSError as error:  # a name that is too long for the file system
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        results = source.read(place, **{key: options[key] for key in source.reads if key in options})
+    said = []
+    for warning in caught:
+        if issubclass(warning.category, VisWarning):
+            said.append(str(warning.message).removeprefix(f"{place}: "))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return results, said
+
+
+def _write(
+    place: Path, results: Sequence[VideoResult], target: Format, options: dict[str, Any]
+) -> dict[str, list[str]]:
+    used = {key: options[key] for key in target.writes if key in options}
+    return {str(place): target.write(place, results, **used)}
+
+
+def _say(args: argparse.Namespace, lost: dict[str, list[str]], names: list[dict[str, str]]) -> None:
+    inputs = set(map(str, args.inputs))
+    for place, sentences in lost.items():
+        head = (
+            "options" if place == "options" else f"{'read from' if place in inputs else 'written to'} {place}"
         )
-        name, count = base, 2
-        while name in names:
-            name, count = f"{base}-{count}", count + 1
-        names.append(name)
-    return names
+        print(head + "".join(f"\n  {sentence}" for sentence in sentences), file=sys.stderr)
+    for row in names:
+        print(f"  {row['video']} of {row['input']} is called {row['name']}", file=sys.stderr)
+
+
+def _told_apart(found: Sequence[_Read]) -> list[VideoResult]:
+    """The results; videos of one name are called by as much of their input's path as tells them apart."""
+    count = Counter(read.result.video.name.casefold() for read in found)
+    twice = [at for at, read in enumerate(found) if count[read.result.video.name.casefold()] > 1]
+    results = [read.result for read in found]
+    for at, name in zip(twice, told_apart([_place(found[at]) for at in twice]), strict=True):
+        results[at] = replace(results[at], video=replace(results[at].video, name=name))
+    return results
+
+
+def _place(read: _Read) -> tuple[str, ...]:
+    """The path of an input, the last part of which is the video's name: ``out/day1/clip`` for a run folder."""
+    path, name = read.path, read.result.video.name
+    path = path.parent if path.name == "tubes.json" else path.with_suffix("") if _is_file(path) else path
+    parts = tuple(part for part in path.parts if part not in ("/", ".", ".."))
+    return parts if parts[-1:] == (name,) else (*parts, name)
+
+
+def _file_names(results: Sequence[VideoResult]) -> list[str]:
+    """File names of the videos: safe, and each once."""
+    safe = []
+    for result in results:
+        text = "".join(c if c.isalnum() or c in "-_." else "_" for c in result.video.name).lstrip(".")
+        safe.append(text.encode()[:NAME_BYTES].decode(errors="ignore") or "video")
+    return unique_names(safe)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(
-        part.isascii() and part.isdigit() and 0 < int(part) <= 65_535 for part in parts
-    ):
-        raise UsageError(f"--size {text!r}: give height and width, like 1080x1920")
+    digits = all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts)
+    if len(parts) != 2 or not digits or not all(0 < int(part) <= 65_535 for part in parts):
+        raise UsageError(f"--size {text[:40]!r}: give height and width, like 1080x1920")
     return int(parts[0]), int(parts[1])
 
 
@@ -245,8 +250,25 @@ def _numbered(text: str | None) -> dict[int, str] | None:
         return None
     names: dict[int, str] = {}
     for part in text.split(","):
-        number, _, name = part.partition("=")
-        if not number.strip().isdigit() or not name.strip():
-            raise UsageError(f"--classes {text!r}: give numbers and names, like 3=dog,4=cat")
-        names[int(number)] = name.strip()
+        number, _, name = (side.strip() for side in part.partition("="))
+        digits = number.isascii() and number.isdigit() and len(number) <= 9
+        if not digits or not name or int(number) in names:
+            raise UsageError(
+                f"--classes {text[:40]!r}: give numbers and names, each number once, like 3=dog,4=cat"
+            )
+        names[int(number)] = name
     return names
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the file system: writing it says so
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False

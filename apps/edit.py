@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.option_types import path_text
+from apps.options import add_reading
 from apps.run_folder import tubes_of
 
 if TYPE_CHECKING:
@@ -31,13 +33,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="the tubes.json, or run folder, that was edited")
     parser.add_argument("edits", type=Path, help="the edits.json of the page")
-    parser.add_argument("source", nargs="?", help="the video that the result was made from, or 'sample'")
+    parser.add_argument(
+        "source", nargs="?", type=path_text, help="the video that the result was made from, or 'sample'"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the edited tubes.json goes")
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     parser.add_argument(
-        "--model", metavar="NAME", help="decodes the clicks (default: the one named in the edits)"
+        "--model",
+        type=path_text,
+        metavar="NAME",
+        help="decodes the clicks (default: the one named in the edits)",
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    add_reading(parser)
     parser.add_argument("--list", action="store_true", help="print the edits, one a line, and do nothing")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON to stdout")
 
@@ -87,8 +95,7 @@ def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: t
     from vis.video.random_access import RandomAccessReader
 
     path = weights.path("sample") if args.source == "sample" else Path(args.source)
-    # One backend everywhere: decoders may differ in the last bit of a colour, and masks with them.
-    reader = RandomAccessReader(path, backend="auto" if path.is_dir() else "pyav")
+    reader = RandomAccessReader(path, reader=args.reader, value_range=args.value_range)
     if reader.info.size != size:
         raise InputError(
             f"{path}: frames are {reader.info.width}x{reader.info.height}, the result is of {size[1]}x{size[0]}; "

@@ -10,12 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.option_types import Parser, number, positive, whole
 from vis.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from vis.evaluation.tubes import TubeEvaluation
 
 __all__ = ["configure", "run"]
+
+RATIO = number(0, 1, above=True)
+"""Width of the boundary, as a share of the diagonal."""
 
 EPILOG = """\
 With --json one JSON object goes to stdout; tables and warnings go to stderr.
@@ -46,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".", add=add)
 
 
-class _SubVerb(argparse.ArgumentParser):
+class _SubVerb(Parser):
     """Adds its options when it is first used: a sub-verb does not pay for what the others import."""
 
     def __init__(self, *, add: Callable[[argparse.ArgumentParser], None], **options: Any) -> None:
@@ -83,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"say what to evaluate: {', '.join(VERBS)}, or --compare A B; see 'vistubes eval --help'"
         )
+    # Names of files need not be valid text.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if args.json:
         print(text, file=sys.stderr)
         print(json.dumps(answer, allow_nan=False))
@@ -110,7 +116,7 @@ def _add_tubes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--class-agnostic", action="store_true", help="pool the classes (useCats=0)")
     parser.add_argument("--pad-short", action="store_true", help="strict: missing last frames are absent")
-    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument("--ratio", type=RATIO, default=0.02, help="boundary band, share of the diagonal")
     parser.add_argument(
         "--kinds",
         nargs="+",
@@ -129,6 +135,12 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from vis.evaluation import evaluate_tubes
     from vis.evaluation import report as reports
 
+    if args.frames and not args.report:
+        raise UsageError("--frames gives the report its pictures; name the report's folder with --report")
+    if args.frames and not args.frames.is_dir():
+        raise InputError(
+            f"{args.frames}: no such folder; --frames takes the folder of the truth's file_names"
+        )
     started = time.perf_counter()
     evaluation = evaluate_tubes(
         args.truth,
@@ -171,10 +183,10 @@ def _write_report(args: argparse.Namespace, evaluation: TubeEvaluation) -> str:
 def _add_coco(parser: argparse.ArgumentParser) -> None:
     _add_truth_and_results(parser)
     parser.add_argument("--class-agnostic", action="store_true", help="proposals: pool the classes")
-    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument("--ratio", type=RATIO, default=0.02, help="boundary band, share of the diagonal")
     parser.add_argument(
         "--strict-ratio",
-        type=float,
+        type=RATIO,
         default=0.01,
         help="the thinner band of 'strict' boundary AP; 0.01 is remembered, not published",
     )
@@ -265,8 +277,10 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--coarse", type=Path, metavar="DIR", help="coarse masks for --prompt mask")
     parser.add_argument("--model", default="hq-tiny", metavar="NAME", help="name ('vistubes models') or file")
-    parser.add_argument("--stride", type=int, default=1, metavar="N", help="every N-th image of each folder")
-    parser.add_argument("--ratio", type=float, default=0.02, help="boundary band, share of the diagonal")
+    parser.add_argument(
+        "--stride", type=positive, default=1, metavar="N", help="every N-th image of each folder"
+    )
+    parser.add_argument("--ratio", type=RATIO, default=0.02, help="boundary band, share of the diagonal")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument(
         "--groups", type=Path, metavar="JSON", help="{image: group}: means with 95%% intervals"
@@ -291,27 +305,15 @@ def _add_davis(parser: argparse.ArgumentParser) -> None:
 
 
 def _davis(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from vis.evaluation.davis import clips, evaluate_clip, read_labels
+    from vis.evaluation.davis import evaluate_folders
 
-    truth, results = clips(args.truth), clips(args.results)
     answer: dict[str, Any] = {"clips": {}}
-    every = []
-    for clip, paths in truth.items():
-        found = {path.name: path for path in results.get(clip, [])}
-        missing = [path.name for path in paths if path.name not in found]
-        if missing:
-            raise InputError(
-                f"{args.results / clip}: {missing[0]} is missing ({len(missing)} of {len(paths)} frames); "
-                "results need one label image per frame of the truth, of the same name"
-            )
-        labels = read_labels(paths), read_labels([found[path.name] for path in paths])
-        _check_sizes(paths, *labels)
-        scores = evaluate_clip(*labels, unsupervised=args.unsupervised)
-        objects = {}
-        for number, (j, f) in scores.objects.items():
-            objects[str(number)] = _davis_means([(j, f)])
-            every.append((j, f))
-        answer["clips"][clip or "."] = _davis_means(list(scores.objects.values())) | {"objects": objects}
+    every: list[Any] = []
+    for clip, scores in evaluate_folders(args.truth, args.results, unsupervised=args.unsupervised).items():
+        answer["clips"][clip] = _davis_means(list(scores.objects.values())) | {
+            "objects": {str(number): _davis_means([pair]) for number, pair in scores.objects.items()}
+        }
+        every += scores.objects.values()
     answer = _davis_means(every) | {"objects": len(every)} | answer
     lines = [f"{'clip':<28}{'J&F':>8}{'J':>8}{'F':>8}"]
     rows = [*answer["clips"].items(), ("mean over objects", answer)]
@@ -326,12 +328,6 @@ def _davis_means(scores: list[Any]) -> dict[str, Any]:
             key = name if field == "mean" else f"{name}_{field}"
             out[key] = sum(getattr(pair[k], field) for pair in scores) / len(scores)
     return {"JF": (out["J"] + out["F"]) / 2} | out
-
-
-def _check_sizes(paths: list[Path], truth: list[Any], results: list[Any]) -> None:
-    for path, wanted, found in zip(paths, truth, results, strict=True):
-        if wanted.shape != found.shape:
-            raise InputError(f"{path}: the result's size is {found.shape}, expected {wanted.shape}")
 
 
 # ---------------------------------------------------------------- zip and compare
@@ -351,7 +347,7 @@ def _zip(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def _compare(a: Path, b: Path) -> tuple[dict[str, Any], str]:
-    from vis.evaluation.page import compare_reports, comparison_table
+    from vis.evaluation.comparison import compare_reports, comparison_table
     from vis.files import read_json
 
     first, second = (read_json(path / "report.json" if path.is_dir() else path) for path in (a, b))
@@ -367,12 +363,12 @@ def _add_truth_and_results(parser: argparse.ArgumentParser) -> None:
 def _add_limits(parser: argparse.ArgumentParser, default: str = "1 10 100") -> None:
     parser.add_argument(
         "--max-dets",
-        type=int,
+        type=whole(1, 10**6),
         nargs=3,
         metavar="N",
         help=f"three limits of detections for AR (default {default})",
     )
-    parser.add_argument("--threads", type=int, help="default: one per core, at most 8")
+    parser.add_argument("--threads", type=whole(1, 1024), help="default: one per core, at most 8")
 
 
 VERBS: dict[

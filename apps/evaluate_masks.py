@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import zlib
 from pathlib import Path
@@ -12,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import InputError, UsageError
-from vis.evaluation.images import ImagePair, group_means, iou_and_boundary_iou, pair_folders, read_mask
+from vis.evaluation.images import (
+    ImagePair,
+    group_means,
+    iou_and_boundary_iou,
+    pair_folders,
+    read_mask,
+    read_pixels,
+)
 from vis.files import read_json
 
 __all__ = ["evaluate_folder", "prompts_from_truth"]
@@ -23,6 +31,7 @@ def evaluate_folder(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     kind, count = _prompt_kind(args.prompt)
     pairs = pair_folders(args.images, args.masks, args.stride)
     coarse = _coarse_masks(args, kind)
+    groups = _groups(args.groups, pairs) if args.groups else None
 
     from vis.hqsam import Predictor, load_model
 
@@ -41,7 +50,7 @@ def evaluate_folder(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         print("\r" + " " * 70 + "\r", end="", file=sys.stderr)
     if not rows:
         raise InputError(f"all {len(pairs)} masks under {args.masks} are empty: there is nothing to prompt")
-    answer = _answer(args, rows, skipped)
+    answer = _answer(args, rows, skipped, groups)
     return answer, _table(answer)
 
 
@@ -66,7 +75,7 @@ def _score(
     predictor: Any, pair: ImagePair, kind: str, count: int, coarse: dict[str, Path], ratio: float
 ) -> dict[str, float] | None:
     """IoU and boundary IoU of one image, None when its mask is empty."""
-    image, truth = _read_image(pair.image), read_mask(pair.mask)
+    image, truth = read_pixels(pair.image, "RGB"), read_mask(pair.mask)
     if image.shape[:2] != truth.shape:
         raise InputError(f"{pair.mask}: size {truth.shape}, the image {pair.image.name} is {image.shape[:2]}")
     if not truth.any():
@@ -78,7 +87,9 @@ def _score(
         hint = read_mask(coarse[pair.name])
         if hint.shape != truth.shape or not hint.any():
             raise InputError(f"{coarse[pair.name]}: expected a mask of size {truth.shape} that is not empty")
-    prompts = prompts_from_truth(hint, kind, count, seed=zlib.crc32(pair.name.encode()), given=bool(coarse))
+    prompts = prompts_from_truth(
+        hint, kind, count, seed=zlib.crc32(os.fsencode(pair.name)), given=bool(coarse)
+    )
     embedding = predictor.embed(image)
     mask = predictor.decode(embedding, **prompts).masks[0]
     iou, boundary = iou_and_boundary_iou(mask, truth, ratio=ratio)
@@ -101,7 +112,7 @@ def prompts_from_truth(
     the truth itself is first made coarse, an eighth of SAM's prompt resolution, unless ``given``.
     """
     from vis.masks import bounding_box, encode
-    from vis.refine import deepest_point, mask_prompt
+    from vis.prompt_policies import deepest_point, mask_prompt
 
     if kind == "box":
         return {"boxes": bounding_box(encode(truth))[None]}
@@ -134,19 +145,11 @@ def _coarsened(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return back
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            pixels: NDArray[np.uint8] = np.array(image.convert("RGB"))
-            return pixels
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not an image that can be read ({error})") from error
-
-
 def _answer(
-    args: argparse.Namespace, rows: dict[str, dict[str, float]], skipped: list[str]
+    args: argparse.Namespace,
+    rows: dict[str, dict[str, float]],
+    skipped: list[str],
+    groups: dict[str, str] | None,
 ) -> dict[str, Any]:
     folders: dict[str, list[dict[str, float]]] = {}
     for name, row in rows.items():
@@ -164,17 +167,31 @@ def _answer(
         "per_folder": by_folder,
         "per_image": rows,
     }
-    if args.groups:
-        groups = read_json(args.groups)
-        if not isinstance(groups, dict):
-            raise InputError(f"{args.groups}: expected an object that gives each image its group")
-        named = {str(name): str(group) for name, group in groups.items()}
-        means = group_means({name: row["iou"] for name, row in rows.items()}, named)
+    if groups is not None:
+        means = group_means({name: row["iou"] for name, row in rows.items()}, groups)
         answer["per_group"] = {
             group: {"count": m.count, "miou": m.mean, "margin_95": m.margin if m.count > 1 else None}
             for group, m in means.items()
         }
     return answer
+
+
+def _groups(path: Path, pairs: list[ImagePair]) -> dict[str, str]:
+    """The group of each image, from a JSON object of texts or whole numbers."""
+    groups = read_json(path)
+    if not isinstance(groups, dict):
+        raise InputError(f"{path}: expected an object that gives each image its group")
+    wrong = [
+        name for name, group in groups.items() if isinstance(group, bool) or not isinstance(group, str | int)
+    ]
+    if wrong:
+        raise InputError(f"{path}: group of {wrong[0][:80]!r}: expected text or a whole number")
+    if groups and not groups.keys() & {pair.name for pair in pairs}:
+        raise InputError(
+            f"{path}: names none of the evaluated images; they are named by their path without suffix, "
+            f"as {pairs[0].name!r}"
+        )
+    return {name: str(group) for name, group in groups.items()}
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from apps.option_types import path_text
+
 __all__ = ["configure", "run"]
 
 _EXAMPLE = """\
@@ -23,7 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLE
-    parser.add_argument("model", help="a model by name (see `vistubes models list`) or a checkpoint file")
+    parser.add_argument(
+        "model", type=path_text, help="a model by name (see `vistubes models list`) or a checkpoint file"
+    )
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the files (default: here)")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.assemble import Job, check_same_size, model_checksums, source_arguments
-from apps.options import add_network, add_output
+from apps.option_types import number, path_text, rate, unit
+from apps.options import add_network, add_output, add_reading
 from apps.progress import Stopwatch, progress
 from apps.run_folder import tubes_of
 from vis import __version__
@@ -37,15 +38,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``fill``."""
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", help="the video that the result was made from, or 'sample'")
-    parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
+    parser.add_argument("source", type=path_text, help="the video that the result was made from, or 'sample'")
+    parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(parser)
     parser.add_argument(
-        "--max-gap", type=float, metavar="S", help="longest gap to fill, seconds (default: any)"
+        "--max-gap", type=number(0, 1e9), metavar="S", help="longest gap to fill, seconds (default: any)"
     )
     parser.add_argument(
         "--cut-below",
-        type=float,
+        type=unit,
         default=0.05,
         metavar="IOU",
         help="cut a tube whose two sides overlap less than this where they meet (0.05); 0 never cuts",
@@ -81,8 +83,9 @@ class FillJob(Job):
         self._args = args
         with self.watch("load"):
             self._predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
-            backend = "auto" if path.is_dir() else "pyav"
-            self._pictures: RandomAccessReader = RandomAccessReader(path, backend=backend, fps=args.fps)
+            self._pictures: RandomAccessReader = RandomAccessReader(
+                path, reader=args.reader, fps=args.fps, value_range=args.value_range
+            )
 
     def describe(self) -> str:
         """One line that says what will run."""

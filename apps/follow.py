@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from apps import follow_prompts
 from apps.assemble import Job, model_checksums, source_arguments
 from apps.follow_prompts import Given, Request, Selection
-from apps.options import add_network, add_output, add_source, unit
+from apps.option_types import unit
+from apps.options import add_network, add_output, add_source
 from apps.progress import Stopwatch, progress
 from apps.run_folder import check_replaceable
 from vis import __version__
 from vis.errors import UsageError
+from vis.interfaces import CountedFrames
 
 if TYPE_CHECKING:
     from vis.interfaces import FrameSource
@@ -117,12 +119,21 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(
                 "--live writes a run folder; convert it with 'vistubes convert RUN OUT --to davis'"
             )
+        given_too = {
+            "--start": args.start,
+            "--fps": args.fps,
+            "--stride": None if args.stride == 1 else args.stride,
+        }
+        if unused := [name for name, value in given_too.items() if value is not None]:
+            raise UsageError(f"--live takes every picture from its first on: leave out {', '.join(unused)}")
         check_replaceable(args.out or Path("runs") / "live", overwrite=args.overwrite)
         return run_live(args, given)
     path, source_options = source_arguments(args)
     if args.format == "davis":
         return _run_davis(args, given, path, source_options)
-    return run_job(args, path, source_options, lambda: FollowJob(args, given, path), started)
+    return run_job(
+        args, path, source_options, lambda: FollowJob(args, given, path), started, keeps_readable=True
+    )
 
 
 def _run_davis(args: argparse.Namespace, given: list[Given], path: Path, options: dict[str, Any]) -> int:
@@ -165,9 +176,10 @@ class FollowJob(Job):
         self.watch = Stopwatch()
         self.refiner = None
         self._args, self._given = args, given
-        backend = "auto" if path.is_dir() else "pyav"
         with self.watch("open"):
-            self._pictures: RandomAccessReader = RandomAccessReader(path, backend=backend, fps=args.fps)
+            self._pictures: RandomAccessReader = RandomAccessReader(
+                path, reader=args.reader, fps=args.fps, value_range=args.value_range
+            )
         self._request: Request | None = None
 
     def describe(self) -> str:
@@ -228,7 +240,7 @@ class FollowJob(Job):
             every=SPEEDS[self._args.speed],
             labels=labels,
         )
-        total = getattr(source, "expected_frames", None)
+        total = source.expected_frames if isinstance(source, CountedFrames) else None
         yield from progress(self._timed(stream), what="follow", total=total, quiet=quiet)
 
     def _timed(self, stream: Iterator[TrackedFrame]) -> Iterator[TrackedFrame]:

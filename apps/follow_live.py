@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,9 @@ __all__ = ["pictures", "run_live"]
 
 
 def run_live(args: argparse.Namespace, given: list[Given]) -> int:
-    """Follow until the stream ends, ``--end`` is reached, or Ctrl-C; then write what was followed."""
-    from apps.assemble import model_checksums, parse_moment
+    """Follow until the stream ends or breaks, ``--end`` is reached, or Ctrl-C; then write what was followed."""
+    from apps.assemble import model_checksums
+    from apps.option_types import read_moment
     from apps.report import write_record, write_results
     from vis.follow import SPEEDS, Follower
     from vis.follow.live import Newest, follow_live
@@ -39,7 +41,7 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
 
     if any(item.kind == "text" for item in given):
         raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
-    until = (None, None) if args.end is None else parse_moment(args.end, "--end")
+    until = (None, None) if args.end is None else read_moment(args.end)
     predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
     newest = Newest(pictures(args.source))
     frames = iter(newest)
@@ -52,8 +54,10 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     collector = TubeCollector(info, ("object",))
     begin = time.monotonic()
     answered = 0
+    failure: VideoError | None = None
+    gone: BrokenPipeError | None = None
     try:
-        stream = itertools.chain([first], frames)
+        stream = _of_one_size(itertools.chain([first], frames), args.source)
         for frame, seen in follow_live(stream, Follower(predictor), prompts, every=SPEEDS[args.speed]):
             collector.add(_tracked(frame, seen))
             answered += 1
@@ -65,6 +69,12 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
                 break
     except KeyboardInterrupt:
         print("\nvistubes: stopped; writing what was followed", file=sys.stderr)
+    except BrokenPipeError as error:
+        gone = error  # whoever read the lines has enough of them
+    except VideoError as error:
+        if not answered:
+            raise
+        failure = error
     seconds = time.monotonic() - begin
     record = {
         "program": "vis-tubes",
@@ -80,17 +90,39 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
         "seconds": round(seconds, 3),
         "frames_per_second": round(answered / max(seconds, 1e-6), 3),
     }
+    if failure is not None:
+        record["partial"] = {"frames": answered, "of": None, "reason": str(failure)}
     out = args.out or Path("runs") / "live"
     with new_run_folder(out, overwrite=args.overwrite) as folder:
-        write_results(folder, collector.result(made_with={k: record[k] for k in ("program", "options")}))
-        write_record(folder, record)
+        write_results(folder.part, collector.result(made_with={k: record[k] for k in ("program", "options")}))
+        write_record(folder.part, record)
+    if failure is not None:
+        print(
+            f"vistubes: error: {failure}. The {answered} pictures answered before it are in {folder.out}/",
+            file=sys.stderr,
+        )
     if not args.quiet:
         print(
             f"{answered} of {newest.arrived} pictures answered, {newest.dropped} dropped, "
-            f"{record['frames_per_second']} per second; written to {out}/",
+            f"{record['frames_per_second']} per second; written to {folder.out}/",
             file=sys.stderr,
         )
-    return 0
+    if gone is not None:
+        raise gone
+    return 0 if failure is None else 1
+
+
+def _of_one_size(frames: Iterable[Frame], source: str) -> Iterator[Frame]:
+    """The frames; :class:`VideoError` where one has another size than the first."""
+    size: tuple[int, int] | None = None
+    for frame in frames:
+        size = size or frame.size
+        if frame.size != size:
+            raise VideoError(
+                f"{source}: picture {frame.index} is {frame.size[1]}x{frame.size[0]} pixels where those before it are "
+                f"{size[1]}x{size[0]}; start again for the new size"
+            )
+        yield frame
 
 
 def pictures(source: str) -> Iterator[NDArray[np.uint8]]:
@@ -98,7 +130,7 @@ def pictures(source: str) -> Iterator[NDArray[np.uint8]]:
 
     A file is read at its own pace, as if it were filmed now.
     """
-    if source.isdecimal():
+    if re.fullmatch("[0-9]{1,4}", source):
         yield from _camera(int(source))
         return
     if Path(source).is_file():

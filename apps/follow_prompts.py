@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Given", "Place", "Request", "Selection", "assemble", "parse"]
 
 MAX_ID = 65_535
-NUMBER = r"[-+]?\d+(?:\.\d*)?"
+NUMBER = r"[-+]?[0-9]{1,9}(?:\.[0-9]{0,12})?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +118,23 @@ _SHAPES = {
 
 def _place(value: str, spelled: str, *, literal: bool) -> tuple[str, Place]:
     # A file may bear an @ or # in its name; if there is one of the whole name, that is meant.
-    if literal and Path(value).is_file():
-        return value, Place(None, None, None)
+    try:
+        if literal and Path(value).is_file():
+            return value, Place(None, None, None)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{spelled}: no file can have this name ({error})") from error
     match = re.fullmatch(r"(.*?)(?:@([^@#]*))?(?:#([^@#]*))?", value, re.DOTALL)
     assert match is not None  # every part is optional
     body, moment, number = match.groups()
     frame = seconds = None
     if moment is not None:
-        if re.fullmatch(r"\d{1,9}", moment):
+        if re.fullmatch(r"[0-9]{1,9}", moment):
             frame = int(moment)
-        elif re.fullmatch(r"\d+(\.\d*)?s", moment):
+        elif re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,12})?s", moment):
             seconds = float(moment[:-1])
         else:
             raise UsageError(f"{spelled}: after @ a frame like 120 or seconds like 4.5s, got {moment!r}")
-    if number is not None and not (re.fullmatch(r"\d{1,5}", number) and 1 <= int(number) <= MAX_ID):
+    if number is not None and not (re.fullmatch(r"[0-9]{1,5}", number) and 1 <= int(number) <= MAX_ID):
         raise UsageError(f"{spelled}: after # an id from 1 to {MAX_ID}, got {number!r}")
     return body, Place(frame, seconds, None if number is None else int(number))
 

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets a run end in good order: what was finished before it is kept."""
+"""Runs that end early in good order, by Ctrl-C or by a video that reads no further: finished frames are kept."""
 
 from __future__ import annotations
 
@@ -6,11 +6,51 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType, TracebackType
+from typing import Any
 
-from vis.interfaces import FrameSource
+from vis.errors import VideoError
+from vis.interfaces import CountedFrames, FrameSource
 from vis.structures import Frame, VideoInfo
 
-__all__ = ["StopOnCtrlC"]
+__all__ = ["ReadableFrames", "StopOnCtrlC"]
+
+
+class ReadableFrames:
+    """A source whose frames end where reading fails; ``failure`` then says why.
+
+    Only once there was a frame: a video of which nothing reads stays an error. What a file holds after a change
+    of its size, say, costs no frame that was finished before.
+    """
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+        self.failure: VideoError | None = None
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the video is."""
+        return self._source.info
+
+    @property
+    def expected_frames(self) -> int | None:
+        """About how many frames there are, as far as the source knows."""
+        return self._source.expected_frames if isinstance(self._source, CountedFrames) else None
+
+    @property
+    def span(self) -> Any:
+        """Which frames were asked for."""
+        return self._source.span  # type: ignore[attr-defined]  # every source of vis.video has it
+
+    def __iter__(self) -> Iterator[Frame]:
+        some = False
+        try:
+            for frame in self._source:
+                some = True
+                yield frame
+        except VideoError as error:
+            if not some:
+                raise
+            self.failure = error
 
 
 class StopOnCtrlC:
@@ -61,8 +101,7 @@ class _Watched:
 
     @property
     def expected_frames(self) -> int | None:
-        count: int | None = getattr(self._source, "expected_frames", None)
-        return count
+        return self._source.expected_frames if isinstance(self._source, CountedFrames) else None
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._source:

@@ -8,13 +8,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.assemble import check_same_size, source_arguments
-from apps.options import positive, unit
+from apps.identity import is_same, read_record, source_identity
+from apps.option_types import path_text, positive, rate, unit
+from apps.options import add_reading
 from apps.progress import progress
 from apps.run_folder import tubes_of
 from vis.errors import UsageError
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from vis.interfaces import FrameSource
     from vis.structures import VideoResult
-    from vis.training.labelling import Verdict
+    from vis.training.labelling import Candidate
 
 __all__ = ["configure", "run"]
 
@@ -36,8 +38,9 @@ A training set of one's own videos, in the three stages of the Segment Anything 
   automatic       every region by SAM's grid of points, linked, and labelled without anybody looking
 
 DIR holds images/ and masks/ (one pair per object and frame: NAME-000040-2.jpg and .png), left/NAME.json (the
-tubes that were not good enough, as a result that reads back) and labels/NAME.json (why; written last). The same
-DIR takes many videos. 'vistubes train prepare --images DIR' and 'train fit --images DIR' read it.
+tubes that were not good enough, as a result that reads back) and labels/NAME.json (which video, and why; written
+last). NAME is the video's; another video of the same name becomes NAME-2. The same DIR takes many videos.
+'vistubes train prepare --images DIR' and 'train fit --images DIR' read it.
 
 examples:
   vistubes run clip.mp4 --preset balanced --out runs/clip
@@ -51,10 +54,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``label``."""
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", help="the video that the result was made from, or 'sample'")
+    parser.add_argument("source", type=path_text, help="the video that the result was made from, or 'sample'")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the training set's folder")
-    parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
+    parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(parser)
     good = parser.add_argument_group("what is good enough")
     good.add_argument("--min-score", type=unit, default=0.6, metavar="S", help="the tube's score (0.6)")
     good.add_argument(
@@ -86,20 +90,21 @@ def run(args: argparse.Namespace) -> int:
     """Judge, write the pairs, say what was left."""
     from vis.files import write_json
     from vis.formats import tubes
-    from vis.training.labelling import judge, only
+    from vis.training.labelling import only, select_pseudo_labels
     from vis.video import open_source
 
     saved = tubes.read(tubes_of(args.result))
     path, options = source_arguments(args)
     source = open_source(path, **options)
     check_same_size(source, saved)
-    name = re.sub(r"[^\w.-]+", "-", path.stem) or "video"
+    identity = source_identity(path)
+    name = _name(args.out, re.sub(r"[^\w.-]+", "-", path.stem)[:100] or "video", identity)
     record = args.out / "labels" / f"{name}.json"
     if record.exists():
         if not args.overwrite:
             raise UsageError(f"{record}: {name} is labelled already; --overwrite replaces it")
         _forget(args.out, name, record)
-    verdicts = judge(
+    verdicts = select_pseudo_labels(
         saved,
         min_score=args.min_score,
         min_stability=args.min_stability,
@@ -112,14 +117,36 @@ def run(args: argparse.Namespace) -> int:
     left = [verdict.tube for verdict in verdicts if not verdict.kept]
     if left:
         tubes.write(args.out / "left" / f"{name}.json", only(saved, left))
-    content = {"video": path.name, "pairs": written, "kept": len(kept), "left": len(left)}
+    content: dict[str, Any] = {"video": path.name, "name": name, "source": identity}
+    content |= {"pairs": written, "kept": len(kept), "left": len(left)}
     content["tubes"] = [_plain(verdict, saved) for verdict in verdicts]
     write_json(record, content)
     if not args.quiet:
         print(_table(verdicts, written, args.out), file=sys.stderr)
+        print(f"{record}: what was taken, and why not the others", file=sys.stderr)
     if args.json:
         print(json.dumps(content))
     return 0
+
+
+def _name(out: Path, stem: str, identity: Mapping[str, Any]) -> str:
+    """The video's name in the set: its stem, or with a number where that is another video's.
+
+    Raises :class:`UsageError` where labels of an earlier version do not say whose they are.
+    """
+    name, number = stem, 2
+    while (record := out / "labels" / f"{name}.json").exists():
+        before = read_record(record)
+        same = is_same(identity, before.get("source", {"name": before.get("video")}))
+        if same is None:
+            raise UsageError(
+                f"{record}: does not tell which {before.get('video', 'video')} it is about; if it is this one, remove "
+                "it with its images and masks, else choose another --out"
+            )
+        if same:
+            break
+        name, number = f"{stem}-{number}", number + 1
+    return name
 
 
 def _write_pairs(args: argparse.Namespace, source: FrameSource, result: VideoResult, name: str) -> int:
@@ -167,18 +194,18 @@ def _forget(out: Path, name: str, record: Path) -> None:
     (out / "left" / f"{name}.json").unlink(missing_ok=True)
     for folder, suffix in (("images", "jpg"), ("masks", "png")):
         for file in (out / folder).glob(f"{name}-*.{suffix}"):
-            if re.fullmatch(rf"{re.escape(name)}-\d{{6}}-\d+", file.stem):
+            if re.fullmatch(rf"{re.escape(name)}-\d{{6,}}-\d+", file.stem):
                 file.unlink()
 
 
-def _plain(verdict: Verdict, result: VideoResult) -> dict[str, Any]:
+def _plain(verdict: Candidate, result: VideoResult) -> dict[str, Any]:
     """A verdict for JSON, with the class; a stability that cannot be told is null."""
     label = next(tube.label for tube in result.tubes if tube.id == verdict.tube)
     stability = None if verdict.stability != verdict.stability else round(verdict.stability, 4)
     return {**asdict(verdict), "stability": stability, "class": result.class_names[label]}
 
 
-def _table(verdicts: list[Verdict], written: int, out: Path) -> str:
+def _table(verdicts: list[Candidate], written: int, out: Path) -> str:
     wide = shutil.get_terminal_size((100, 24)).columns
     lines = [f"{'object':>8} {'frames':>7} {'score':>6} {'stable':>7}"]
     for verdict in verdicts:

@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from apps.options import positive
+from apps.option_types import number, path_text, positive
+from apps.options import add_reading
 from apps.run_folder import check_replaceable, new_run_folder, tubes_of
 
 __all__ = ["configure", "run"]
@@ -26,17 +27,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``link``."""
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", nargs="?", help="the video that the result was made from: for colours")
     parser.add_argument(
-        "--max-gap", type=float, default=4.0, metavar="S", help="longest gap to stitch, seconds (4)"
+        "source", nargs="?", type=path_text, help="the video that the result was made from: for colours"
     )
     parser.add_argument(
-        "--fill", type=float, default=0.3, metavar="S", help="fill gaps up to this, seconds (0.3)"
+        "--max-gap", type=number(0, 1e9), default=4.0, metavar="S", help="longest gap to stitch, seconds (4)"
+    )
+    parser.add_argument(
+        "--fill", type=number(0, 1e9), default=0.3, metavar="S", help="fill gaps up to this, seconds (0.3)"
     )
     parser.add_argument("--min-frames", type=positive, default=3, metavar="N", help="drop shorter tubes (3)")
     parser.add_argument(
         "--top", type=positive, metavar="K", help="keep the K tubes of the highest score only"
     )
+    add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the new result")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the same folder")
     parser.add_argument("--json", action="store_true", help="print run.json to stdout")
@@ -56,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         from trackers.appearance import colour_looks
         from vis.video import open_source
 
-        looks = colour_looks(open_source(args.source), saved)
+        source = open_source(args.source, reader=args.reader, value_range=args.value_range)
+        looks = colour_looks(source, saved)
     linked = link(
         saved,
         looks,
@@ -67,11 +72,12 @@ def run(args: argparse.Namespace) -> int:
     )
     record = {**linked.made_with, "tubes": len(linked.tubes)}
     with new_run_folder(args.out, overwrite=args.overwrite) as folder:
-        report.write_results(folder, linked)
-        report.write_record(folder, record)
+        report.write_results(folder.part, linked)
+        report.write_record(folder.part, record)
     print(
-        f"{len(saved.tubes)} tubes before, {len(linked.tubes)} after; written to {args.out}/", file=sys.stderr
+        f"{len(saved.tubes)} tubes before, {len(linked.tubes)} after; written to {folder.out}/",
+        file=sys.stderr,
     )
     if args.json:
-        print(json.dumps({**record, "out": str(args.out)}))
+        print(json.dumps({**record, "out": str(folder.out)}))
     return 0

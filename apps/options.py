@@ -5,22 +5,50 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from apps.option_types import moment, path_text, positive, rate, unit, whole
 from apps.presets import PRESETS
 from detectors import DETECTORS
 from trackers import TRACKERS
 
-__all__ = ["add_association", "add_network", "add_output", "add_refiner", "add_source", "positive", "unit"]
+__all__ = [
+    "add_association",
+    "add_network",
+    "add_output",
+    "add_reading",
+    "add_refiner",
+    "add_source",
+    "positive",
+    "unit",
+]
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Which frames of which video."""
     group = parser.add_argument_group("frames")
-    parser.add_argument("source", help="video file, folder of images, or 'sample'")
-    group.add_argument("--start", metavar="T", help="first frame (120) or time (4.5s)")
-    group.add_argument("--end", metavar="T", help="end before this frame (240) or time (9s)")
+    parser.add_argument("source", type=path_text, help="video file, folder of images, or 'sample'")
+    group.add_argument("--start", type=moment, metavar="T", help="first frame (120) or time (4.5s)")
+    group.add_argument("--end", type=moment, metavar="T", help="end before this frame (240) or time (9s)")
     group.add_argument("--stride", type=positive, default=1, metavar="N", help="every Nth frame (default: 1)")
-    group.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
+    group.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
     group.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(group)
+
+
+def add_reading(parser: argparse._ActionsContainer) -> None:
+    """How pictures are made of what is stored."""
+    parser.add_argument(
+        "--value-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="what becomes black and white in images of more than 8 bits (default: what a sample of them spans)",
+    )
+    parser.add_argument(
+        "--reader",
+        choices=("pyav", "decord"),
+        default="pyav",
+        help="what decodes video files: pyav (default), or decord, which refuses files that it does not read exactly",
+    )
 
 
 def add_association(parser: argparse.ArgumentParser) -> None:
@@ -33,16 +61,27 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detector",
         metavar="NAME",
-        help=f"what finds objects: {', '.join(DETECTORS)} (default: the preset's)",
+        help=f"what finds objects: {', '.join(DETECTORS)}, or one that another package adds (default: the preset's)",
     )
     group.add_argument(
-        "--weights", metavar="FILE", help="the detector's weights or JSON, where it takes a file"
+        "--weights",
+        type=path_text,
+        metavar="FILE",
+        help="the detector's weights or JSON, where it takes a file",
+    )
+    group.add_argument(
+        "--video-id",
+        type=whole(0, 2**63 - 1),
+        metavar="ID",
+        help="which video, for detector 'precomputed' and a file that holds several",
     )
     group.add_argument(
         "--text", metavar="WORDS", help="what to look for, for detector 'text': 'person . red car'"
     )
     group.add_argument(
-        "--tracker", metavar="NAME", help=f"what links them: {', '.join(TRACKERS)} (default: the preset's)"
+        "--tracker",
+        metavar="NAME",
+        help=f"what links them: {', '.join(TRACKERS)}, or one that another package adds (default: the preset's)",
     )
     group.add_argument(
         "--camera-motion", action="store_true", help="tell the tracker how the camera moved (botsort: always)"
@@ -50,6 +89,11 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--classes", metavar="A,B", help="keep these class names only")
     group.add_argument("--score", type=unit, metavar="S", help="least detection score, 0 to 1")
     group.add_argument("--min-frames", type=positive, metavar="N", help="drop tubes of fewer frames")
+    group.add_argument(
+        "--link",
+        action=argparse.BooleanOptionalAction,
+        help="when the whole video is known, stitch tubes across gaps and fill short gaps (default of preset quick)",
+    )
     group.add_argument("--top", type=positive, metavar="K", help="keep the K tubes of the highest score only")
 
 
@@ -57,7 +101,10 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
     """What sharpens the masks, and how it is prompted."""
     group = parser.add_argument_group("masks")
     group.add_argument(
-        "--model", metavar="NAME", help="refiner: a name of 'vistubes models list', a checkpoint, or 'none'"
+        "--model",
+        type=path_text,
+        metavar="NAME",
+        help="refiner: a name of 'vistubes models list', a checkpoint, or 'none'",
     )
     group.add_argument("--policy", metavar="NAME", help="prompts: box, box+mask, box+points or gated")
     group.add_argument(
@@ -65,6 +112,17 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="of SAM's masks of the whole and of a part the one that it thinks best over the frames so far, "
         "instead of its single mask: for loose boxes (default of preset quick)",
+    )
+    group.add_argument(
+        "--overlap",
+        choices=("keep", "resolve"),
+        help="resolve: where two masks of a frame claim a pixel, the surer one has it (default of preset quick); "
+        "keep: both have it, as tube AP expects of ranked candidates",
+    )
+    group.add_argument(
+        "--clean",
+        action=argparse.BooleanOptionalAction,
+        help="remove specks and pin-holes from masks (default of preset quick)",
     )
     group.add_argument(
         "--zoom", action="store_true", help="embed a crop around small objects too: finer, slower"
@@ -82,7 +140,11 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
 def add_network(parser: argparse._ActionsContainer) -> None:
     """Which SAM or HQ-SAM draws, for verbs that follow."""
     parser.add_argument(
-        "--model", default="hq-tiny", metavar="NAME", help="a name of 'vistubes models list', or a checkpoint"
+        "--model",
+        type=path_text,
+        default="hq-tiny",
+        metavar="NAME",
+        help="a name of 'vistubes models list', or a checkpoint",
     )
     parser.add_argument(
         "--mode",
@@ -101,19 +163,3 @@ def add_output(parser: argparse.ArgumentParser, *, default: str) -> None:
     group.add_argument("--no-overlay", action="store_true", help="write no overlay.mp4")
     group.add_argument("--json", action="store_true", help="print run.json to stdout")
     group.add_argument("--quiet", action="store_true", help="no progress, no table")
-
-
-def positive(text: str) -> int:
-    """A whole number of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
-    return value
-
-
-def unit(text: str) -> float:
-    """A number from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
-    return value

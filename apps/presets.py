@@ -24,7 +24,7 @@ class Preset:
     model: str
     """Name in vis.weights.MODELS, for the refiner."""
     policy: str
-    """Prompt policy of vis.refine."""
+    """Prompt policy of vis.prompt_policies."""
     whole_or_part: bool
     """Whether the refiner chooses between SAM's masks of the whole and of a part, instead of its single one."""
     min_score: float
@@ -33,25 +33,43 @@ class Preset:
     """Tubes of fewer processed frames are dropped."""
     top: int | None
     """At most so many tubes, the best by score; None: all."""
+    link: bool
+    """Whether tubes are stitched across gaps, and short gaps filled, once the whole video is known."""
+    overlap: str
+    """``keep``, or ``resolve``: masks of one frame share no pixel."""
+    clean: bool
+    """Whether the refiner removes specks and pin-holes from its masks."""
     about: str
     """One line for --help."""
 
 
 PRESETS = {
     "quick": Preset(
-        detector="salient",
+        detector="objects",
         detector_settings={},
-        tracker="iou",
-        # One salient object at a time: a box that jumps is far likelier the same object than another.
-        tracker_settings={"min_overlap": 0.1},
+        tracker="bytetrack",
+        # The detector is small, and its scores are low: half as high as those that ByteTrack was made for. A strong
+        # box goes on with its track even where a leap leaves little overlap; weak ones only fill in.
+        tracker_settings={
+            "high_score": 0.3,
+            "new_track_thresh": 0.3,
+            "low_score": 0.15,
+            "min_overlap": 0.1,
+            "min_overlap_low": 0.5,
+            "min_overlap_new": 0.05,
+        },
         model="hq-tiny",
         policy="box",
         # Saliency's boxes are loose; on DAVIS this is worth 1.5 points there, and half a point where they fit.
         whole_or_part=True,
-        min_score=0.3,
-        min_frames=3,
+        min_score=0.15,
+        min_frames=2,
         top=None,
-        about="U2NetP saliency finds objects, Light HQ-SAM refines; needs nothing but a package index",
+        link=True,
+        overlap="resolve",
+        clean=True,
+        about="SSD MobileNet finds and names people, animals, vehicles and things, U2NetP saliency what nobody named, "
+        "Light HQ-SAM refines; needs nothing but package indexes",
     ),
     "balanced": Preset(
         detector="mask2former",
@@ -65,6 +83,9 @@ PRESETS = {
         min_score=0.5,
         min_frames=3,
         top=None,
+        link=False,
+        overlap="keep",
+        clean=False,
         about="Mask2Former (COCO classes) and HQ-SAM ViT-B, from their hub",
     ),
     "best": Preset(
@@ -78,6 +99,9 @@ PRESETS = {
         min_score=0.3,
         min_frames=3,
         top=None,
+        link=False,
+        overlap="keep",
+        clean=False,
         about="VidEoMT-L (YouTube-VIS classes, its own identities) and HQ-SAM ViT-L, from their hub",
     ),
     "paper": Preset(
@@ -91,6 +115,9 @@ PRESETS = {
         min_score=0.0,
         min_frames=1,
         top=10,
+        link=False,
+        overlap="keep",
+        clean=False,
         about="the HQ-SAM paper's video experiment: Mask2Former-VIS boxes, ten tubes a video, HQ-SAM ViT-L by box",
     ),
 }

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.interfaces import Detector, Refiner, Tracker
-from vis.structures import Detections
+from vis.errors import UsageError
+from vis.interfaces import CameraCompensator, Detector, Refiner, Tracker
+from vis.structures import Detections, Frame
 
 __all__ = ["Stopwatch", "TimedDetector", "TimedRefiner", "TimedTracker", "progress"]
 
@@ -93,6 +94,13 @@ class TimedDetector:
         with self._watch("detect"):
             return self._detector.detect(images)
 
+    def detect_frames(self, frames: Sequence[Frame]) -> list[Detections]:
+        """As the wrapped detector: by frame number if it knows numbers, else by picture."""
+        from vis import pipeline
+
+        with self._watch("detect"):
+            return pipeline.detect(self._detector, frames)
+
 
 class TimedTracker:
     """A tracker whose time is counted as stage ``track``."""
@@ -106,10 +114,13 @@ class TimedTracker:
             return self._tracker.update(detections, pts_seconds)
 
     def compensate(self, affine: NDArray[np.float64]) -> None:
-        """As the wrapped tracker, if it has a use for camera motion; ``native`` has none."""
-        if callable(compensate := getattr(self._tracker, "compensate", None)):
-            with self._watch("track"):
-                compensate(affine)
+        """As the wrapped tracker, which must take camera motion."""
+        if not isinstance(self._tracker, CameraCompensator):
+            raise UsageError(
+                f"{type(self._tracker).__name__} takes no camera motion; leave --camera-motion out"
+            )
+        with self._watch("track"):
+            self._tracker.compensate(affine)
 
     @property
     def live_ids(self) -> tuple[int, ...]:

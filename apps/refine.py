@@ -6,7 +6,8 @@ import argparse
 import time
 from pathlib import Path
 
-from apps.options import add_output, add_refiner
+from apps.option_types import path_text, rate
+from apps.options import add_output, add_reading, add_refiner
 from apps.run_folder import tubes_of
 
 __all__ = ["configure", "run"]
@@ -25,9 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``refine``."""
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", help="the video that the result was made from, or 'sample'")
-    parser.add_argument("--fps", type=float, metavar="R", help="rate of a folder of images")
+    parser.add_argument("source", type=path_text, help="the video that the result was made from, or 'sample'")
+    parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(parser)
     add_refiner(parser)
     add_output(parser, default="runs/NAME")
     # Which frames: those that the result covers.

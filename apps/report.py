@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.metadata
 import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from vis.structures import Tube, VideoResult
 if TYPE_CHECKING:
     from apps.assemble import Job
 
-__all__ = ["run_record", "tube_table", "write_record", "write_results"]
+__all__ = ["costs", "run_record", "tube_table", "write_record", "write_results"]
 
 
 def write_results(folder: Path, result: VideoResult) -> None:
@@ -32,28 +32,22 @@ def write_results(folder: Path, result: VideoResult) -> None:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """run.json: written last, so that its presence means done."""
+    """run.json: written after the results, so that with it they are whole."""
     write_json(folder / "run.json", record, indent=2)
 
 
 def run_record(
-    job: Job, result: VideoResult, path: Path, args: argparse.Namespace, started: float
+    job: Job, result: VideoResult, source: Mapping[str, Any], args: argparse.Namespace, started: float
 ) -> dict[str, Any]:
-    """Everything needed to repeat the run, and what it cost."""
-    seconds = time.time() - started
-    frames = len(result.frames)
+    """Everything needed to repeat the run, and what it cost so far; ``source``: name and identity."""
     record = {
         **job.made_with(),
         "command": ["vistubes", *sys.argv[1:]],
-        "source": {"name": path.name, **_source_identity(path)},
-        "video": {"height": result.video.height, "width": result.video.width, "frames": frames},
+        "source": dict(source),
+        "video": {"height": result.video.height, "width": result.video.width, "frames": len(result.frames)},
         "selection": {name: getattr(args, name) for name in ("start", "end", "stride")},
         "tubes": len(result.tubes),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
-        "seconds": round(seconds, 3),
-        "seconds_per_stage": job.watch.report(),
-        "frames_per_second": round(frames / seconds, 3),
-        "peak_memory_bytes": peak_memory_bytes(),
+        **costs(job, result, started),
         "machine": {
             "python": platform.python_version(),
             "system": platform.platform(),
@@ -63,12 +57,23 @@ def run_record(
         },
     }
     if job.refiner is not None:
-        model = job.refiner.predictor.model
         record["refiner"] = {
-            **model.describe(),
+            **job.refiner.predictor.describe(),
             "kept_coarse": job.refiner.counts.kept_coarse,
         }
     return record
+
+
+def costs(job: Job, result: VideoResult, started: float) -> dict[str, Any]:
+    """The part of a run record that grows while pictures are drawn: time and memory."""
+    seconds = max(time.time() - started, 1e-3)
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+        "seconds": round(seconds, 3),
+        "seconds_per_stage": job.watch.report(),
+        "frames_per_second": round(len(result.frames) / seconds, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
 
 
 def peak_memory_bytes() -> int | None:
@@ -105,14 +110,3 @@ def _area(tube: Tube, result: VideoResult) -> str:
         sum(masks.area(mask) for mask in tube.masks) / len(tube) / (result.video.height * result.video.width)
     )
     return f"{100 * share:.2f} %"
-
-
-def _source_identity(path: Path) -> dict[str, Any]:
-    """Size and sha256 of a file; the number of files of a folder."""
-    if path.is_dir():
-        return {"files": sum(1 for _ in path.iterdir())}
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}

@@ -6,22 +6,28 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.options import add_association, add_output, add_refiner, add_source
 from apps.run_folder import check_replaceable, new_run_folder
+from vis.errors import OutputError
+from vis.interfaces import CountedFrames
 
 if TYPE_CHECKING:
     from apps.assemble import Job
+    from vis.interfaces import FrameSource
+    from vis.structures import VideoResult
 
 __all__ = ["configure", "run", "run_job"]
 
 EPILOG = """\
 The run folder holds overlay.mp4, results.json (YTVIS results), tubes.json (the full result),
-contact_sheet.png and run.json (versions, weights, options, timings; written last). Ctrl-C keeps the frames
-that were finished: results.json, tubes.json and a run.json that says "partial"; the exit code is 130.
+contact_sheet.png and run.json (versions, weights, options, timings). Results are written before pictures are
+drawn: a picture that cannot be drawn is missing, run.json says why under "pictures", and the exit code is 1.
+Ctrl-C keeps the frames that were finished: results.json, tubes.json and a run.json that says "partial"; the exit
+code is 130. A video that reads no further in its middle keeps them too, with the reason (exit code 1).
 
 examples:
   vistubes run clip.mp4
@@ -49,7 +55,13 @@ def run(args: argparse.Namespace) -> int:
     plan = assemble.Plan.from_args(args)
     path, source_options = assemble.source_arguments(args)
     return run_job(
-        args, path, source_options, lambda: assemble.Job(plan, device=args.device), started, keep_partial=True
+        args,
+        path,
+        source_options,
+        lambda: assemble.Job(plan, device=args.device),
+        started,
+        stops=True,
+        keeps_readable=True,
     )
 
 
@@ -60,58 +72,112 @@ def run_job(
     make_job: Callable[[], Job],
     started: float,
     *,
-    keep_partial: bool = False,
+    stops: bool = False,
+    keeps_readable: bool = False,
 ) -> int:
-    """What ``run``, ``track`` and ``refine`` do alike once they know what to run.
+    """What ``run``, ``track``, ``refine``, ``fill`` and ``follow`` do alike once they know what to run.
 
     The source and the folder are looked at before ``make_job`` loads any weights: a wrong path is
-    told at once. ``keep_partial``: Ctrl-C keeps the frames that were finished, without an overlay.
+    told at once. Results are final before a picture is drawn. ``stops``: Ctrl-C keeps the frames that were
+    finished, without pictures. ``keeps_readable``: a video that reads no further keeps them too, unless --strict.
     """
-    from apps import report
-    from apps.interrupt import StopOnCtrlC
+    from apps import drawing, report
+    from apps.identity import default_folder, source_identity
     from vis.video import open_source
 
     source = open_source(path, **source_options)
-    out = args.out or Path("runs") / source.info.name
+    out = args.out or default_folder(Path("runs"), source.info.name, path)
     check_replaceable(out, overwrite=args.overwrite)
     job = make_job()
     if not args.quiet:
+        if args.out is None and out.name != source.info.name:
+            print(f"runs/{source.info.name}/ is of another video; this one goes to {out}/", file=sys.stderr)
         print(job.describe(), file=sys.stderr)
-    partial: dict[str, Any] | None = None
     with new_run_folder(out, overwrite=args.overwrite) as folder:
-        if keep_partial:
-            with StopOnCtrlC() as stop:
-                result = job.process(stop.watched(source), quiet=args.quiet)
-            if stop.asked:
-                if not len(result.frames):
-                    raise KeyboardInterrupt
-                partial = {"frames": len(result.frames), "of": source.expected_frames}
-        else:
-            result = job.process(source, quiet=args.quiet)
-        report.write_results(folder, result)
-        audio = path if path.is_file() else None
-        try:
-            if partial is None:
-                overlay = not args.no_overlay
-                job.draw(source, result, folder, audio_from=audio, overlay=overlay, quiet=args.quiet)
-        except KeyboardInterrupt:
-            if not keep_partial:
-                raise
-            partial = {"frames": len(result.frames), "of": len(result.frames)}
-        record = report.run_record(job, result, path, args, started)
+        result, partial = _processed(
+            job, source, quiet=args.quiet, stops=stops, keeps_readable=keeps_readable and not args.strict
+        )
+        report.write_results(folder.part, result)
+        record = report.run_record(job, result, source_identity(path), args, started)
         if partial is not None:
             record["partial"] = partial
-        report.write_record(folder, record)
+        stopped = partial is not None and "reason" not in partial
+        record["pictures"] = dict(drawing.LEFT_OUT if stopped else drawing.PENDING)
+        report.write_record(folder.part, record)
+    missing: dict[str, Exception] = {}
+    if not stopped:
+        try:
+            missing = job.draw(
+                source,
+                result,
+                folder.out,
+                audio_from=path if path.is_file() else None,
+                overlay=not args.no_overlay,
+                quiet=args.quiet,
+            )
+            record["pictures"] = drawing.drawn(missing)
+        except KeyboardInterrupt:
+            stopped = True
+            record["partial"] = {"frames": len(result.frames), "of": len(result.frames)}
+            record["pictures"] = {"state": "failed", "reason": "interrupted"}
+        record |= report.costs(job, result, started)
+        try:
+            report.write_record(folder.out, record)
+        except OutputError as error:
+            missing["run.json"] = error
     if not args.quiet:
         print(report.tube_table(result), file=sys.stderr)
-        print(f"\nwritten to {out}/", file=sys.stderr)
+        print(f"\nwritten to {folder.out}/", file=sys.stderr)
     if args.json:
-        print(json.dumps({**record, "out": str(out)}))
-    if partial is None:
-        return 0
-    print(
-        f"vistubes: interrupted: {partial['frames']} of about {partial['of'] or 'an unknown number of'} frames are in "
-        f"{out}/, without overlay.mp4; run it again with --overwrite for all of it",
-        file=sys.stderr,
-    )
-    return 130
+        print(json.dumps({**record, "out": str(folder.out)}))
+    return _ending(folder.out, record, missing, stopped=stopped)
+
+
+def _processed(
+    job: Job, source: FrameSource, *, quiet: bool, stops: bool, keeps_readable: bool
+) -> tuple[VideoResult, dict[str, Any] | None]:
+    """The result, and what part of the video it is where it is not of the whole."""
+    from apps.interrupt import ReadableFrames, StopOnCtrlC
+
+    readable = ReadableFrames(source) if keeps_readable else None
+    frames = readable or source
+    if stops:
+        with StopOnCtrlC() as stop:
+            result = job.process(stop.watched(frames), quiet=quiet)
+        stopped = stop.asked
+    else:
+        result, stopped = job.process(frames, quiet=quiet), False
+    if stopped and not len(result.frames):
+        raise KeyboardInterrupt
+    expected = source.expected_frames if isinstance(source, CountedFrames) else None
+    partial = {"frames": len(result.frames), "of": expected}
+    if stopped:
+        return result, partial
+    if readable is not None and readable.failure is not None:
+        return result, {**partial, "reason": str(readable.failure)}
+    return result, None
+
+
+def _ending(out: Path, record: dict[str, Any], missing: Mapping[str, Exception], *, stopped: bool) -> int:
+    """Say what is there where not all is; the exit code."""
+    from apps.drawing import reason
+
+    partial = record.get("partial", {})
+    if stopped:
+        print(
+            f"vistubes: interrupted: {partial['frames']} of about {partial['of'] or 'an unknown number of'} frames are "
+            f"in {out}/, without overlay.mp4; run it again with --overwrite for all of it",
+            file=sys.stderr,
+        )
+        return 130
+    if partial:
+        print(
+            f"vistubes: error: {partial['reason']}. The {partial['frames']} frames before it are in {out}/",
+            file=sys.stderr,
+        )
+    for name, error in missing.items():
+        print(f"vistubes: error: {name} could not be written: {reason(error)}", file=sys.stderr)
+    if missing:
+        there = ", ".join(sorted(file.name for file in out.iterdir() if not file.name.startswith(".")))
+        print(f"vistubes: the results are whole: {out}/ holds {there}", file=sys.stderr)
+    return 1 if partial or missing else 0

@@ -25,7 +25,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
     add_association(parser)
     add_output(parser, default="runs/NAME")
-    parser.set_defaults(model="none", policy=None, whole_or_part=None, mode="fast", zoom=False, device="auto")
+    parser.set_defaults(
+        model="none",
+        policy=None,
+        whole_or_part=None,
+        overlap=None,
+        clean=None,
+        mode="fast",
+        zoom=False,
+        device="auto",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,4 +45,6 @@ def run(args: argparse.Namespace) -> int:
     started = time.time()
     plan = assemble.Plan.from_args(args)
     path, source_options = assemble.source_arguments(args)
-    return run_job(args, path, source_options, lambda: assemble.Job(plan), started, keep_partial=True)
+    return run_job(
+        args, path, source_options, lambda: assemble.Job(plan), started, stops=True, keeps_readable=True
+    )

@@ -7,28 +7,23 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.train_data import (
-    add_data,
-    coco_images,
-    live_views,
-    masked_images,
-    pictures,
-    shares_of,
-    taught_targets,
-)
+from apps.option_types import number, positive, whole
+from apps.train_data import add_data, add_mix, add_removed, live_views, masked_images, shares_of
 from vis.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.utils.tensorboard import SummaryWriter
 
     from vis.hqsam import SamModel
     from vis.hqsam.network.checkpoints import State
-    from vis.training.loop import HeadTrainer, Recipe, SampleSource
+    from vis.training.loop import HeadTrainer, Recipe, SampleSource, StepReport
 
 __all__ = ["configure", "run"]
 
@@ -38,15 +33,13 @@ _PROMPTS_HELP = (
 )
 
 _EPILOG = """examples:
-  on a processor, from COCO images (frozen features are cached once):
-    vistubes train prepare --coco instances_train2017.json train2017/ --out cache
-    vistubes train prepare --composites 300 --coco instances_train2017.json train2017/ --out cache
-    vistubes train fit --cache cache/taught=0.65 cache/merged=0.15 cache/composites=0.2 --out runs/head
+  on a CPU, from images with masks (their frozen features are cached once):
+    vistubes train prepare --images set/ --coco instances.json photos/ --out cache
+    vistubes train fit --cache cache --out runs/head
 
   on a GPU, views made while it trains, the HQ token trained too:
-    vistubes train fit --coco instances_train2017.json train2017/ --targets cache --cutouts art/ \\
-        --mix taught=0.3 merged=0.1 art=0.35 photographs=0.2 drawn=0.05 --train-token --window 0 \\
-        --points 12544 --batch 32 --chunk 32 --out runs/head
+    vistubes train fit --images set/ --train-token --window 0 --points 12544 --batch 32 --chunk 32 \\
+        --out runs/head
 
   on GPUs, from HQSeg-44K:
     torchrun --nproc-per-node 8 -m apps.cli train fit --model sam-l --hqseg44k data/ --train-token \\
@@ -63,14 +56,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = "Train the HQ head (25 tensors) of HQ-SAM on a SAM that stays frozen."
     parser.epilog = _EPILOG
     verbs = parser.add_subparsers(dest="train_verb", metavar="{prepare,fit,measure,export}", required=True)
-    _configure_prepare(verbs.add_parser("prepare", help="make training views, cache their frozen features"))
+    _configure_prepare(verbs.add_parser("prepare", help="cache the frozen features of images with masks"))
     _configure_fit(verbs.add_parser("fit", help="train a head"))
     _configure_measure(verbs.add_parser("measure", help="mean IoU and boundary IoU of a head"))
     _configure_export(verbs.add_parser("export", help="merge a head with its SAM under official names"))
     for verb in verbs.choices.values():
         verb.add_argument("--model", default="sam-tiny", help="frozen SAM: name or file (default: sam-tiny)")
         verb.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-        verb.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+        verb.add_argument(
+            "--seed", type=whole(0, 2**32 - 1), default=0, help="of everything drawn (default: 0)"
+        )
         verb.add_argument("--json", action="store_true", help="print one JSON object to stdout")
 
 
@@ -85,15 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _configure_prepare(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="cache folder; gets taught, merged, composites"
-    )
-    parser.add_argument("--per-image", type=int, default=2, help="objects taught per image (default: 2)")
-    parser.add_argument(
-        "--views", type=int, default=2, help="views per image; 0: the teacher's masks alone (default: 2)"
-    )
-    parser.add_argument("--composites", type=int, default=0, metavar="N", help="composites to make")
-    parser.add_argument("--cutouts", type=Path, metavar="FOLDER", help="RGBA pictures to paste (png, webp)")
+    parser.add_argument("--out", type=Path, required=True, help="cache folder; gets a file per view")
+    parser.add_argument("--views", type=positive, default=2, help="views per image (default: 2)")
+    add_removed(parser, "--composites", "--cutouts", "--per-image")
 
 
 def _configure_fit(parser: argparse.ArgumentParser) -> None:
@@ -105,46 +94,48 @@ def _configure_fit(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER=SHARE",
         help="folders of cached views and their shares of the samples, instead of images",
     )
-    data.add_argument(
-        "--mix",
-        nargs="+",
-        default=[],
-        metavar="KIND=SHARE",
-        help="live views and their shares, from images, taught, merged, art, photographs, drawn "
-        "(default: images=1)",
-    )
-    data.add_argument(
-        "--targets", type=Path, metavar="FOLDER", help="--out of `prepare`: the teacher's masks"
-    )
-    data.add_argument("--cutouts", type=Path, metavar="FOLDER", help="RGBA pictures for art (png, webp)")
     data.add_argument("--prompts", nargs="+", default=[], metavar="KIND=CHANCE", help=_PROMPTS_HELP)
-    data.add_argument("--pool", type=int, default=512, help="embedded views on the device (default: 512)")
-    data.add_argument("--reuse", type=float, default=4.0, help="samples per view (default: 4)")
-    data.add_argument("--workers", type=int, help="processes that make views (default: cores - 1)")
+    data.add_argument(
+        "--pool", type=positive, default=512, help="embedded views on the device (default: 512)"
+    )
+    data.add_argument(
+        "--reuse", type=number(0, 1e6, above=True), default=4.0, help="samples per view (default: 4)"
+    )
+    data.add_argument("--workers", type=whole(0, 1024), help="processes that make views (default: cores - 1)")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--start", type=Path, metavar="HEAD", help="start from this head (safetensors)")
     parser.add_argument(
         "--valid", type=Path, metavar="FOLDER", help="images and masks that choose the best head"
     )
-    parser.add_argument("--evaluate-every", type=int, default=500, metavar="STEPS")
-    parser.add_argument("--save-every", type=int, default=200, metavar="STEPS")
+    parser.add_argument("--evaluate-every", type=positive, default=500, metavar="STEPS")
+    parser.add_argument("--save-every", type=positive, default=200, metavar="STEPS")
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--steps", type=int, default=900)
-    recipe.add_argument("--batch", type=int, default=48, help="samples per step (default: 48)")
-    recipe.add_argument("--chunk", type=int, default=48, help="samples per pass; the rest accumulates")
-    recipe.add_argument("--lr", type=float, default=3e-4, help="peak learning rate (default: 0.0003)")
+    recipe.add_argument("--steps", type=positive, default=900)
+    recipe.add_argument("--batch", type=positive, default=48, help="samples per step (default: 48)")
+    recipe.add_argument("--chunk", type=positive, default=48, help="samples per pass; the rest accumulates")
+    recipe.add_argument(
+        "--lr", type=number(0, 1e3, above=True), default=3e-4, help="peak learning rate (default: 0.0003)"
+    )
     recipe.add_argument(
         "--window",
-        type=int,
+        type=whole(0, 65_536),
         default=32,
         help="side of a sample in mask cells; 0: the whole grid (default: 32)",
     )
-    recipe.add_argument("--points", type=int, default=0, help="points compared per sample; 0: every cell")
-    recipe.add_argument("--sum-weight", type=float, default=1.0, help="loss weight of SAM + HQ (default: 1)")
-    recipe.add_argument("--hq-weight", type=float, default=0.3, help="loss weight of HQ alone (default: 0.3)")
+    recipe.add_argument(
+        "--points", type=whole(0, 10**6), default=0, help="points compared per sample; 0: every cell"
+    )
+    recipe.add_argument(
+        "--sum-weight", type=number(0, 1e6), default=1.0, help="loss weight of SAM + HQ (default: 1)"
+    )
+    recipe.add_argument(
+        "--hq-weight", type=number(0, 1e6), default=0.3, help="loss weight of HQ alone (default: 0.3)"
+    )
     recipe.add_argument("--train-token", action="store_true", help="train the HQ token too; needs images")
     recipe.add_argument("--bfloat16", action="store_true", help="encoder and head in bfloat16")
+    add_mix(parser)
+    add_removed(parser, "--targets", "--cutouts")
 
 
 def _configure_measure(parser: argparse.ArgumentParser) -> None:
@@ -165,45 +156,25 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> dict[str, Any]:
-    from vis.training.frozen import FrozenSam, initial_head, with_head
-    from vis.training.prepare import cache_composites, cache_taught
+    import torch
 
-    if not args.coco:
-        raise UsageError("prepare needs --coco JSON IMAGES: annotated images to teach from")
-    images = coco_images(args)
+    from vis.hqsam.runtime.precision import low_precision_dtype
+    from vis.training.frozen import FrozenSam, initial_head, with_head
+    from vis.training.prepare import cache_views
+
+    images = masked_images(args, valid=False)
+    if not images:
+        raise UsageError("prepare needs images with masks: --coco, --images or --hqseg44k")
     state = _sam_state(args.model)
-    frozen = FrozenSam(with_head(state, initial_head(state), device=args.device), bfloat16=True)
-    counts = {}
-    for name, merged in (("taught", False), ("merged", True)):
-        counts[name] = cache_taught(
-            frozen,
-            images,
-            args.out / name,
-            merged=merged,
-            per_image=args.per_image,
-            views=args.views,
-            agreement=0.65 if merged else 0.7,
-            seed=args.seed,
-            on_image=_say,
-        )
-    if args.composites:
-        counts["composites"] = cache_composites(
-            frozen,
-            [item.path for item in images],
-            args.out / "composites",
-            count=args.composites,
-            cutouts=pictures(args.cutouts),
-            taught=taught_targets(images, args.out / "taught" / "targets"),
-            seed=args.seed,
-            on_image=_say,
-        )
-    return {"cache": str(args.out), "views": counts}
+    model = with_head(state, initial_head(state), device=args.device)
+    frozen = FrozenSam(model, bfloat16=low_precision_dtype(model.device.type) == torch.bfloat16)
+    made = cache_views(frozen, images, args.out, views=args.views, seed=args.seed, on_image=_say)
+    return {"cache": str(args.out), "views": made}
 
 
 def _fit(args: argparse.Namespace) -> dict[str, Any]:
     from vis.training.export import model_card, read_head, save_head, save_merged
     from vis.training.frozen import initial_head, with_head
-    from vis.training.logs import EventLog
     from vis.training.loop import HeadTrainer, fit
 
     main = _join_processes()
@@ -218,29 +189,18 @@ def _fit(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"{args.out} holds a run; add --resume to go on, or choose another --out")
     source = _source(args, trainer)
     scores: dict[str, Any] = {}
-    with EventLog(args.out / "logs") as log:
-
-        def on_step(report: Any) -> None:
-            values = asdict(report)
-            log.write(values.pop("step"), {f"train/{name}": value for name, value in values.items()})
-            if report.step % 50 == 0 or report.step == recipe.steps:
-                _say(
-                    f"step {report.step} of {recipe.steps}: SAM+HQ {report.sum_bce:.4f} {report.sum_dice:.4f}"
-                )
-
-        def on_score(step: int, score: float, best: bool) -> None:
-            log.write(step, {"valid/mean_boundary_and_mask_iou": score})
-            _say(f"step {step}: score {score:.4f}{', the best so far' if best else ''}")
-
+    log = _event_log(args.out / "logs", trainer.step) if main else None
+    told = _Reports(recipe.steps, log)
+    with log or nullcontext():
         best = fit(
             trainer,
             source,
             folder=args.out,
             save_every=args.save_every,
             evaluate_every=args.evaluate_every,
-            evaluate=_judge(args, state, scores) if args.valid else None,
-            on_step=on_step if main else None,
-            on_score=on_score,
+            evaluate=_evaluator(args, state, scores) if args.valid else None,
+            on_step=told.step,
+            on_score=told.score,
         )
     if main:
         digest = save_head(args.out / "hq.safetensors", best)
@@ -256,16 +216,51 @@ def _fit(args: argparse.Namespace) -> dict[str, Any]:
     return {"run": str(args.out), "steps": trainer.step, **scores}
 
 
+def _event_log(folder: Path, done: int) -> SummaryWriter | None:
+    """TensorBoard's log in ``folder``, gone on with after ``done`` steps; None, said once, without tensorboard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        _say("no log is written: tensorboard is not installed; pip install 'vis-tubes[train]'")
+        return None
+    # A killed run has logged steps past its last saved state: they are done again, and hidden.
+    return SummaryWriter(str(folder), purge_step=done + 1 if done else None, flush_secs=10)
+
+
+class _Reports:
+    """Tells of steps and scores on stderr and, where there is one, in TensorBoard's log."""
+
+    def __init__(self, steps: int, log: SummaryWriter | None) -> None:
+        self.steps = steps
+        self.log = log
+
+    def step(self, report: StepReport) -> None:
+        """``on_step`` of ``vis.training.loop.fit``."""
+        values = asdict(report)
+        step = values.pop("step")
+        if self.log:
+            for name, value in values.items():
+                self.log.add_scalar(f"train/{name}", value, step)
+        if step % 50 == 0 or step == self.steps:
+            _say(f"step {step} of {self.steps}: SAM+HQ {report.sum_bce:.4f} {report.sum_dice:.4f}")
+
+    def score(self, step: int, score: float, best: bool) -> None:
+        """Likewise ``on_score``."""
+        if self.log:
+            self.log.add_scalar("valid/mean_boundary_and_mask_iou", score, step)
+        _say(f"step {step}: score {score:.4f}{', the best so far' if best else ''}")
+
+
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
     from vis.hqsam import build_model
+    from vis.training.evaluate import evaluate
     from vis.training.export import read_head
     from vis.training.frozen import with_head
-    from vis.training.measure import measure
 
     state = _sam_state(args.model)
     model = with_head(state, read_head(args.head), device=args.device)
     plain = build_model(state, mode="exact").to(model.device)
-    found = measure(model, masked_images(args, valid=True), plain=plain, kinds=args.prompts, seed=args.seed)
+    found = evaluate(model, masked_images(args, valid=True), plain=plain, kinds=args.prompts, seed=args.seed)
     for kind, rows in found.items():
         for name, score in sorted(rows.items()):
             _say(
@@ -339,21 +334,23 @@ def _source(args: argparse.Namespace, trainer: HeadTrainer) -> SampleSource:
     )
 
 
-def _judge(args: argparse.Namespace, state: State, scores: dict[str, Any]) -> Any:
+def _evaluator(
+    args: argparse.Namespace, state: State, scores: dict[str, Any]
+) -> Callable[[Mapping[str, Tensor]], float]:
     """A function that scores a head on --valid: the mean of mean IoU and mean boundary IoU, boxes."""
     from vis.training.datasets import image_folder
+    from vis.training.evaluate import evaluate
     from vis.training.frozen import with_head
-    from vis.training.measure import measure
 
     images = image_folder(args.valid)
 
-    def judge(head: Mapping[str, Tensor]) -> float:
+    def score(head: Mapping[str, Tensor]) -> float:
         model: SamModel = with_head(state, head, device=args.device)
-        score = measure(model, images, seed=args.seed)["box"]["sum"]
-        scores.update(mean_iou=score.iou, mean_boundary_iou=score.boundary_iou, objects=score.objects)
-        return (score.iou + score.boundary_iou) / 2
+        found = evaluate(model, images, seed=args.seed)["box"]["sum"]
+        scores.update(mean_iou=found.iou, mean_boundary_iou=found.boundary_iou, objects=found.objects)
+        return (found.iou + found.boundary_iou) / 2
 
-    return judge
+    return score
 
 
 def _join_processes() -> bool:

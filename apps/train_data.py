@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,9 @@ from vis.errors import UsageError
 
 if TYPE_CHECKING:
     from vis.training.datasets import MaskedImage
-    from vis.training.makers import ViewMaker, ViewSource
+    from vis.training.makers import ViewSource
 
-__all__ = [
-    "add_data",
-    "coco_images",
-    "live_views",
-    "masked_images",
-    "pictures",
-    "shares_of",
-    "taught_targets",
-]
+__all__ = ["add_data", "add_mix", "add_removed", "live_views", "masked_images", "shares_of"]
 
 
 def add_data(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -47,35 +40,40 @@ def add_data(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return data
 
 
+def add_removed(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Options of version 0.1 that made synthetic training data: giving one is an error that says so."""
+    for name in names:
+        parser.add_argument(name, type=partial(_refuse, name), help=argparse.SUPPRESS)
+
+
+def add_mix(parser: argparse.ArgumentParser) -> None:
+    """``--mix``, of whose kinds version 0.2 left one, which may still be given."""
+    parser.add_argument("--mix", nargs="+", type=_only_images, help=argparse.SUPPRESS)
+
+
+def _refuse(option: str, value: str) -> None:  # noqa: ARG001 (argparse gives it)
+    raise UsageError(
+        f"{option} was removed in version 0.2, with the synthetic training data; give images with masks: --coco, "
+        "--images or --hqseg44k. vis/hqsam/heads/MODEL_CARD.md names the commit that still has it"
+    )
+
+
+def _only_images(word: str) -> None:
+    (kind,) = shares_of("--mix", [word])
+    if kind in ("taught", "merged", "art", "photographs", "drawn"):
+        _refuse(f"--mix {kind}", word)
+    if kind != "images":
+        raise UsageError(f"--mix {kind}: expected images, the only kind there is; --mix may be left out")
+
+
 def live_views(args: argparse.Namespace) -> ViewSource:
-    """The live mix that the options describe."""
-    from vis.training.makers import CompositeViews, MaskedViews, Part, TaughtViews, ViewSource
+    """Views of the images that the options name."""
+    from vis.training.makers import MaskedViews, Part, ViewSource
 
     images = masked_images(args, valid=False)
     if not images:
         raise UsageError("fit needs data: --cache, or --coco, --images or --hqseg44k")
-    backgrounds, art = [item.path for item in images], pictures(args.cutouts)
-    pairs = {
-        name: sorted(taught_targets(images, args.targets / name / "targets").items()) if args.targets else []
-        for name in ("taught", "merged")
-    }
-    needs = {"taught": pairs["taught"], "merged": pairs["merged"], "photographs": pairs["taught"], "art": art}
-
-    def maker(kind: str) -> ViewMaker:
-        if kind == "images":
-            return MaskedViews(images)
-        if kind in pairs:
-            return TaughtViews(pairs[kind])
-        shares = {"photographs": (1.0, 0.0, 0.0), "art": (0.1, 0.9, 0.0), "drawn": (0.0, 0.0, 1.0)}[kind]
-        return CompositeViews(backgrounds, art, pairs["taught"], shares=shares)
-
-    known = ("images", "taught", "merged", "art", "photographs", "drawn")
-    shares = shares_of("--mix", args.mix, known=known) or {"images": 1.0}
-    for kind in shares:
-        if not needs.get(kind, [kind]):
-            wanted = "--cutouts FOLDER" if kind == "art" else "--targets FOLDER, which `train prepare` makes"
-            raise UsageError(f"--mix {kind}: needs {wanted}")
-    return ViewSource([Part(kind, share, maker(kind)) for kind, share in shares.items()], seed=args.seed)
+    return ViewSource([Part("images", 1.0, MaskedViews(images))], seed=args.seed)
 
 
 def shares_of(option: str, words: Sequence[str], *, known: Sequence[str] = ()) -> dict[str, float]:
@@ -89,44 +87,19 @@ def shares_of(option: str, words: Sequence[str], *, known: Sequence[str] = ()) -
             shares[name] = float(share)
         except ValueError as error:
             raise UsageError(f"{option} {word}: expected NAME=SHARE with a number, as {name}=0.7") from error
-        if not shares[name] > 0:
-            raise UsageError(f"{option} {word}: the share must be above 0")
+        if not 0 < shares[name] <= 1e9:
+            raise UsageError(f"{option} {word}: the share must be a number above 0")
     return shares
 
 
 def masked_images(args: argparse.Namespace, *, valid: bool) -> list[MaskedImage]:
     """All images with masks that the options name; of HQSeg-44K the training or the validation part."""
-    from vis.training.datasets import hqseg44k, image_folder
+    from vis.training.datasets import coco_instances, hqseg44k, image_folder
 
-    found = coco_images(args)
+    found = [item for annotations, images in args.coco for item in coco_instances(annotations, images)]
     for folder in args.images:
         found += image_folder(folder)
     if args.hqseg44k:
         for part in hqseg44k(args.hqseg44k, valid=valid).values():
             found += part
     return found
-
-
-def coco_images(args: argparse.Namespace) -> list[MaskedImage]:
-    """Those of --coco."""
-    from vis.training.datasets import coco_instances
-
-    return [item for annotations, images in args.coco for item in coco_instances(annotations, images)]
-
-
-def pictures(folder: Path | None) -> list[Path]:
-    """The cut-outs of a folder; :class:`UsageError` where it holds none."""
-    if folder is None:
-        return []
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".webp"))
-    if not found:
-        raise UsageError(f"--cutouts {folder}: holds no .png or .webp file")
-    return found
-
-
-def taught_targets(images: Sequence[MaskedImage], targets: Path) -> dict[Path, Path]:
-    """Image -> the teacher's targets of it, where there are any."""
-    from vis.training.prepare import targets_path
-
-    pairs = {item.path: targets_path(targets.parent, item.path) for item in images}
-    return {image: path for image, path in pairs.items() if path.is_file()}

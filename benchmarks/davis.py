@@ -1,10 +1,10 @@
 """How good are the tubes of the main job on DAVIS clips? Mean IoU of the best tube, per clip.
 
-    python -m benchmarks.davis --data FOLDER [--detector salient] [--clips camel,dog] [--stride N] [--json]
+    python -m benchmarks.davis --data FOLDER [--preset quick] [--clips camel,dog] [--stride N] [--json]
 
 FOLDER holds DAVIS's JPEGImages/480p and Annotations/480p. Every frame counts: where the tube is absent
 its IoU is 0 (1 where the truth is empty too). The best tube is the one of highest mean IoU; how many
-tubes there were is printed beside it.
+tubes there were is printed beside it. Any option of ``vistubes run`` about objects and masks may be given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from apps.assemble import Job, Plan
-from apps.presets import PRESETS
+from apps.options import add_association, add_refiner
 from vis import masks
 from vis.structures import Tube, VideoResult
 from vis.video import open_source
@@ -32,37 +32,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data/davis16"))
-    parser.add_argument("--detector", default=PRESETS["quick"].detector)
-    parser.add_argument("--weights")
-    parser.add_argument("--tracker", default=PRESETS["quick"].tracker)
-    parser.add_argument("--model", default=PRESETS["quick"].model)
-    parser.add_argument("--policy", default=PRESETS["quick"].policy)
-    parser.add_argument(
-        "--whole-or-part", action=argparse.BooleanOptionalAction, default=PRESETS["quick"].whole_or_part
-    )
-    parser.add_argument("--score", type=float, default=PRESETS["quick"].min_score)
     parser.add_argument("--clips", default=",".join(SINGLE_OBJECT))
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    add_association(parser)
+    add_refiner(parser)
     args = parser.parse_args()
-    plan = Plan(
-        preset="quick",
-        detector=args.detector,
-        detector_weights=args.weights,
-        text=None,
-        tracker=args.tracker,
-        model=None if args.model == "none" else args.model,
-        policy=args.policy,
-        whole_or_part=args.whole_or_part,
-        zoom=False,
-        mode="fast",
-        classes=(),
-        min_score=args.score,
-        min_frames=PRESETS["quick"].min_frames,
-        top=None,
-        camera_motion=False,
-    )
-    job = Job(plan)
+    job = Job(Plan.from_args(args), device=args.device)
     clips = {clip: measure(job, args.data, clip, args.stride) for clip in args.clips.split(",")}
     mean = float(np.mean([row["iou"] for row in clips.values()]))
     if args.json:

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from vis import hqsam, weights
 from vis.hqsam.network.checkpoints import build_model, read_state
 from vis.training.datasets import MaskedImage, coco_instances
+from vis.training.evaluate import Score, evaluate
 from vis.training.export import read_head
 from vis.training.frozen import with_head
-from vis.training.measure import Score, measure
 
 PACKAGED = Path(hqsam.__file__).parent / "heads" / "hq_tiny.safetensors"
 COLUMNS = {"plain": "SAM", "sum": "SAM+HQ", "hq": "HQ", "plain_best": "SAM of 3", "best": "SAM of 3+HQ"}
@@ -56,7 +56,7 @@ def main() -> None:
     )
     detect = detector() if "detected" in args.prompts else None
     rows = {
-        name: measure(model, images, plain=plain, kinds=args.prompts, detect=detect, best_of_three=args.best)
+        name: evaluate(model, images, plain=plain, kinds=args.prompts, detect=detect, best_of_three=args.best)
         for name, images in groups.items()
     }
     report(rows, args.prompts, as_json=args.json)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _scenes
-from trackers import TRACKERS
+from trackers import TRACKERS, create
 from trackers.linking import drop_short, link
 from vis import masks as rle
 from vis.evaluation.identity import identity_metrics
@@ -81,17 +81,17 @@ def run(
     """All trackers side by side over one scene: the truth, and each tracker's tubes and their looks."""
     video = VideoInfo(scene.name, _scenes.HEIGHT, _scenes.WIDTH, scene.frames, float(_scenes.FPS))
     camera = CameraMotion()
-    trackers = {name: TRACKERS[name]() for name in names}
+    running = {name: create(name) for name in names}
     truth, tubes = Collector(), {name: Collector() for name in names}
     for t, seen in enumerate(_scenes.play(scene, data)):
         masks = rle.encode_many(seen.detections.masks)
         truth.add(t, seen.truth, seen.truth.track_ids, range(len(seen.truth)), None)
         moved = camera(seen.image) if scene.shake else None
-        for name, tracker in trackers.items():
+        for name, tracker in running.items():
             if moved is not None and name in CAMERA:
                 tracker.compensate(moved)
             out = tracker.update(seen.detections, t / _scenes.FPS)
-            rows = [row for row, fate in enumerate(tracker.fates) if fate == 0]
+            rows = [row for row, status in enumerate(tracker.statuses) if status == 0]
             tubes[name].add(t, seen.detections, out.track_ids, rows, masks)
     return truth.result(video)[0], {name: collector.result(video) for name, collector in tubes.items()}
 

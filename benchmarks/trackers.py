@@ -26,7 +26,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import platformdirs  # noqa: E402
 
-from trackers import TRACKERS  # noqa: E402
+from trackers import create  # noqa: E402
 from vis.structures import Detections  # noqa: E402
 
 PEER = "2.6.1"
@@ -177,7 +177,7 @@ def with_masks(stream: list[Detections], scale: int = 3) -> list[Detections]:
 
 
 def seconds_of(name: str, frames: list[Detections]) -> Seconds:
-    tracker = TRACKERS[name]()
+    tracker = create(name)
     wall, cpu = time.perf_counter(), time.process_time()
     for i, frame in enumerate(frames):
         tracker.update(frame, i / 30)

@@ -57,11 +57,25 @@ class Mask2Former:
         folder = checkpoint_folder(weights)
         model = load_model(library.Mask2FormerForUniversalSegmentation, folder)
         processor = load_processor(library.Mask2FormerImageProcessorPil, folder)
-        self._set_up(model, processor, score, max_detections, smooth_masks, device)
+        self._set_up(
+            model,
+            processor,
+            score=score,
+            max_detections=max_detections,
+            smooth_masks=smooth_masks,
+            device=device,
+        )
         self.weights_sha256 = weights_sha256(folder)
 
     def _set_up(
-        self, model: Any, processor: Any, score: float, max_detections: int, smooth_masks: bool, device: str
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        score: float,
+        max_detections: int,
+        smooth_masks: bool,
+        device: str,
     ) -> None:
         if not 0 <= score <= 1 or max_detections < 1:
             raise UsageError(

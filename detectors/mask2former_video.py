@@ -75,10 +75,10 @@ class Mask2FormerVideo(Mask2Former):
             model,
             _processor(short_side),
             # Joint scores are only ranked; per frame, weak objects cost the tracker time.
-            (0.0 if joint else 0.3) if score is None else score,
-            (10 if joint else 100) if max_detections is None else max_detections,
-            True,
-            device,
+            score=(0.0 if joint else 0.3) if score is None else score,
+            max_detections=(10 if joint else 100) if max_detections is None else max_detections,
+            smooth_masks=True,
+            device=device,
         )
         self.reset()
 

@@ -32,7 +32,7 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: exports warn about their own unused initialisers
-    options.intra_op_num_threads = threads or _default_threads()
+    options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     # Spinning threads between two frames take the cores from the refiner.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -42,7 +42,7 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
         raise CheckpointError(f"{path} is not an ONNX model that onnxruntime can run: {error}") from error
 
 
-def _default_threads() -> int:
+def default_threads() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)

@@ -6,16 +6,16 @@ python examples/tubes.py clip.mp4
 import sys
 
 import detectors
-from trackers import TRACKERS
+import trackers
 from vis.hqsam import Predictor, load_model
 from vis.masks import decode
 from vis.pipeline import collect, refine, track
-from vis.refine import HQSamRefiner
+from vis.prompt_policies import HQSamRefiner
 from vis.video import open_source
 
 source = open_source(sys.argv[1])
 detector = detectors.create("salient")
-tracked = track(source, detector, TRACKERS["iou"]())
+tracked = track(source, detector, trackers.create("iou"))
 refined = refine(tracked, HQSamRefiner(Predictor(load_model("hq-tiny"))))
 result = collect(refined, source.info, detector.class_names)
 

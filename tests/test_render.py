@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vis import render
+from vis import render, render_labels
 from vis.errors import UsageError
 from vis.interfaces import FrameSink
 from vis.render import PALETTE, ContactSheet, OverlayWriter, Renderer, color_of, contact_sheet
@@ -105,7 +106,7 @@ def test_a_dozen_colours_are_told_apart_by_everybody(vision, least):
 def test_letters_have_contrast_on_every_colour():
     for color in PALETTE:
         light = linear(color) @ [0.2126, 0.7152, 0.0722] + 0.05
-        ink = linear(render._ink_on(color)) @ [0.2126, 0.7152, 0.0722] + 0.05
+        ink = linear(render_labels.ink_on(color)) @ [0.2126, 0.7152, 0.0722] + 0.05
         assert max(light, ink) / min(light, ink) > 4.5  # WCAG 2 AA
 
 
@@ -208,7 +209,7 @@ places = st.tuples(*[st.integers(-20, 220)] * 2, *[st.integers(0, 120)] * 2).map
 def test_labels_stay_in_the_frame(rects):
     taken: list[tuple[int, int, int, int]] = []
     for rect in rects:
-        spot = render._find_spot(rect, (14, 60), (200, 200), taken)
+        spot = render_labels.find_spot(rect, (14, 60), (200, 200), taken)
         assert (spot[2] - spot[0], spot[3] - spot[1]) == (60, 14)
         assert 0 <= spot[0] <= 140
         assert 0 <= spot[1] <= 186
@@ -218,19 +219,95 @@ def test_labels_stay_in_the_frame(rects):
 def test_labels_of_one_place_give_way():
     taken: list[tuple[int, int, int, int]] = []
     for _ in range(6):
-        taken.append(render._find_spot((80, 60, 120, 160), (14, 40), (200, 200), taken))
-    assert not any(render._shared(a, b) for a, b in combinations(taken, 2))
+        taken.append(render_labels.find_spot((80, 60, 120, 160), (14, 40), (200, 200), taken))
+    assert not any(render_labels.overlap(a, b) for a, b in combinations(taken, 2))
 
 
 def test_a_sheet_is_a_grid_with_captions(scene):
     frames = [Frame(index, index / 10, scene) for index in range(5)]
     sheet = contact_sheet(frames, columns=3, width=70)
     assert sheet.shape == (2 * (45 + 34) + 12, 3 * (70 + 12) + 12, 3)
-    small = render._shrink(scene, 70)
+    small = render._small(scene, 70)
     np.testing.assert_array_equal(sheet[34 : 34 + 45, 12 : 12 + 70], small)
     assert (sheet[:34] > 150).any()  # letters
     with pytest.raises(UsageError, match="at least one frame"):
         contact_sheet([])
+
+
+SHAPES = [(4096, 16), (16, 4096), (1, 1), (1, 5000), (5000, 1), (1920, 1080), (20, 16390)]
+
+
+@pytest.mark.parametrize("size", SHAPES, ids=str)
+def test_a_sheet_is_bounded_whatever_the_shape(tmp_path, size):
+    height, width = size
+    sheet = ContactSheet(tmp_path / "sheet.png", Renderer(["a"]))
+    masks = np.zeros((1, *size), np.bool_)
+    masks[:, height // 4 :, width // 4 :] = True
+    found = detections(masks, boxes=[[0, 0, width, height]])
+    image = np.full((*size, 3), 90, np.uint8)
+    tracemalloc.start()
+    try:
+        for index in range(24):
+            sheet.write(TrackedFrame(Frame(index, index / 10, image), found))
+        sheet.close()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Twelve pictures of 640x1280 at most, a sheet of six of them, and what is between.
+    assert peak < 80 * 2**20
+    drawn = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert drawn.shape[1] == 3 * (640 + 12) + 12
+    assert drawn.shape[0] <= 2 * (1280 + 34) + 12
+    assert (drawn[:34] > 150).any()  # the caption is whole, however narrow the picture
+
+
+def test_a_very_tall_picture_stands_in_the_middle_of_its_cell():
+    frame = Frame(0, 0.0, np.full((4000, 20, 3), 200, np.uint8))
+    sheet = contact_sheet([frame], width=100)
+    assert sheet.shape == (200 + 34 + 12, 100 + 24, 3)
+    ys, xs = np.nonzero((sheet[34:] == 200).all(axis=2))
+    assert (xs.min(), xs.max(), len(ys)) == (12 + 49, 12 + 49, 200)
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "enlarge", "wanted"),
+    [
+        ((90, 140), (140, 70), True, (45, 70)),
+        ((10, 10), (40, 20), True, (20, 20)),
+        ((10, 10), (40, 20), False, (10, 10)),
+        ((1, 60000), (640, 640), False, (1, 640)),
+        ((60000, 1), (640, 640), True, (640, 1)),
+    ],
+)
+def test_fitted(size, box, enlarge, wanted):
+    assert render.fitted(size, *box, enlarge=enlarge) == wanted
+
+
+def test_an_overlay_of_longer_sides_than_h264_takes_is_shrunk(tmp_path):
+    size = (6, 33000)
+    masks = np.zeros((1, *size), np.bool_)
+    masks[:, :, :16500] = True
+    with OverlayWriter(
+        tmp_path / "o.mp4", VideoInfo("clip", *size, fps=30.0), Renderer(["a"], labels=False)
+    ) as writer:
+        for index in range(2):
+            frame = Frame(index, index / 30, np.full((*size, 3), 90, np.uint8))
+            writer.write(TrackedFrame(frame, detections(masks)))
+    (shown, _) = (frame.image for frame in VideoReader(tmp_path / "o.mp4"))
+    assert shown.shape == (4, 16384, 3)  # 3 rows, padded to an even number
+    assert np.abs(shown[1, 100].astype(int) - shown[1, 16000]).max() > 30
+
+
+def test_labels_are_bounded():
+    name = "a name that never ends " * 10_000
+    text = Renderer([name])._text(detections(boxes=[[0, 0, 9, 9]]), 0, 3)
+    assert len(text) < 70
+    assert text.endswith("… 3")
+    taken: list[tuple[int, int, int, int]] = []
+    for _ in range(80):  # beyond the places that are tried, labels lie on one another
+        taken.append(render_labels.find_spot((0, 0, 8, 60_000), (14, 60), (60_000, 8), taken))
+    assert len(set(taken)) > 60
+    assert render_labels.text_coverage("caf\udce9 \0", 17).any()  # names may hold what is no text
 
 
 @pytest.mark.parametrize(("frames", "pictures"), [(1, 1), (4, 4), (6, 6), (100, 6), (1000, 6)])

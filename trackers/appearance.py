@@ -56,7 +56,10 @@ def colour_looks(frames: Iterable[Frame], result: VideoResult) -> dict[int, Floa
     """
     looks = {tube.id: np.zeros((len(tube), WIDTH), np.float32) for tube in result.tubes}
     rows = {tube.id: dict(zip(tube.frames.tolist(), range(len(tube)), strict=True)) for tube in result.tubes}
+    last = max((int(tube.frames[-1]) for tube in result.tubes), default=-1)
     for frame in frames:
+        if frame.index > last:
+            break
         here = [(tube, rows[tube.id][frame.index]) for tube in result.tubes if frame.index in rows[tube.id]]
         for tube, row in here:
             masks = None if tube.masks is None else rle.decode(tube.masks[row])[None]

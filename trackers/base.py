@@ -9,6 +9,7 @@ no longer than ``buffer_seconds``.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from enum import IntEnum
 from math import isfinite
@@ -17,12 +18,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trackers.columns import Columns
 from trackers.kalman import TICKS_PER_SECOND
+from trackers.track_arrays import TrackArrays
 from vis.errors import UsageError
 from vis.structures import Detections
 
-__all__ = ["BaseTracker", "Fate", "Tracks", "unit_rows"]
+__all__ = ["BaseTracker", "TrackStatus", "Tracks", "new_track_threshold", "unit_rows"]
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -31,8 +32,8 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 
-class Fate(IntEnum):
-    """What became of a detection in the last update."""
+class TrackStatus(IntEnum):
+    """What the last update made of a detection."""
 
     KEPT = 0
     """Continued a track or began one."""
@@ -43,7 +44,7 @@ class Fate(IntEnum):
 
 
 @dataclass
-class Tracks(Columns):
+class Tracks(TrackArrays):
     """The live tracks, oldest first."""
 
     ids: Int64
@@ -81,7 +82,7 @@ class BaseTracker(Generic[T]):
         self._tracks: T = self._empty()
         self._next_id = 1
         self._now: float | None = None
-        self._fates = np.zeros(0, np.int8)
+        self._statuses = np.zeros(0, np.int8)
 
     def update(self, detections: Detections, pts_seconds: float) -> Detections:
         """The rows it keeps, in the order given, each with an id (> 0) from birth.
@@ -101,12 +102,12 @@ class BaseTracker(Generic[T]):
                 f"{type(self).__name__}: expected rising pts_seconds, got {pts_seconds} after {self._now}; "
                 "call reset() before another video"
             )
-        self._fates = np.full(len(detections), Fate.UNMATCHED, np.int8)
+        self._statuses = np.full(len(detections), TrackStatus.UNMATCHED, np.int8)
         ids = self._associate(detections, pts_seconds)
         self._now = float(pts_seconds)
         self._forget(pts_seconds)
         kept = ids > 0
-        self._fates[kept] = Fate.KEPT
+        self._statuses[kept] = TrackStatus.KEPT
         return _with_ids(detections, ids, kept)
 
     def compensate(self, affine: Array) -> None:
@@ -122,9 +123,15 @@ class BaseTracker(Generic[T]):
         return tuple(sorted(self._tracks.ids.tolist()))
 
     @property
-    def fates(self) -> tuple[Fate, ...]:
-        """What became of each row of the last update's input: why it was not kept, if so."""
-        return tuple(Fate(value) for value in self._fates.tolist())
+    def statuses(self) -> tuple[TrackStatus, ...]:
+        """What the last update made of each row of its input: why it was not kept, if so."""
+        return tuple(TrackStatus(value) for value in self._statuses.tolist())
+
+    @property
+    def fates(self) -> tuple[TrackStatus, ...]:
+        """The name of ``statuses`` in version 0.1."""
+        warnings.warn("fates is called statuses since version 0.2", DeprecationWarning, stacklevel=2)
+        return self.statuses
 
     def state_dict(self) -> dict[str, Any]:
         """All state as plain values and numpy arrays (copies), for going on later."""
@@ -207,6 +214,16 @@ def _with_ids(given: Detections, ids: Int64, kept: Bool) -> Detections:
         ids[kept],
         pick(given.embeddings),
     )
+
+
+def new_track_threshold(new_track_thresh: float, birth_score: float | None) -> float:
+    """``new_track_thresh``, or what was given by its name of version 0.1, which warns."""
+    if birth_score is None:
+        return new_track_thresh
+    warnings.warn(
+        "birth_score is called new_track_thresh since version 0.2", DeprecationWarning, stacklevel=3
+    )
+    return birth_score
 
 
 def unit_rows(vectors: Array) -> Float32:

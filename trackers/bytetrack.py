@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trackers import kalman
 from trackers.assignment import match_pairs
-from trackers.base import Array, BaseTracker, Bool, Fate, Index, Int64, Tracks
+from trackers.base import Array, BaseTracker, Bool, Index, Int64, Tracks, TrackStatus, new_track_threshold
 from trackers.kalman import XYAH, BoxModel, Motion
 from vis.boxes import iou
 from vis.structures import Detections
@@ -47,7 +47,7 @@ class ByteTracker(BaseTracker[ByteTracks]):
     Args:
         high_score: detections from here on are strong (0.6).
         low_score: those not above this are not looked at (0.1).
-        birth_score: a strong detection left over begins a track from here on (0.7).
+        new_track_thresh: a strong detection left over begins a track from here on (0.7).
         min_overlap: least IoU times score between a track and a strong detection (0.2).
         min_overlap_low: least IoU between a track and a weak detection (0.5).
         min_overlap_new: least IoU times score for a track seen only once so far (0.3); such a
@@ -55,6 +55,7 @@ class ByteTracker(BaseTracker[ByteTracks]):
         duplicate_overlap: of a seen and a lost track that overlap by more, the younger one ends.
         buffer_seconds: how long a lost track may still be found again (30 frames of 1/30 s).
         same_label: whether a track takes only detections of the label it had last.
+        birth_score: the name of ``new_track_thresh`` in version 0.1; warns.
     """
 
     _model: ClassVar[BoxModel] = XYAH
@@ -66,17 +67,18 @@ class ByteTracker(BaseTracker[ByteTracks]):
         *,
         high_score: float = 0.6,
         low_score: float = 0.1,
-        birth_score: float = 0.7,
+        new_track_thresh: float = 0.7,
         min_overlap: float = 0.2,
         min_overlap_low: float = 0.5,
         min_overlap_new: float = 0.3,
         duplicate_overlap: float = 0.85,
         buffer_seconds: float = 1.0,
         same_label: bool = False,
+        birth_score: float | None = None,
     ) -> None:
         self.high_score = high_score
         self.low_score = low_score
-        self.birth_score = birth_score
+        self.new_track_thresh = new_track_threshold(new_track_thresh, birth_score)
         self.min_overlap = min_overlap
         self.min_overlap_low = min_overlap_low
         self.min_overlap_new = min_overlap_new
@@ -94,7 +96,7 @@ class ByteTracker(BaseTracker[ByteTracks]):
         tracks, scores = self._tracks, detections.scores
         strong = scores >= self.high_score
         weak = ~strong & (scores > self.low_score)
-        self._fates[~strong & ~weak] = Fate.WEAK
+        self._statuses[~strong & ~weak] = TrackStatus.WEAK
 
         for coordinate in self._still_when_lost:
             tracks.motion.velocity[~tracks.active, coordinate] = 0
@@ -104,7 +106,7 @@ class ByteTracker(BaseTracker[ByteTracks]):
         owner = np.zeros(len(detections), np.int64)
         owner[cols] = tracks.ids[rows]
         self._continue(detections, rows, cols, now)
-        born = np.flatnonzero(strong & (owner == 0) & (scores >= self.birth_score))
+        born = np.flatnonzero(strong & (owner == 0) & (scores >= self.new_track_thresh))
         owner[born] = self._begin(detections, born, now)
         self._end_duplicates()
         return owner

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trackers.assignment import match_pairs
-from trackers.base import Array, BaseTracker, Fate, Int64, Tracks
+from trackers.base import Array, BaseTracker, Int64, Tracks, TrackStatus, new_track_threshold
 from vis.boxes import iou
 from vis.structures import Detections
 
@@ -38,9 +38,10 @@ class IouTracker(BaseTracker[BoxTracks]):
     Args:
         min_overlap: least IoU between a track's last box and a detection (0.3).
         min_score: weaker detections are not looked at.
-        birth_score: a detection left over begins a track from here on.
+        new_track_thresh: a detection left over begins a track from here on.
         buffer_seconds: how long a track that is not seen may still be continued.
         same_label: whether a track takes only detections of the label it had last.
+        birth_score: the name of ``new_track_thresh`` in version 0.1; warns.
     """
 
     def __init__(
@@ -48,13 +49,14 @@ class IouTracker(BaseTracker[BoxTracks]):
         *,
         min_overlap: float = 0.3,
         min_score: float = 0.1,
-        birth_score: float = 0.3,
+        new_track_thresh: float = 0.3,
         buffer_seconds: float = 1.0,
         same_label: bool = False,
+        birth_score: float | None = None,
     ) -> None:
         self.min_overlap = min_overlap
         self.min_score = min_score
-        self.birth_score = birth_score
+        self.new_track_thresh = new_track_threshold(new_track_thresh, birth_score)
         super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
 
     def _empty(self) -> BoxTracks:
@@ -67,7 +69,7 @@ class IouTracker(BaseTracker[BoxTracks]):
     def _associate(self, detections: Detections, now: float) -> Int64:
         tracks = self._tracks
         looked_at = detections.scores >= self.min_score
-        self._fates[~looked_at] = Fate.WEAK
+        self._statuses[~looked_at] = TrackStatus.WEAK
         overlap = iou(tracks.boxes, detections.boxes)
         rows, cols = np.nonzero((overlap > self.min_overlap) & looked_at)
         fits = self._label_fits(detections, rows, cols)
@@ -81,7 +83,7 @@ class IouTracker(BaseTracker[BoxTracks]):
         tracks.boxes[rows] = detections.boxes[cols]
         owner = np.zeros(len(detections), np.int64)
         owner[cols] = tracks.ids[rows]
-        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.birth_score))
+        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.new_track_thresh))
         owner[born] = self._new_ids(len(born))
         if len(born):
             self._tracks = tracks.extend(

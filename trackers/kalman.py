@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trackers.columns import Columns
+from trackers.track_arrays import TrackArrays
 
 __all__ = [
     "TICKS_PER_SECOND",
@@ -41,7 +41,7 @@ Float64 = NDArray[np.float64]
 
 
 @dataclass
-class Motion(Columns):
+class Motion(TrackArrays):
     """The filters of K boxes: each field is float64 (K, 4), a column per coordinate."""
 
     position: Float64

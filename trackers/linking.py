@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trackers.assignment import match_pairs
-from trackers.evidence import End, Looks, gains, look_scale
+from trackers.base import Index
+from trackers.tracklet_affinity import End, Looks, LookScale, affinities, look_scale
 from vis import masks as rle
 from vis.errors import UsageError
 from vis.structures import MaskRLE, Tube, VideoResult
 
-__all__ = ["drop_short", "fill", "keep_best", "link", "stitch"]
+__all__ = ["drop_empty", "drop_short", "fill", "keep_best", "link", "stitch"]
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -41,6 +42,7 @@ def link(
     fill_seconds: float = 0.3,
     min_frames: int = 3,
     top: int | None = None,
+    cut: bool = True,
 ) -> VideoResult:
     """Stitch, fill, drop short tubes, and keep the best ``top`` ones (None: all).
 
@@ -52,8 +54,9 @@ def link(
         fill_seconds: gaps up to this long are filled; 0 fills none.
         min_frames: tubes with fewer frames are dropped, after stitching and before filling.
         top: how many tubes to keep.
+        cut: whether looks may undo what the tracker linked.
     """
-    linked = stitch(result, looks, max_gap_seconds=max_gap_seconds)
+    linked = stitch(result, looks, max_gap_seconds=max_gap_seconds, cut=cut)
     linked = fill(drop_short(linked, min_frames), max_gap_seconds=fill_seconds)
     if top is not None:
         linked = keep_best(linked, top)
@@ -76,17 +79,19 @@ def stitch(
     max_gap_seconds: float = 4.0,
     prior: float | None = None,
     trust: float = 0.5,
+    cut: bool = True,
 ) -> VideoResult:
-    """Cut tubes where they may be wrong and chain the pieces anew, at the greatest total evidence.
+    """Cut tubes where they may be wrong and chain the pieces anew, at the greatest total affinity.
 
     Args:
         result: any result; it is not changed.
         looks: tube id -> (L, D) appearance per frame, or None.
         max_gap_seconds: longest gap inside a chain.
-        prior: evidence, in nats, for any link before looking: that what vanished comes back. Lower
+        prior: affinity, in nats, of any link before looking: that what vanished comes back. Lower
             values link less. None: 2 with looks, which tell those that come back from newcomers,
             and -2 without.
-        trust: evidence for a link that the online tracker had made.
+        trust: affinity added to a link that the online tracker had made.
+        cut: whether looks may undo what the tracker linked; otherwise its tubes are only joined.
 
     Returns:
         A result whose tubes are the chains. A chain keeps the id of the tube that most of it comes
@@ -97,28 +102,18 @@ def stitch(
         UsageError: ``looks`` do not fit the tubes.
     """
     _check_looks(result, looks)
+    if not result.tubes:
+        return result
     scale = look_scale(result.tubes, looks) if looks else None
-    seconds = dict(zip(result.frames.tolist(), result.pts_seconds.tolist(), strict=True))
-    places = dict(zip(result.frames.tolist(), range(len(result.frames)), strict=True))
-    pieces: list[Tube] = []
-    ends: list[End] = []
-    origins: list[int] = []
-    for tube in result.tubes:
-        of_tube = looks[tube.id] if looks else None
-        times = np.array([seconds[index] for index in tube.frames.tolist()])
-        position = np.array([places[index] for index in tube.frames.tolist()])
-        cuts = np.zeros(len(tube) - 1, bool)
-        if of_tube is not None and scale is not None:
-            # Without looks there is nothing to judge the tracker's own decisions by.
-            cuts = (np.diff(position) > 1) | scale.breaks(of_tube)
-        for rows in np.split(np.arange(len(tube)), np.flatnonzero(cuts) + 1):
-            piece = _rows(tube, rows)
-            pieces.append(piece)
-            ends.append(End.of(piece, times[rows], None if of_tube is None else of_tube[rows]))
-            origins.append(tube.id)
+    pieces, ends = _pieces(result, looks, scale if cut else None)
+    tails, heads = _may_follow(ends, max_gap_seconds)
     if prior is None:
         prior = -2.0 if looks is None else 2.0
-    chains = _chains(ends, origins, result, scale, max_gap_seconds, prior, trust)
+    affinity = prior + affinities(ends, tails, heads, scale, result.video.size)
+    # Pieces lie in order, so the next one of the same tube is what the tracker had linked.
+    origin = np.array([piece.id for piece in pieces])
+    affinity += trust * ((origin[tails] == origin[heads]) & (heads == tails + 1))
+    chains = _chains(len(pieces), tails, heads, affinity)
     return _with_tubes(result, _join_all([[pieces[i] for i in chain] for chain in chains]))
 
 
@@ -148,6 +143,19 @@ def drop_short(result: VideoResult, min_frames: int) -> VideoResult:
     return _with_tubes(result, [tube for tube in result.tubes if len(tube) >= min_frames])
 
 
+def drop_empty(result: VideoResult) -> VideoResult:
+    """Without the frames of a tube on which its mask has no pixel, and without tubes of nothing else."""
+    tubes = []
+    for tube in result.tubes:
+        if tube.masks is not None:
+            seen = np.flatnonzero([rle.area(mask) > 0 for mask in tube.masks])
+            if not len(seen):
+                continue
+            tube = tube if len(seen) == len(tube) else _rows(tube, seen)
+        tubes.append(tube)
+    return _with_tubes(result, tubes)
+
+
 def keep_best(result: VideoResult, top: int) -> VideoResult:
     """The ``top`` tubes of the highest score, as benchmarks cap them; of equals, the lower ids."""
     if top < 0:
@@ -165,33 +173,45 @@ def _check_looks(result: VideoResult, looks: Looks | None) -> None:
             )
 
 
-def _chains(
-    ends: list[End],
-    origins: list[int],
-    result: VideoResult,
-    scale: Any,
-    max_gap_seconds: float,
-    prior: float,
-    trust: float,
-) -> list[list[int]]:
-    """Indices of the pieces of each chain, in order of time."""
-    if not ends:
-        return []
+def _pieces(
+    result: VideoResult, looks: Looks | None, scale: LookScale | None
+) -> tuple[list[Tube], list[End]]:
+    """The tubes in order, cut where ``scale`` says that they may be wrong; and what each piece's ends look like."""
+    seconds = dict(zip(result.frames.tolist(), result.pts_seconds.tolist(), strict=True))
+    places = dict(zip(result.frames.tolist(), range(len(result.frames)), strict=True))
+    pieces: list[Tube] = []
+    ends: list[End] = []
+    for tube in result.tubes:
+        of_tube = looks[tube.id] if looks else None
+        times = np.array([seconds[index] for index in tube.frames.tolist()])
+        position = np.array([places[index] for index in tube.frames.tolist()])
+        cuts = np.zeros(len(tube) - 1, bool)
+        if of_tube is not None and scale is not None:
+            # Without looks there is nothing to judge the tracker's own decisions by.
+            cuts = (np.diff(position) > 1) | scale.breaks(of_tube)
+        for rows in np.split(np.arange(len(tube)), np.flatnonzero(cuts) + 1):
+            pieces.append(_rows(tube, rows))
+            ends.append(End.of(pieces[-1], times[rows], None if of_tube is None else of_tube[rows]))
+    return pieces, ends
+
+
+def _may_follow(ends: list[End], max_gap_seconds: float) -> tuple[Index, Index]:
+    """Pairs (tail, head): pieces of which the second begins after the first has ended, but not too long after."""
     first = np.array([end.first_second for end in ends])
     last = np.array([end.last_second for end in ends])
     gap = first[None, :] - last[:, None]
     tails, heads = np.nonzero((gap > 0) & (gap <= max_gap_seconds + 1e-6))
-    evidence = prior + gains(ends, tails, heads, scale, result.video.size)
-    origin = np.array(origins)
-    # Pieces lie in order, so the next one of the same tube is what the tracker had linked.
-    evidence += trust * ((origin[tails] == origin[heads]) & (heads == tails + 1))
-    worth = np.flatnonzero(evidence > 0)
-    tails, heads, evidence = tails[worth], heads[worth], evidence[worth]
-    taken = match_pairs(tails, heads, evidence)
+    return tails, heads
+
+
+def _chains(count: int, tails: Index, heads: Index, affinity: NDArray[np.float64]) -> list[list[int]]:
+    """The ``count`` pieces as chains of the greatest total affinity: their indices, in order of time."""
+    worth = np.flatnonzero(affinity > 0)
+    tails, heads, affinity = tails[worth], heads[worth], affinity[worth]
+    taken = match_pairs(tails, heads, affinity)
     following = dict(zip(tails[taken].tolist(), heads[taken].tolist(), strict=True))
-    starts = sorted(set(range(len(ends))) - set(following.values()))
     chains = []
-    for start in starts:
+    for start in sorted(set(range(count)) - set(following.values())):
         chain = [start]
         while chain[-1] in following:
             chain.append(following[chain[-1]])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trackers.assignment import match
-from trackers.base import Array, BaseTracker, Fate, Int64
+from trackers.base import Array, BaseTracker, Int64, TrackStatus, new_track_threshold
 from trackers.iou import BoxTracks, move_boxes
 from trackers.overlap import MaskCrops, mask_iou
 from vis.boxes import iou
@@ -42,10 +42,11 @@ class MaskIouTracker(BaseTracker[MaskTracks]):
         min_overlap: least mask IoU between a track and a detection (0.2); box IoU where either
             has no mask.
         min_score: weaker detections are not looked at.
-        birth_score: a detection left over begins a track from here on.
+        new_track_thresh: a detection left over begins a track from here on.
         step: compare masks on every ``step``-th row and column: 1 is exact, 2 four times cheaper.
         buffer_seconds: how long a track that is not seen may still be continued.
         same_label: whether a track takes only detections of the label it had last.
+        birth_score: the name of ``new_track_thresh`` in version 0.1; warns.
     """
 
     def __init__(
@@ -53,14 +54,15 @@ class MaskIouTracker(BaseTracker[MaskTracks]):
         *,
         min_overlap: float = 0.2,
         min_score: float = 0.1,
-        birth_score: float = 0.3,
+        new_track_thresh: float = 0.3,
         step: int = 2,
         buffer_seconds: float = 1.0,
         same_label: bool = False,
+        birth_score: float | None = None,
     ) -> None:
         self.min_overlap = min_overlap
         self.min_score = min_score
-        self.birth_score = birth_score
+        self.new_track_thresh = new_track_threshold(new_track_thresh, birth_score)
         self.step = step
         super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
 
@@ -74,7 +76,7 @@ class MaskIouTracker(BaseTracker[MaskTracks]):
     def _associate(self, detections: Detections, now: float) -> Int64:
         tracks = self._tracks
         looked_at = detections.scores >= self.min_score
-        self._fates[~looked_at] = Fate.WEAK
+        self._statuses[~looked_at] = TrackStatus.WEAK
         masks = remember_masks(detections, self.step)
         overlap = overlaps(tracks, detections, masks) * looked_at
         if self.same_label:
@@ -87,7 +89,7 @@ class MaskIouTracker(BaseTracker[MaskTracks]):
         tracks.masks.put(rows, masks.take(cols))
         owner = np.zeros(len(detections), np.int64)
         owner[cols] = tracks.ids[rows]
-        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.birth_score))
+        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.new_track_thresh))
         owner[born] = self._new_ids(len(born))
         if len(born):
             time = np.full(len(born), now)

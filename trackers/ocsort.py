@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trackers import kalman
 from trackers.assignment import match_pairs
-from trackers.base import Array, BaseTracker, Fate, Index, Int64, Tracks
+from trackers.base import Array, BaseTracker, Index, Int64, Tracks, TrackStatus
 from trackers.iou import move_boxes
 from trackers.kalman import TICKS_PER_SECOND, XYSR, Motion
 from trackers.sort import predict_areas
@@ -83,7 +83,7 @@ class OcSortTracker(BaseTracker[OcSortTracks]):
     def _associate(self, detections: Detections, now: float) -> Int64:
         tracks, boxes = self._tracks, detections.boxes
         looked_at = detections.scores >= self.min_score
-        self._fates[~looked_at] = Fate.WEAK
+        self._statuses[~looked_at] = TrackStatus.WEAK
         predict_areas(tracks.motion, self._ticks_until(now))
 
         predicted = XYSR.boxes(tracks.motion.position).astype(np.float32)

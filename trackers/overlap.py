@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trackers.columns import Columns
+from trackers.track_arrays import TrackArrays
 from vis.boxes import intersection
 
 __all__ = ["MaskCrops", "mask_iou"]
@@ -18,7 +18,7 @@ Index = NDArray[np.intp]
 
 
 @dataclass
-class MaskCrops(Columns):
+class MaskCrops(TrackArrays):
     """N masks cut out of their pictures: what a tracker remembers of them."""
 
     boxes: NDArray[np.int64]
@@ -43,7 +43,7 @@ class MaskCrops(Columns):
     @classmethod
     def cut(cls, masks: NDArray[np.bool_], step: int = 1) -> MaskCrops:
         """Crops of bool masks (N, H, W); with ``step`` s only every s-th row and column counts."""
-        # Columns are thinned out last: reductions over memory in a row are many times faster.
+        # TrackArrays are thinned out last: reductions over memory in a row are many times faster.
         thinned = masks[:, ::step]
         x0, x1 = _span(np.asarray(thinned.any(axis=1))[:, ::step])
         y0, y1 = _span(np.asarray(thinned.any(axis=2)))

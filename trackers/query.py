@@ -4,7 +4,7 @@ For detectors that give an embedding per object, above all query-based ones (Mas
 whose queries stay alike from frame to frame. Three published methods are settings of this one:
 
 - MinVIS (Huang et al. 2022): ``matching="cosine", memory=1, min_similarity=-1, min_cosine=-1,
-  gate_overlap=None, min_score=0, birth_score=0``: the best one-to-one matching of all queries, nothing else;
+  gate_overlap=None, min_score=0, new_track_thresh=0``: the best one-to-one matching of all queries, nothing else;
 - QDTrack's and IDOL's bi-softmax (Pang et al. 2021, equation 4; Wu et al. 2022), with IDOL's
   memory of several frames, is the default;
 - on top, a gate: a track seen a moment ago cannot be where it has no pixel in common.
@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trackers.assignment import match
-from trackers.base import Array, BaseTracker, Bool, Fate, Float32, Int64, unit_rows
+from trackers.base import (
+    Array,
+    BaseTracker,
+    Bool,
+    Float32,
+    Int64,
+    TrackStatus,
+    new_track_threshold,
+    unit_rows,
+)
 from trackers.mask_iou import MaskTracks, move_tracks, overlaps, remember_masks
 from trackers.overlap import MaskCrops
 from vis.errors import UsageError
@@ -50,10 +59,11 @@ class QueryTracker(BaseTracker[QueryTracks]):
             with it (box IoU where masks are missing) is above this. None: no gate.
         gate_seconds: for how long a track is held to the gate after it was seen.
         min_score: weaker detections are not looked at.
-        birth_score: a detection left over begins a track from here on.
+        new_track_thresh: a detection left over begins a track from here on.
         step: the gate compares masks on every ``step``-th row and column.
         buffer_seconds: how long a track that is not seen may still be continued.
         same_label: whether a track takes only detections of the label it had last.
+        birth_score: the name of ``new_track_thresh`` in version 0.1; warns.
     """
 
     def __init__(
@@ -67,10 +77,11 @@ class QueryTracker(BaseTracker[QueryTracks]):
         gate_overlap: float | None = 0.0,
         gate_seconds: float = 0.15,
         min_score: float = 0.1,
-        birth_score: float = 0.3,
+        new_track_thresh: float = 0.3,
         step: int = 4,
         buffer_seconds: float = 2.0,
         same_label: bool = False,
+        birth_score: float | None = None,
     ) -> None:
         if matching not in ("bisoftmax", "cosine"):
             raise UsageError(f"matching: expected 'bisoftmax' or 'cosine', got {matching!r}")
@@ -86,7 +97,7 @@ class QueryTracker(BaseTracker[QueryTracks]):
         self.gate_overlap = gate_overlap
         self.gate_seconds = gate_seconds
         self.min_score = min_score
-        self.birth_score = birth_score
+        self.new_track_thresh = new_track_threshold(new_track_thresh, birth_score)
         self.step = step
         super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
 
@@ -101,7 +112,7 @@ class QueryTracker(BaseTracker[QueryTracks]):
 
     def _associate(self, detections: Detections, now: float) -> Int64:
         looked_at = detections.scores >= self.min_score
-        self._fates[~looked_at] = Fate.WEAK
+        self._statuses[~looked_at] = TrackStatus.WEAK
         looks, masks = self._looks(detections), MaskCrops.nothing(len(detections))
         tracks = self._tracks
         allowed = np.broadcast_to(looked_at, (len(tracks.ids), len(detections)))
@@ -121,7 +132,7 @@ class QueryTracker(BaseTracker[QueryTracks]):
         tracks.bank[rows, -1] = looks[cols]
         owner = np.zeros(len(detections), np.int64)
         owner[cols] = tracks.ids[rows]
-        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.birth_score))
+        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.new_track_thresh))
         owner[born] = self._new_ids(len(born))
         if len(born):
             time = np.full(len(born), now)

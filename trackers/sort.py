@@ -13,7 +13,7 @@ import numpy as np
 
 from trackers import kalman
 from trackers.assignment import match_pairs
-from trackers.base import Array, BaseTracker, Fate, Int64, Tracks
+from trackers.base import Array, BaseTracker, Int64, Tracks, TrackStatus, new_track_threshold
 from trackers.kalman import XYSR, Motion
 from vis.boxes import iou
 from vis.structures import Detections
@@ -39,9 +39,10 @@ class SortTracker(BaseTracker[SortTracks]):
     Args:
         min_overlap: least IoU between a predicted box and a detection (0.3).
         min_score: weaker detections are not looked at.
-        birth_score: a detection left over begins a track from here on.
+        new_track_thresh: a detection left over begins a track from here on.
         buffer_seconds: how long a track that is not seen may still be continued.
         same_label: whether a track takes only detections of the label it had last.
+        birth_score: the name of ``new_track_thresh`` in version 0.1; warns.
     """
 
     def __init__(
@@ -49,13 +50,14 @@ class SortTracker(BaseTracker[SortTracks]):
         *,
         min_overlap: float = 0.3,
         min_score: float = 0.1,
-        birth_score: float = 0.3,
+        new_track_thresh: float = 0.3,
         buffer_seconds: float = 1.0,
         same_label: bool = False,
+        birth_score: float | None = None,
     ) -> None:
         self.min_overlap = min_overlap
         self.min_score = min_score
-        self.birth_score = birth_score
+        self.new_track_thresh = new_track_threshold(new_track_thresh, birth_score)
         super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
 
     def _empty(self) -> SortTracks:
@@ -68,7 +70,7 @@ class SortTracker(BaseTracker[SortTracks]):
     def _associate(self, detections: Detections, now: float) -> Int64:
         tracks = self._tracks
         looked_at = detections.scores >= self.min_score
-        self._fates[~looked_at] = Fate.WEAK
+        self._statuses[~looked_at] = TrackStatus.WEAK
         predict_areas(tracks.motion, self._ticks_until(now))
         predicted = XYSR.boxes(tracks.motion.position).astype(np.float32)
         overlap = iou(predicted, detections.boxes)
@@ -84,7 +86,7 @@ class SortTracker(BaseTracker[SortTracks]):
         tracks.motion.put(rows, kalman.update(XYSR, tracks.motion.take(rows), detections.boxes[cols]))
         owner = np.zeros(len(detections), np.int64)
         owner[cols] = tracks.ids[rows]
-        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.birth_score))
+        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.new_track_thresh))
         owner[born] = self._new_ids(len(born))
         if len(born):
             time = np.full(len(born), now)

@@ -10,7 +10,7 @@
     │   ├── PromptError        boxes, points or masks that cannot prompt a mask
     │   └── CheckpointError    weights of another model, truncated, or not a checkpoint
     ├── WeightsError         a weight file is missing or does not match its checksum
-    ├── DependencyError      an optional package is not installed
+    ├── DependencyError      an optional package is not installed, or an added one is broken
     ├── OutputError          a result could not be written whole (disk full, folder exists)
     └── CancelledError       the user stopped the work; finished frames are kept
 
@@ -18,7 +18,9 @@
     ├── TruncatedVideoWarning  fewer frames decode than the container promises
     ├── HdrVideoWarning        high dynamic range was tone-mapped to a standard screen's
     ├── InterlacedVideoWarning lines of two moments were made into whole pictures
+    ├── ValueRangeWarning      images of more than 8 bits became 8-bit by a range that a sample suggests
     ├── FallbackWarning        a slower or plainer way was taken than the one asked for
+    ├── AnnotationWarning      what a file of annotations holds was left out, or is kept in another way
     └── EvaluationWarning      the official protocol does something worth knowing here
 
 A message says what was given, what was expected, and what to do next.
@@ -28,6 +30,7 @@ from __future__ import annotations
 
 __all__ = [
     "AnnotationError",
+    "AnnotationWarning",
     "CancelledError",
     "CheckpointError",
     "DependencyError",
@@ -40,6 +43,7 @@ __all__ = [
     "PromptError",
     "TruncatedVideoWarning",
     "UsageError",
+    "ValueRangeWarning",
     "VideoError",
     "VisError",
     "VisWarning",
@@ -80,7 +84,7 @@ class WeightsError(VisError):
 
 
 class DependencyError(VisError):
-    """An optional package is missing; the message holds the command that installs it."""
+    """An optional package is missing, or one that adds a detector or tracker is broken; the message says what to do."""
 
 
 class OutputError(VisError):
@@ -107,8 +111,16 @@ class InterlacedVideoWarning(VisWarning):
     """The lines of two moments were made into whole pictures, or could not be."""
 
 
+class ValueRangeWarning(VisWarning):
+    """Images of more than 8 bits became 8-bit by a range that a sample of them suggests."""
+
+
 class FallbackWarning(VisWarning):
     """A slower or plainer way was taken than the one asked for."""
+
+
+class AnnotationWarning(VisWarning):
+    """Something that a file of annotations holds was left out, or is kept in another way."""
 
 
 class EvaluationWarning(VisWarning):

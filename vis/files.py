@@ -7,13 +7,27 @@ import errno
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vis.errors import InputError, OutputError
 
-__all__ = ["files_under", "read_json", "whole_file", "write_json", "write_text"]
+__all__ = [
+    "JSON_HOOKS",
+    "STEM_LETTERS",
+    "files_under",
+    "json_problem",
+    "read_json",
+    "sync_folder",
+    "whole_file",
+    "write_json",
+    "write_text",
+]
+
+STEM_LETTERS = 40
+"""Letters of a file's stem in its temporary name; in UTF-8 at most 160 bytes."""
 
 
 @contextlib.contextmanager
@@ -29,9 +43,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix is kept: muxers choose their format by it.
+        # The suffix is kept: muxers choose their format by it. A long stem is cut: with what is added it could
+        # become too long a name where its own is not.
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent
+            prefix=f".{path.stem[:STEM_LETTERS]}.", suffix=f".part{path.suffix}", dir=path.parent
         )
         os.close(handle)
         part = Path(name)
@@ -41,7 +56,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         # mkstemp gives 0600; a result is as readable as any file its owner makes.
         part.chmod(0o666 & ~_umask())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:
@@ -50,9 +65,13 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text whole, or raise :class:`OutputError` and leave what was there."""
+    """Write UTF-8 text whole, or raise :class:`OutputError` and leave what was there.
+
+    Bytes of a file name that are no UTF-8 (Python's lone surrogates) are written as ``\\udcXX``, which is how
+    JSON spells them: :func:`read_json` gives the same name again.
+    """
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> None:
@@ -63,31 +82,54 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = None) -> No
 
 
 def read_json(path: str | Path, *, limit_bytes: int = 2**31) -> Any:
-    """Parse strict JSON (NaN and Infinity refused) of at most ``limit_bytes``.
+    """Parse strict JSON of at most ``limit_bytes``: NaN, Infinity and a key twice in one object are refused.
 
     Raises :class:`InputError` that names the file and the place.
     """
     path = Path(path)
-
-    def refuse(word: str) -> Any:
-        raise InputError(f"{path}: holds {word}, which is not JSON; write numbers that are finite")
-
     try:
         size = path.stat().st_size
         if size > limit_bytes:
             raise InputError(f"{path}: {size:,} bytes, over the limit of {limit_bytes:,}")
-        return json.loads(path.read_bytes(), parse_constant=refuse)
+        return json.loads(path.read_bytes(), **JSON_HOOKS)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give the path of a JSON file"
         ) from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
-            "the file may be truncated"
-        ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON text ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {json_problem(error)}") from error
+
+
+def json_problem(error: ValueError | RecursionError) -> str:
+    """What a parser's exception says of a JSON text, with its place where the parser knows it."""
+    if isinstance(error, json.JSONDecodeError):
+        place = f"line {error.lineno}, column {error.colno}"
+        return f"not valid JSON at {place}: {error.msg}; the file may be truncated"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not valid JSON, and not JSON text: byte {error.start} is no {error.encoding.upper()}"
+    if isinstance(error, RecursionError):
+        return "not valid JSON here: lists and objects are nested too deeply"
+    if "integer string conversion" in str(error):  # Python's own limit, of 4,300 digits
+        return "not valid JSON here: it holds a whole number of thousands of digits"
+    return str(error)
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"holds {word}, which is not JSON; write numbers that are finite")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(
+            f"the key {twice[:40]!r} is twice in one object, with the keys {', '.join(value)[:80]}; keep one"
+        )
+    return value
+
+
+JSON_HOOKS: dict[str, Any] = {"parse_constant": _refuse_constant, "object_pairs_hook": _unique_keys}
+"""Keyword arguments that make Python's JSON parser strict."""
 
 
 def files_under(folder: Path) -> list[Path]:
@@ -109,7 +151,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk: a rename in it outlives a power cut."""
     # Windows cannot open folders; there the rename alone must do.
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

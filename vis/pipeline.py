@@ -22,15 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import masks as rle
-from vis.interfaces import Detector, Refiner, Tracker
+from vis.errors import UsageError
+from vis.interfaces import CameraCompensator, Detector, FrameIndexedDetector, Refiner, Tracker
 from vis.structures import Detections, Frame, MaskRLE, TrackedFrame, Tube, VideoInfo, VideoResult
 
-__all__ = ["TubeCollector", "collect", "refine", "replay", "track"]
+__all__ = ["TubeCollector", "collect", "detect", "refine", "replay", "track"]
+
+
+def detect(detector: Detector | FrameIndexedDetector, frames: Sequence[Frame]) -> list[Detections]:
+    """Objects of each frame: by the frame's number where the detector knows numbers, else by its picture."""
+    if isinstance(detector, FrameIndexedDetector):
+        return detector.detect_frames(frames)
+    return detector.detect([frame.image for frame in frames])
 
 
 def track(
     frames: Iterable[Frame],
-    detector: Detector,
+    detector: Detector | FrameIndexedDetector,
     tracker: Tracker,
     *,
     batch: int = 1,
@@ -43,18 +51,26 @@ def track(
     ``batch`` frames at a time go to the detector. Detections below ``min_score``, or whose label is
     not among ``labels`` (None: all), never reach the tracker. ``camera`` gives each image's affine
     (2, 3) motion since the one before (``vis.video.motion.CameraMotion``); the tracker then moves what
-    it remembers by it, which needs a tracker with ``compensate``.
+    it remembers by it, which needs a :class:`~vis.interfaces.CameraCompensator`.
     """
     stream = iter(frames)
     while group := list(islice(stream, batch)):
-        for frame, found in zip(group, detector.detect([frame.image for frame in group]), strict=True):
+        for frame, found in zip(group, detect(detector, group), strict=True):
             keep = found.scores >= min_score
             if labels is not None:
                 keep &= np.isin(found.labels, np.asarray(labels, np.int64))
             wanted = found if keep.all() else found.select(keep)
             if camera is not None:
-                tracker.compensate(camera(frame.image))  # type: ignore[attr-defined]
+                _compensate(tracker, camera(frame.image))
             yield TrackedFrame(frame, tracker.update(wanted, frame.pts_seconds))
+
+
+def _compensate(tracker: Tracker, affine: NDArray[np.float64]) -> None:
+    if not isinstance(tracker, CameraCompensator):
+        raise UsageError(
+            f"{type(tracker).__name__} takes no camera motion: it has no compensate(); leave camera out"
+        )
+    tracker.compensate(affine)
 
 
 def refine(tracked: Iterable[TrackedFrame], refiner: Refiner) -> Iterator[TrackedFrame]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import UsageError
 from vis.files import whole_file
+from vis.render_labels import Color, Rect, blend, find_spot, label_image, paste, shortened, text_coverage
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
+from vis.video.mp4 import LONGEST_SIDE
 from vis.video.writer import VideoWriter
 
 __all__ = [
@@ -29,14 +29,17 @@ __all__ = [
     "Renderer",
     "color_of",
     "contact_sheet",
+    "fitted",
     "small_picture",
     "write_contact_sheet",
 ]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-Color = tuple[int, int, int]  # red, green, blue
-Rect = tuple[int, int, int, int]  # x0, y0, x1, y1
+
+# Bounds of what is drawn, whatever shape a video has.
+_TALLEST = 2  # a sheet's picture, in its widths: those of phones held upright fit
+_LARGEST_LETTERS = 96
 
 # The first seven are Okabe and Ito's colours (black left out); the others were picked one by one, each
 # as far as possible from all before it in Oklab, seen with normal vision and with red-, green- and
@@ -137,25 +140,27 @@ class Renderer:
         self, canvas: Image, detections: Detections, ids: NDArray[np.int64], places: list[Rect]
     ) -> None:
         taken: list[Rect] = []
-        height = max(11, round(min(canvas.shape[:2]) / 42))
+        height = min(max(11, round(min(canvas.shape[:2]) / 42)), _LARGEST_LETTERS)
         # By id, so that who gives way does not change from frame to frame.
         for row in np.argsort(ids, kind="stable").tolist():
-            chip = _chip(self._text(detections, row, int(ids[row])), color_of(int(ids[row])), height)
-            spot = _find_spot(places[row], chip.shape[:2], canvas.shape[:2], taken)
+            text, color = self._text(detections, row, int(ids[row])), color_of(int(ids[row]))
+            label = label_image(text, color, height)
+            spot = find_spot(places[row], label.shape[:2], canvas.shape[:2], taken)
             taken.append(spot)
-            _paste(canvas, chip, spot)
+            paste(canvas, label, spot)
 
     def _text(self, detections: Detections, row: int, track_id: int) -> str:
         label = int(detections.labels[row])
         name = self.class_names[label] if 0 <= label < len(self.class_names) else f"class {label}"
-        return f"{name} {track_id}" + (f"  {detections.scores[row]:.2f}" if self.scores else "")
+        return f"{shortened(name)} {track_id}" + (f"  {detections.scores[row]:.2f}" if self.scores else "")
 
 
 class OverlayWriter:
     """A sink that draws tracked frames and writes them as a video with the source's sound and times.
 
     Use it in a ``with`` block: an exception inside leaves no file. Folders of images without a rate
-    play at ``fallback_fps``.
+    play at ``fallback_fps``. Frames with a side of more than 16,384 pixels are shrunk to it: H.264 takes no
+    longer ones.
     """
 
     def __init__(
@@ -170,14 +175,18 @@ class OverlayWriter:
     ) -> None:
         self.renderer = renderer
         self._timed = video.fps is not None
-        rate = Fraction(video.fps or fallback_fps).limit_denominator(1001)
+        rate = video.fps or fallback_fps
+        self._size = fitted(video.size, LONGEST_SIDE, LONGEST_SIDE, enlarge=False)
         self._writer = VideoWriter(
-            path, video.size, rate, audio_from=audio_from, expected_frames=expected_frames
+            path, self._size, rate, audio_from=audio_from, expected_frames=expected_frames
         )
 
     def write(self, tracked: TrackedFrame) -> None:
         """Draw and add one frame."""
-        picture = self.renderer.draw(tracked.frame.image, tracked.detections)
+        image, detections = tracked.frame.image, tracked.detections
+        if max(image.shape[:2]) > LONGEST_SIDE:
+            image, detections = _resize(image, self._size), _scale(detections, tracked.frame.size, self._size)
+        picture = self.renderer.draw(image, detections)
         self._writer.write(picture, tracked.frame.pts_seconds if self._timed else None)
 
     def close(self) -> None:
@@ -263,8 +272,11 @@ def _spread(available: int, count: int) -> list[int]:
 
 
 def small_picture(tracked: TrackedFrame, renderer: Renderer, *, width: int = 640) -> Frame:
-    """The frame ``width`` pixels wide with its objects on it: one picture of a contact sheet."""
-    frame, image = tracked.frame, _shrink(tracked.frame.image, width)
+    """The frame ``width`` pixels wide with its objects on it: one picture of a contact sheet.
+
+    A very tall one is narrower, and twice as tall as that.
+    """
+    frame, image = tracked.frame, _small(tracked.frame.image, width)
     # Drawn after shrinking, so that lines and letters keep their size.
     image = renderer.draw(image, _scale(tracked.detections, frame.size, image.shape[:2]))
     return Frame(frame.index, frame.pts_seconds, image)
@@ -280,24 +292,26 @@ def write_contact_sheet(path: str | Path, frames: Sequence[Frame], *, width: int
 
 
 def contact_sheet(frames: Sequence[Frame], *, columns: int = 3, width: int = 640) -> Image:
-    """The frames in a grid, each ``width`` pixels wide under a caption with its index and time.
+    """The frames in a grid of cells ``width`` pixels wide, each under a caption with its index and time.
 
-    Returns RGB uint8. Frames must have one size; raises :class:`UsageError` when there are none.
+    Returns RGB uint8. Frames must have one size; very tall ones are shrunk to twice the cell's width, and stand
+    in its middle. Raises :class:`UsageError` when there are no frames.
     """
     if not frames:
         raise UsageError("contact_sheet: expected at least one frame, got none")
     columns = min(columns, len(frames))
-    pictures = [_shrink(frame.image, width) for frame in frames]
+    pictures = [_small(frame.image, width) for frame in frames]
     gap, bar = 12, 34
-    height, width = pictures[0].shape[:2]
+    height, shown = pictures[0].shape[:2]
     rows = -(-len(frames) // columns)
     sheet = np.full((rows * (height + bar) + gap, columns * (width + gap) + gap, 3), 24, np.uint8)
     for number, (frame, picture) in enumerate(zip(frames, pictures, strict=True)):
         row, column = divmod(number, columns)
         y, x = row * (height + bar) + bar, gap + column * (width + gap)
-        sheet[y : y + height, x : x + width] = picture
-        caption = _letters(f"frame {frame.index}   {frame.pts_seconds:.2f} s", 17)
-        _blend(sheet, caption, (230, 230, 230), x, y - bar + (bar - caption.shape[0]) // 2 + 1)
+        left = x + (width - shown) // 2
+        sheet[y : y + height, left : left + shown] = picture
+        caption = text_coverage(f"frame {frame.index}   {frame.pts_seconds:.2f} s", 17)
+        blend(sheet, caption, (230, 230, 230), x, y - bar + (bar - caption.shape[0]) // 2 + 1)
     return sheet
 
 
@@ -327,90 +341,8 @@ def _draw_box(canvas: Image, box: NDArray[np.float32], color: Color, line: int) 
     cv2.rectangle(canvas, (x0, y0), (max(x0, x1 - 1), max(y0, y1 - 1)), color, line)
 
 
-@lru_cache(maxsize=512)
-def _chip(text: str, color: Color, height: int) -> NDArray[np.uint8]:
-    """A label as RGBA uint8: letters on a rounded plate of the object's colour."""
-    import cv2
-
-    letters = _letters(text, height)
-    pad = max(3, height // 3)
-    size = letters.shape[0] + pad, letters.shape[1] + 2 * pad
-    # Drawn four times too large and shrunk: round corners without steps.
-    plate = np.zeros((4 * size[0], 4 * size[1]), np.uint8)
-    round_, far = max(2, 4 * height // 4), (plate.shape[1] - 1, plate.shape[0] - 1)
-    cv2.rectangle(plate, (round_, 0), (far[0] - round_, far[1]), 255, -1)
-    cv2.rectangle(plate, (0, round_), (far[0], far[1] - round_), 255, -1)
-    for x in (round_, far[0] - round_):
-        for y in (round_, far[1] - round_):
-            cv2.circle(plate, (x, y), round_, 255, -1)
-    chip = np.empty((*size, 4), np.uint8)
-    chip[:, :, :3] = color
-    chip[:, :, 3] = cv2.resize(plate, size[::-1], interpolation=cv2.INTER_AREA)
-    _blend(chip[:, :, :3], letters, _ink_on(color), pad, pad // 2)
-    chip.setflags(write=False)
-    return chip
-
-
-@lru_cache(maxsize=512)
-def _letters(text: str, height: int) -> Image:
-    """uint8 (h, w) coverage of a line of text in Pillow's own font; ``height`` is the letters' size."""
-    from PIL import Image as Pillow
-    from PIL import ImageDraw, ImageFont
-
-    font: Any = ImageFont.load_default(size=height)
-    ascent, descent = font.getmetrics()
-    picture = Pillow.new("L", (max(1, int(font.getlength(text) + 1)), ascent + descent))
-    ImageDraw.Draw(picture).text((0, 0), text, fill=255, font=font)
-    return np.asarray(picture)
-
-
-def _ink_on(color: Color) -> Color:
-    """Black or white, whichever has more contrast (WCAG relative luminance)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in color)]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    # (L + 0.05) / 0.05 against 1.05 / (L + 0.05): equal at L = 0.179.
-    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
-
-
-def _find_spot(place: Rect, chip: tuple[int, int], frame: tuple[int, int], taken: list[Rect]) -> Rect:
-    """Where a label goes: at a corner of its object, inside the frame, on no other label if possible."""
-    x0, y0, x1, y1 = place
-    height, width = chip
-    corners = [(x0, y0 - height), (x1 - width, y0 - height), (x0, y0), (x1 - width, y0)]
-    corners += [(x0, y1), (x1 - width, y1), (x0, y1 - height), (x1 - width, y1 - height)]
-    # When all corners are taken, step down through the object, label by label.
-    corners += [(x0, y) for y in range(y0 + height, y1, height)]
-    spots = []
-    for x, y in corners:
-        x, y = max(0, min(x, frame[1] - width)), max(0, min(y, frame[0] - height))
-        spot = (x, y, x + width, y + height)
-        if not any(_shared(spot, other) for other in taken):
-            return spot
-        spots.append(spot)
-    return min(spots, key=lambda spot: sum(_shared(spot, other) for other in taken))
-
-
-def _shared(a: Rect, b: Rect) -> int:
-    """Pixels that two rectangles have in common."""
-    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
 def _area(rect: Rect) -> int:
     return (rect[2] - rect[0]) * (rect[3] - rect[1])
-
-
-def _paste(canvas: Image, chip: NDArray[np.uint8], spot: Rect) -> None:
-    x, y = spot[:2]
-    part = canvas[y : y + chip.shape[0], x : x + chip.shape[1]]
-    chip = chip[: part.shape[0], : part.shape[1]]
-    cover = chip[:, :, 3:].astype(np.uint16)
-    part[:] = (part * (255 - cover) + chip[:, :, :3] * cover + 127) // 255
-
-
-def _blend(canvas: Image, cover: Image, ink: Color, x: int, y: int) -> None:
-    part = canvas[y : y + cover.shape[0], x : x + cover.shape[1]]
-    weight = cover[: part.shape[0], : part.shape[1], None].astype(np.uint16)
-    part[:] = (part * (255 - weight) + np.array(ink, np.uint16) * weight + 127) // 255
 
 
 def _scale(detections: Detections, size: tuple[int, int], to: tuple[int, int]) -> Detections:
@@ -426,11 +358,21 @@ def _scale(detections: Detections, size: tuple[int, int], to: tuple[int, int]) -
     return replace(detections, boxes=boxes, masks=masks)
 
 
-def _shrink(image: Image, width: int) -> Image:
+def fitted(size: tuple[int, int], height: int, width: int, *, enlarge: bool = True) -> tuple[int, int]:
+    """The largest (height, width) of the shape of ``size`` inside of a height and width, at least 1 each."""
+    scale = min(height / size[0], width / size[1])
+    scale = scale if enlarge else min(1.0, scale)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _small(image: Image, width: int) -> Image:
+    return _resize(image, fitted(image.shape[:2], _TALLEST * width, width))
+
+
+def _resize(image: Image, size: tuple[int, int]) -> Image:
     import cv2
 
-    if image.shape[1] == width:
+    if image.shape[:2] == size:
         return image
-    height = max(1, round(image.shape[0] * width / image.shape[1]))
-    way = cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
+    way = cv2.INTER_AREA if size[0] * size[1] < image.shape[0] * image.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=way), np.uint8)

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Detections", "Frame", "MaskRLE", "TrackedFrame", "Tube", "VideoInfo", "VideoResult"]
+__all__ = [
+    "DatasetIds",
+    "Detections",
+    "Frame",
+    "MaskRLE",
+    "TrackedFrame",
+    "Tube",
+    "VideoInfo",
+    "VideoResult",
+]
 
 # numpy 2 types scalars strictly; these three aliases keep signatures readable.
 Float32 = NDArray[np.float32]
@@ -111,6 +120,8 @@ class VideoInfo:
     """Whether the transfer function is PQ or HLG."""
     has_audio: bool = False
     """Whether the file has an audio stream."""
+    file_names: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Of a folder of images: ``folder/name`` of the image of each frame index, '' where it is not known."""
 
     def __post_init__(self) -> None:
         _require(self.height > 0 and self.width > 0, f"VideoInfo: size {self.height}x{self.width} is empty")
@@ -280,6 +291,16 @@ class Tube:
         return _repr(self, "id", "label", "score", "frames", "boxes", "scores", "masks")
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetIds:
+    """Ids that a data set's file gives a video and its classes; what is written for the set keeps them."""
+
+    video_id: int
+    """Of the video."""
+    category_ids: Mapping[str, int]
+    """Class name -> id; classes that were added later have none."""
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class VideoResult:
     """All tubes of one video, and how they were made."""
@@ -296,6 +317,8 @@ class VideoResult:
     """float64 (T,): their presentation times."""
     made_with: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Models with their sha256, options and version, as plain JSON values."""
+    dataset: DatasetIds | None = None
+    """The ids of the data set whose file this was read from; None for a result of our own."""
 
     def __post_init__(self) -> None:
         _check_array("VideoResult", "frames", self.frames, np.int64, (None,))

@@ -21,10 +21,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.options import add_association, add_refiner, positive
+from apps.option_types import moment, number, path_text, positive, rate, seconds, whole
+from apps.options import add_association, add_reading, add_refiner
+from vis.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from apps.batch.inputs import Item
+    from apps.batch.item import Item
     from apps.batch.work import Settings
 
 __all__ = ["add_work", "configure", "run", "run_items"]
@@ -50,14 +52,19 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``batch``."""
     parser.epilog = EPILOG
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder, glob, list, set or address")
+    parser.add_argument(
+        "inputs", nargs="+", type=path_text, metavar="INPUT", help="file, folder, glob, list, set or address"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run folders")
     group = parser.add_argument_group("frames")
-    group.add_argument("--start", metavar="T", help="first frame (120) or time (4.5s) of each video")
-    group.add_argument("--end", metavar="T", help="end before this frame (240) or time (9s)")
+    group.add_argument(
+        "--start", type=moment, metavar="T", help="first frame (120) or time (4.5s) of each video"
+    )
+    group.add_argument("--end", type=moment, metavar="T", help="end before this frame (240) or time (9s)")
     group.add_argument("--stride", type=positive, default=1, metavar="N", help="every Nth frame (default: 1)")
-    group.add_argument("--fps", type=float, metavar="R", help="rate of folders of images")
+    group.add_argument("--fps", type=rate, metavar="R", help="rate of folders of images")
     group.add_argument("--strict", action="store_true", help="a damaged video is a failure, not a warning")
+    add_reading(group)
     group.add_argument(
         "--frames", type=Path, metavar="DIR", help="images of a set (default: JPEGImages beside it)"
     )
@@ -71,19 +78,25 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     add_refiner(parser)
     group = parser.add_argument_group("work")
     group.add_argument(
-        "--jobs", type=positive, metavar="N", help="worker processes (default: 1 per 4 cores, 1 per GPU)"
+        "--jobs",
+        type=whole(1, 1024),
+        metavar="N",
+        help="worker processes (default: 1 per 4 cores, 1 per GPU)",
     )
     group.add_argument(
         "--chunk", type=positive, default=50, metavar="N", help="save every N frames (default: 50)"
     )
     group.add_argument(
-        "--stall", type=_seconds, default=600.0, metavar="S", help="give up a video that stands still (600)"
+        "--stall", type=seconds, default=600.0, metavar="S", help="give up a video that stands still (600)"
     )
     group.add_argument(
-        "--timeout", type=_seconds, metavar="S", help="give up a video after this time (default: never)"
+        "--timeout", type=seconds, metavar="S", help="give up a video after this time (default: never)"
     )
     group.add_argument(
-        "--memory", type=_seconds, metavar="GIB", help="most memory of a worker (default: its share of 0.9)"
+        "--memory",
+        type=number(0, 1e6, above=True),
+        metavar="GIB",
+        help="most memory of a worker (default: its share of 0.9)",
     )
     group.add_argument(
         "--cluster", choices=("ray", "local"), help="on a Ray cluster: the one there is, or one started here"
@@ -98,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it; errors that concern all videos leave as exceptions of vis.errors."""
     from apps.batch.inputs import find_items
 
-    items, passed = find_items(args.inputs, frames=args.frames)
+    items, passed = find_items(args.inputs, frames=args.frames, out=args.out)
     summary = run_items(args, items, passed)
     if args.json:
         print(json.dumps(summary))
@@ -110,6 +123,7 @@ def run_items(args: argparse.Namespace, items: Sequence[Item], passed: Sequence[
     from apps.batch import lock, summary
     from apps.batch.status import Status
 
+    _check_used(args, items)
     settings = _settings(args, len(items))
     started = time.monotonic()
     with _sigterm_unwinds(), lock.hold(args.out):
@@ -127,6 +141,11 @@ def run_items(args: argparse.Namespace, items: Sequence[Item], passed: Sequence[
                         "path": items[event.item].path,
                         **event.data,
                     }
+                    if event.data.get("disk_full"):
+                        raise OutputError(
+                            f"{args.out}: the disk is full: the pictures of {items[event.item].name} could not be "
+                            "drawn, its results are whole. Free some space and run the same command again"
+                        )
                 elif event.kind == "failed":
                     failures.add(event.item, event.data)
                     lines[event.item] = {**failures.lines[event.item], "status": "failed"}
@@ -149,6 +168,16 @@ def run_items(args: argparse.Namespace, items: Sequence[Item], passed: Sequence[
         if failed:
             print(f"{args.out / 'failures.jsonl'}: {failed} failures and their reasons", file=sys.stderr)
     return told
+
+
+def _check_used(args: argparse.Namespace, items: Sequence[Item]) -> None:
+    """Raise :class:`UsageError` for an option that none of the videos has a use for."""
+    if args.fps is not None and not any(item.images or Path(item.path).is_dir() for item in items):
+        raise UsageError(
+            f"--fps {args.fps:g}: is for folders of images, and none is among these; a video has its own times"
+        )
+    if args.frames is not None and not any(item.images for item in items):
+        raise UsageError(f"--frames {args.frames}: is the image folder of a set, and no set's .json is given")
 
 
 def _engine(args: argparse.Namespace, items: Sequence[Item], settings: Settings) -> Any:
@@ -231,10 +260,3 @@ def _sigterm_unwinds() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return value

@@ -52,6 +52,8 @@ class Chunk:
     """Time per stage that these rows cost."""
     last: bool
     """Whether the video ends here."""
+    failure: str | None = None
+    """Why it reads no further, where it ends before its end."""
 
 
 class ChunkFolder:
@@ -118,6 +120,7 @@ def _to_json(chunk: Chunk) -> dict[str, Any]:
         "refiner": _plain(chunk.refiner),
         "seconds": dict(chunk.seconds),
         "last": chunk.last,
+        "failure": chunk.failure,
     }
 
 
@@ -129,6 +132,7 @@ def _from_json(value: Any, size: tuple[int, int]) -> Chunk:
         refiner=_unplain(value["refiner"]),
         seconds=value["seconds"],
         last=bool(value["last"]),
+        failure=value.get("failure"),
     )
 
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
-import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from apps.batch.inputs import Item
-from vis.errors import DependencyError, OutputError, VisError, WeightsError
+from apps.batch.failures import failure, is_for_all, no_space_left
+from apps.batch.item import Item
+from vis.errors import VisError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from apps.batch.work import Tell, Worker
 
-__all__ = ["Event", "attempt", "failure", "is_disk_full", "is_for_all"]
-
-
-LOW_SPACE_BYTES = 64 * 2**20
-"""With less than this free, a failure to write is the disk's and not the video's."""
+__all__ = ["Event", "attempt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +34,6 @@ def attempt(worker: Worker, item: Item, tell: Tell) -> tuple[str, Any]:
     try:
         return "done", worker.process(item, tell)
     except Exception as error:
-        if is_for_all(error) or _no_space_left(error, worker.out):
+        if is_for_all(error) or no_space_left(error, worker.out):
             return "stop", error if isinstance(error, VisError) else str(error)
         return "failed", failure(error)
-
-
-def failure(error: BaseException) -> dict[str, Any]:
-    """An exception as plain values: its kind, its message, and for a fault of ours where it was raised."""
-    told: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
-    if not isinstance(error, VisError):
-        last = traceback.extract_tb(error.__traceback__)[-4:]
-        told["where"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in last]
-    return told
-
-
-def is_for_all(error: BaseException) -> bool:
-    """Whether the error would meet every other video too, so that the batch must stop."""
-    return isinstance(error, WeightsError | DependencyError) or is_disk_full(error)
-
-
-def _no_space_left(error: BaseException, out: Path) -> bool:
-    """Whether writing failed while next to nothing is free: it was refused before the disk was full."""
-    try:
-        return isinstance(error, OutputError) and shutil.disk_usage(out).free < LOW_SPACE_BYTES
-    except OSError:
-        return False
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether a full disk (or quota) is at the bottom of it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

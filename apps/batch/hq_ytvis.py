@@ -69,7 +69,8 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     args.out = args.out or Path("runs") / f"hq-ytvis-{args.split}"
     # The frames that the annotations list, all of them: nothing else can be scored.
     vars(args).update(inputs=[str(truth)], start=None, end=None, stride=1, fps=None, strict=True)
-    items, _ = find_items(args.inputs, frames=frames)
+    vars(args).update(value_range=None, reader="pyav")
+    items, _ = find_items(args.inputs, frames=frames, out=args.out)
     told = run_items(args, items)
     if told["totals"]["failed"]:
         raise InputError(

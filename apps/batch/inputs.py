@@ -6,16 +6,20 @@ Nothing is opened here that was not written by the user himself: lists and a set
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from apps.batch.dataset import items_of_set
+from apps.batch.identity import is_of_another
+from apps.batch.item import Item, is_address
 from vis.errors import InputError, UsageError
 
-__all__ = ["Item", "find_items", "is_address"]
+__all__ = ["find_items"]
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -24,27 +28,18 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+LIST_BYTES = 2**28
+"""Longest list of videos that is read."""
 RESERVED = frozenset({"failures.jsonl", "batch.json", "batch.html", "results.json", "results.zip"})
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One video of a batch."""
-
-    name: str
-    """Run folder below --out, with / between its parts; unique in the batch."""
-    path: str
-    """File, folder of images, or address."""
-    images: tuple[str, ...] | None = None
-    """The frames, where a set lists them one by one."""
-    video_id: int | None = None
-    """Id in the set that it comes from."""
-
-
-def find_items(inputs: Iterable[str], *, frames: Path | None = None) -> tuple[list[Item], list[str]]:
+def find_items(
+    inputs: Iterable[str], *, frames: Path | None = None, out: Path | None = None
+) -> tuple[list[Item], list[str]]:
     """All videos of ``inputs`` in a fixed order, and the files in folders that were passed over.
 
-    ``frames``: folder of a set's images, when they do not lie in ``JPEGImages`` beside its JSON.
+    ``frames``: folder of a set's images, when they do not lie in ``JPEGImages`` beside its JSON. ``out``: where
+    earlier batches have put their run folders: a video keeps its own, and never takes another's name.
     Raises :class:`InputError` for an input that is not there and when nothing is found at all.
     """
     items: list[Item] = []
@@ -57,36 +52,38 @@ def find_items(inputs: Iterable[str], *, frames: Path | None = None) -> tuple[li
         raise InputError(
             f"no video in {', '.join(inputs)}; give video files, folders, globs, lists or a set's JSON"
         )
-    return _named_apart(unique), passed
-
-
-def is_address(text: str) -> bool:
-    """Whether this is an address (s3://bucket/clip.mp4) and not a path."""
-    return re.match(r"[a-z][a-z0-9+.-]*://", text) is not None
+    return _named_apart(unique, out), passed
 
 
 def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
     if depth > 2:
-        raise InputError(f"{text}: lists within lists within lists; name the videos in one list")
+        raise InputError(f"{_short(text)}: lists within lists within lists; name the videos in one list")
     if is_address(text):
         return [Item(_stem(PurePosixPath(text.split("://", 1)[1]).name), text)]
     path = Path(text)
-    if path.is_dir():
+    try:
+        folder, file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name that is too long for the file system
+        raise InputError(f"{_short(text)}: cannot be looked for ({error.strerror})") from error
+    if folder:
         return _in_folder(path, passed)
-    if path.is_file():
+    if file:
         if path.suffix.lower() == ".txt":
-            return [item for line in _lines(path) for item in _items_of(line, frames, passed, depth + 1)]
+            return _in_list(path, frames, passed, depth)
         if path.suffix.lower() == ".json":
-            from apps.batch.dataset import items_of_set
-
             return items_of_set(path, frames)
         return [Item(_stem(path.name), str(path))]
     if any(c in text for c in "*?["):
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if found:
             return [item for one in found for item in _items_of(one, frames, passed, depth + 1)]
-        raise InputError(f"{text}: nothing fits this pattern")
-    raise InputError(f"{text}: no such file or folder")
+        raise InputError(f"{_short(text)}: nothing fits this pattern")
+    raise InputError(f"{_short(text)}: no such file or folder")
+
+
+def _short(text: str) -> str:
+    """A path for a message: of one that can be none, the beginning."""
+    return text if len(text) <= 250 else f"{text[:200]}..."
 
 
 def _in_folder(root: Path, passed: list[str]) -> list[Item]:
@@ -99,7 +96,9 @@ def _in_folder(root: Path, passed: list[str]) -> list[Item]:
         kinds = Counter(_kind(name) for name in names)
         if kinds["image"] and not kinds["video"]:
             relative = place.relative_to(root)
-            items.append(Item(relative.as_posix() if relative.parts else root.resolve().name, str(place)))
+            items.append(
+                Item(relative.as_posix() if relative.parts else root.resolve().name or "images", str(place))
+            )
             names = [name for name in names if _kind(name) == "other"]
         for name in names:
             if _kind(name) == "video":
@@ -118,41 +117,78 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).stem or name
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The entries of a list: one path per line, relative to the list; # begins a comment line."""
+def _in_list(path: Path, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
+    """The videos of a list: one path per line, relative to the list; # begins a comment line.
+
+    Bytes that are no UTF-8 are those of a file's name. Errors name the line.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a list of videos ({error}); one path per line, as UTF-8 text"
-        ) from error
-    for line in text.splitlines():
+        size = path.stat().st_size
+        if size > LIST_BYTES:
+            raise InputError(f"{path}: {size:,} bytes are no list of videos (one path per line)")
+        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"{path}: not a list of videos ({error.strerror}); one path per line") from error
+    items: list[Item] = []
+    for count, line in enumerate(re.split("\r\n|\r|\n", text), start=1):
         entry = line.strip()
         if entry and not entry.startswith("#"):
-            yield entry if is_address(entry) else str(path.parent / entry)
+            place = entry if is_address(entry) else str(path.parent / entry)
+            try:
+                items += _items_of(place, frames, passed, depth + 1)
+            except InputError as error:
+                raise InputError(f"{path}: line {count}: {error}") from error
+    return items
 
 
-def _named_apart(items: list[Item]) -> list[Item]:
+def _named_apart(items: list[Item], out: Path | None) -> list[Item]:
     """Names that are unique, and none of which is a folder above another's run folder.
 
     ``a.mp4`` beside ``a.mov`` and ``a.mp4`` beside ``a/b.mp4`` keep their suffix; what is equal even
-    so gets -2, -3.
+    so, or the name of another video's run folder in ``out``, gets -2, -3. A video that has a run folder keeps it.
     """
+
+    def of_another(name: str, item: Item) -> bool | None:
+        return None if out is None else is_of_another(out / name, item)
+
     count = Counter(item.name.casefold() for item in items)
     parents = {str(p).casefold() for item in items for p in PurePosixPath(item.name).parents}
-    out: list[Item] = []
+    named: list[Item] = []
     taken: set[str] = set()
     for item in items:
-        name = item.name
-        if count[name.casefold()] > 1 or name.casefold() in parents or name in RESERVED:
-            name = str(PurePosixPath(name).with_name(PurePosixPath(item.path).name))
-        if name.casefold() in parents or name in RESERVED:
-            name = f"{name}-video"
-        base, number = name, 2
-        while name.casefold() in taken:
-            name, number = f"{base}-{number}", number + 1
+        name = next(
+            (own for own in _own_names(item, of_another) if own.casefold() not in taken | parents), ""
+        )
+        if not name:
+            name = item.name
+            if count[name.casefold()] > 1 or name.casefold() in parents or name in RESERVED:
+                name = _with_suffix(item)
+            if name.casefold() in parents or name in RESERVED:
+                name = f"{name}-video"
+            name = next(n for n in _numbered(name) if n.casefold() not in taken and not of_another(n, item))
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
             raise UsageError(f"{item.path}: its name {name!r} would leave the output folder; rename it")
         taken.add(name.casefold())
-        out.append(replace(item, name=name))
-    return out
+        named.append(replace(item, name=name))
+    return named
+
+
+def _own_names(item: Item, of_another: Callable[[str, Item], bool | None]) -> Iterator[str]:
+    """Names that the item has a run folder under, from an earlier batch."""
+    for name in (item.name, _with_suffix(item)):
+        for numbered in _numbered(name):
+            theirs = of_another(numbered, item)
+            if theirs is None:
+                break
+            if not theirs:
+                yield numbered
+
+
+def _with_suffix(item: Item) -> str:
+    """'day/clip' of 'clip.mp4' as 'day/clip.mp4'."""
+    return str(PurePosixPath(item.name).with_name(PurePosixPath(item.path).name))
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from apps.run_folder import restore
 from vis.errors import OutputError
 
 __all__ = ["clear_leftovers", "hold", "hold_as_worker"]
@@ -63,9 +64,11 @@ def clear_leftovers(out: Path) -> None:
     """Remove half-written files and folders that a killed batch left under ``out``.
 
     Only names that :mod:`vis.files` and :mod:`apps.run_folder` give: hidden, ending in ``.part``,
-    ``.part.<suffix>`` or ``.old``. Called while the folder is held.
+    ``.part.<suffix>`` or ``.old``. A finished run folder that a kill caught while it was being replaced is put
+    back. Called while the folder is held.
     """
     for folder, below, files in os.walk(out):
+        restore(Path(folder))
         for name in [*below, *files]:
             hidden = name.startswith(".") and name != ".batch"
             if hidden and (name.endswith((".part", ".old")) or ".part." in name):

@@ -7,16 +7,15 @@ end the pieces are joined without encoding anything again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from apps.drawing import replayed
 from vis.files import whole_file
 from vis.interfaces import FrameSource
-from vis.pipeline import replay
 from vis.render import ContactSheet, OverlayWriter, Renderer, small_picture, write_contact_sheet
 from vis.structures import Frame, TrackedFrame, VideoResult
 from vis.video.join import encoder_name, is_part, join_parts
@@ -40,32 +39,38 @@ def draw(
     overlay: bool,
     audio_from: Path | None,
     tell: Tell,
-) -> None:
+) -> dict[str, Exception]:
     """contact_sheet.png and, if wanted, overlay.mp4 in ``folder``; ``length`` frames a piece under ``pieces``.
 
     Pieces that are there already are kept. The files' bytes do not depend on where a drawing was stopped.
+    Returns file name -> error of those that could not be drawn.
     """
+    missing: dict[str, Exception] = {}
     if not len(result.frames):
-        return
-    places = ContactSheet.places(len(result.frames))
+        return missing
     renderer = Renderer(result.class_names)
-    if not overlay:
-        frames = [result.frames[place] for place in places]
-        pictures = [small_picture(tracked, renderer) for tracked in _replayed(source, result, frames)]
-        write_contact_sheet(folder / "contact_sheet.png", pictures)
-        return
-    rate = Fraction(result.video.fps or FALLBACK_FPS).limit_denominator(1001)
+    rate = result.video.fps or FALLBACK_FPS
+    places = ContactSheet.places(len(result.frames))
     # Pieces of one encoder only: another version's need not fit.
     drawing = _Drawing(result, renderer, pieces / encoder_name(), length, rate, frozenset(places))
-    drawing.finish(source, tell)
-    join_parts(
-        [drawing.piece(start) for start in drawing.starts],
-        folder / "overlay.mp4",
-        rate,
-        starts=[float(result.pts_seconds[start]) for start in drawing.starts] if result.video.fps else None,
-        audio_from=audio_from,
-    )
-    write_contact_sheet(folder / "contact_sheet.png", [drawing.read_small(place) for place in places])
+    if overlay:
+        try:
+            drawing.finish(source, tell)
+            drawing.join(folder / "overlay.mp4", audio_from)
+        except Exception as error:
+            missing["overlay.mp4"] = error
+    else:
+        (folder / "overlay.mp4").unlink(missing_ok=True)  # of an earlier run that wanted one
+    try:
+        if overlay and not missing:
+            pictures = [drawing.read_small(place) for place in places]
+        else:
+            frames = [result.frames[place] for place in places]
+            pictures = [small_picture(tracked, renderer) for tracked in replayed(source, result, frames)]
+        write_contact_sheet(folder / "contact_sheet.png", pictures)
+    except Exception as error:
+        missing["contact_sheet.png"] = error
+    return missing
 
 
 class _Drawing:
@@ -77,7 +82,7 @@ class _Drawing:
         renderer: Renderer,
         folder: Path,
         length: int,
-        rate: Fraction,
+        rate: float,
         on_sheet: frozenset[int],
     ) -> None:
         self.result, self.renderer, self.folder, self.length = result, renderer, folder, length
@@ -95,7 +100,7 @@ class _Drawing:
         first = next(missing, None)
         if first is None:
             return
-        stream = _replayed(source, self.result, self.result.frames[first:])
+        stream = replayed(source, self.result, self.result.frames[first:])
         for start in range(first, len(self.result.frames), self.length):
             with OverlayWriter(
                 self.piece(start),
@@ -109,6 +114,17 @@ class _Drawing:
                         self._save_small(place, tracked)
                     writer.write(tracked)
                     tell(place + 1)
+
+    def join(self, path: Path, audio_from: Path | None) -> None:
+        """All pieces as one video, with sound."""
+        timed = self.result.video.fps is not None
+        join_parts(
+            [self.piece(start) for start in self.starts],
+            path,
+            self.rate,
+            starts=[float(self.result.pts_seconds[start]) for start in self.starts] if timed else None,
+            audio_from=audio_from,
+        )
 
     def read_small(self, place: int) -> Frame:
         """A picture for the sheet."""
@@ -130,18 +146,3 @@ class _Drawing:
 
     def _size(self, start: int) -> int:
         return min(self.length, len(self.result.frames) - start)
-
-
-def _replayed(source: FrameSource, result: VideoResult, frames: Iterable[int]) -> Iterator[TrackedFrame]:
-    """The objects on these frames of the source, which is read no further than the last of them."""
-    wanted = {int(frame) for frame in frames}
-    last = max(wanted)
-
-    def chosen() -> Iterator[Frame]:
-        for frame in source:
-            if frame.index in wanted:
-                yield frame
-            if frame.index >= last:
-                return
-
-    return replay(chosen(), result)

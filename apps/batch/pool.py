@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.batch.events import Event, attempt
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from vis.errors import OutputError, VisError
 
 if TYPE_CHECKING:

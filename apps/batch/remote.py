@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from apps.batch.inputs import Item, is_address
+from apps.batch.identity import digest
+from apps.batch.item import Item, is_address
 from vis.errors import DependencyError, VideoError
 
 __all__ = ["identity", "local_copy"]
@@ -26,7 +27,8 @@ def identity(item: Item) -> dict[str, Any]:
         raise VideoError(
             f"{item.path}: cannot be reached ({error}); check the address and the access to it"
         ) from error
-    return {"bytes": size, "files": 1, "sha256": hashlib.sha256(f"{size} {fingerprint}".encode()).hexdigest()}
+    sha256 = hashlib.sha256(f"{size} {fingerprint}".encode()).hexdigest()
+    return {"bytes": size, "files": 1, "sha256": sha256, "paths": digest([item.path])}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from apps.batch.events import Event
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 
 __all__ = ["Status"]
 

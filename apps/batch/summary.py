@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import html
 import json
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from vis import __version__
 from vis.files import write_json, write_text
 
@@ -157,11 +158,13 @@ def _row(line: Mapping[str, Any], stages: Sequence[str]) -> str:
 
 
 def _sheet(line: Mapping[str, Any]) -> str:
-    target = quote(line["name"]) + ("/overlay.mp4" if line.get("overlay") else "/")
-    picture = f'<img src="{quote(line["name"])}/contact_sheet.png" alt="" loading="lazy">'
+    target = quote(os.fsencode(line["name"])) + ("/overlay.mp4" if line.get("overlay") else "/")
+    if not line.get("contact_sheet", True):
+        return f"<figure><figcaption>{_link(line, '')}: no contact sheet</figcaption></figure>"
+    picture = f'<img src="{quote(os.fsencode(line["name"]))}/contact_sheet.png" alt="" loading="lazy">'
     what = _link(line, "overlay.mp4") if line.get("overlay") else _link(line, "")
     return f'<figure><a href="{target}">{picture}</a><figcaption>{what}</figcaption></figure>'
 
 
 def _link(line: Mapping[str, Any], file: str) -> str:
-    return f'<a href="{quote(line["name"])}/{file}">{html.escape(line["name"])}</a>'
+    return f'<a href="{quote(os.fsencode(line["name"]))}/{file}">{html.escape(line["name"])}</a>'

@@ -12,10 +12,6 @@ A run folder whose key fits is kept. A new refiner replays the saved association
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hashlib
-import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -26,23 +22,37 @@ from typing import Any
 
 import numpy as np
 
-from apps import assemble, report
+from apps import assemble, drawing, report
 from apps.batch import overlay, remote
 from apps.batch.chunks import Chunk, ChunkFolder, Row, collected
-from apps.batch.dataset import ImageList
-from apps.batch.inputs import Item, is_address
+from apps.batch.failures import is_disk_full, no_space_left
+from apps.batch.identity import digest, identity
+from apps.batch.item import Item, is_address
+from apps.identity import read_record
+from apps.interrupt import ReadableFrames
 from apps.progress import TimedDetector, TimedRefiner
 from apps.run_folder import new_run_folder
 from vis import masks, pipeline
-from vis.errors import OutputError, VideoError, VisError, VisWarning
-from vis.files import read_json
+from vis.errors import OutputError, VisError, VisWarning
 from vis.formats import tubes
-from vis.interfaces import FrameSource
+from vis.interfaces import CountedFrames, FrameSource, Resettable, Stateful
 from vis.structures import Frame, MaskRLE, TrackedFrame, VideoResult
 
 __all__ = ["Settings", "Worker"]
 
-REFINEMENT_ONLY = ("model", "policy", "whole_or_part", "zoom", "mode", "min_frames", "top", "preset")
+REFINEMENT_ONLY = (
+    "model",
+    "policy",
+    "whole_or_part",
+    "zoom",
+    "mode",
+    "overlap",
+    "clean",
+    "min_frames",
+    "top",
+    "link",
+    "preset",
+)
 """Options of a plan that do not touch the association."""
 
 Tell = Callable[[str, int, int | None], None]
@@ -85,66 +95,70 @@ class Worker:
         self.job.watch.seconds.clear()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", VisWarning)
-            record, status = self._run(item, tell, started)
+            line = self._run(item, tell, started)
         ours = (w for w in [*self._warnings, *caught] if issubclass(w.category, VisWarning))
         said = list(dict.fromkeys(str(w.message) for w in ours))
-        return {"status": status, "warnings": said, **_line(record)}
+        return {**line, "warnings": [*line["warnings"], *said]}
 
-    def _run(self, item: Item, tell: Tell, started: float) -> tuple[dict[str, Any], str]:
+    def _run(self, item: Item, tell: Tell, started: float) -> dict[str, Any]:
         folder = self.out / item.name
-        before = _read_record(folder)
-        identity = remote.identity(item) if is_address(item.path) else _identity(item, before)
-        keys = self._keys(identity)
-        if before.get("work") == keys:
-            return before, "kept"
+        before = read_record(folder / "run.json")
+        found = remote.identity(item) if is_address(item.path) else identity(item, before)
+        keys = self._keys(found)
+        if before.get("work") == keys and drawing.are_drawn(before):
+            return _line(before, "kept")
         with remote.local_copy(item) as local:
-            return self._fresh(local, folder, before.get("work", {}), identity, keys, tell, started), "done"
+            return self._fresh(local, folder, before, found, keys, tell, started)
 
     def _fresh(
         self,
         item: Item,
         folder: Path,
-        old: Mapping[str, Any],
-        identity: Mapping[str, Any],
+        before: Mapping[str, Any],
+        source_id: Mapping[str, Any],
         keys: Mapping[str, Any],
         tell: Tell,
         started: float,
     ) -> dict[str, Any]:
-        """Compute and draw what the keys say is missing, and write the run folder."""
+        """Compute and draw what the keys say is missing; the results are final before a picture is drawn."""
+        old = before.get("work", {})
         if not old and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(
                 f"{folder}: exists and is not of a batch; move it away, or choose another --out"
             )
         source = self._open(item)
-        chunks = ChunkFolder(self.out / ".batch" / "chunks" / _digest(item.name), keys["result"])
-        if old.get("result") == keys["result"]:
-            result = tubes.read(folder / "tubes.json")
+        chunks = ChunkFolder(self.out / ".batch" / "chunks" / digest(item.name), keys["result"])
+        result = _read_result(folder / "tubes.json") if old.get("result") == keys["result"] else None
+        if result is not None:
+            record = self._record(item, source_id, keys, result, started, before.get("partial"))
         else:
-            result = self._compute(source, keys, chunks, tell)
+            result, partial = self._compute(source, keys, chunks, tell)
+            record = self._record(item, source_id, keys, result, started, partial)
+            with new_run_folder(folder, overwrite=True) as new:
+                report.write_results(new.part, result)
+                report.write_record(new.part, record)
         tell("draw", 0, len(result.frames))
-        with new_run_folder(folder, overwrite=True) as part:
-            report.write_results(part, result)
-            self._draw(item, source, result, part, chunks, tell)
-            record = self._record(item, identity, keys, result, started)
-            report.write_record(part, record)
-        _sync(folder.parent)  # the run folder is on the disk before its chunks go
+        missing = self._draw(item, source, result, folder, chunks, tell)
+        record = record | self._costs(result) | {"pictures": drawing.drawn(missing)}
+        report.write_record(folder, record)
         chunks.remove()
-        return record
+        full = any(is_disk_full(error) or no_space_left(error, self.out) for error in missing.values())
+        return _line(record, "done") | ({"disk_full": True} if full else {})
 
     def _draw(
         self,
         item: Item,
         source: FrameSource,
         result: VideoResult,
-        part: Path,
+        folder: Path,
         chunks: ChunkFolder,
         tell: Tell,
-    ) -> None:
+    ) -> dict[str, Exception]:
         with self.job.watch("draw"):
-            overlay.draw(
+            return overlay.draw(
                 source,
                 result,
-                part,
+                folder,
                 pieces=chunks.folder / "overlay",
                 length=self.settings.chunk,
                 overlay=self.settings.overlay,
@@ -155,32 +169,39 @@ class Worker:
     def _open(self, item: Item) -> FrameSource:
         options = dict(self.settings.source_options)
         if item.images is not None:
-            return ImageList.open(item.name, item.images, fps=options.get("fps"))
+            from vis.video.folder import ImageList
+
+            images = {name: options[name] for name in ("fps", "value_range") if name in options}
+            return ImageList.open(item.name, item.images, **images)
         from vis.video import open_source
 
-        return open_source(item.path, **options)
+        source = open_source(item.path, **options)
+        return source if options["strict"] else ReadableFrames(source)
 
     # ------------------------------------------------------------ computing
 
     def _compute(
         self, source: FrameSource, keys: Mapping[str, Any], chunks: ChunkFolder, tell: Tell
-    ) -> VideoResult:
+    ) -> tuple[VideoResult, dict[str, Any] | None]:
+        """The result, and what part of the video it is where reading failed in its middle."""
         video, names = source.info, self.job.class_names
         association = self.out / ".batch" / "associations" / f"{keys['association']}.json"
-        saved = _read_association(association)
+        saved = _read_result(association)
         rows: list[Row] = []
         done = chunks.read(video.size)
-        expected = getattr(source, "expected_frames", None)
+        expected = source.expected_frames if isinstance(source, CountedFrames) else None
         number = len(done)
         for chunk in done:
             rows += chunk.rows
             for stage, seconds in chunk.seconds.items():
                 self.job.watch.seconds[stage] += seconds
+        failure = done[-1].failure if done else None
         if not (done and done[-1].last):
             for chunk in self._chunks(source, saved, done, len(rows)):
                 chunks.write(number, chunk)
                 number += 1
                 rows += chunk.rows
+                failure = chunk.failure
                 tell("tubes", len(rows), expected)
         if saved is None:
             tubes.write(association, collected(rows, video, names, fine=False))
@@ -189,10 +210,11 @@ class Worker:
             video,
             names,
             fine=self.job.refiner is not None,
-            min_frames=self.settings.plan.min_frames,
+            min_frames=self.settings.plan.collected_frames(),
             made_with=self.made_with,
         )
-        return self.job.finish(result)
+        partial = None if failure is None else {"frames": len(rows), "of": expected, "reason": failure}
+        return self.job.finish(result, source), partial
 
     def _chunks(
         self, source: FrameSource, saved: VideoResult | None, done: list[Chunk], skip: int
@@ -205,9 +227,12 @@ class Worker:
             if len(rows) == self.settings.chunk:
                 yield self._chunk(rows, before, last=False)
                 rows, before = [], dict(self.job.watch.seconds)
-        yield self._chunk(rows, before, last=True)
+        failure = source.failure if isinstance(source, ReadableFrames) else None
+        yield self._chunk(rows, before, last=True, failure=None if failure is None else str(failure))
 
-    def _chunk(self, rows: list[Row], before: Mapping[str, float], *, last: bool) -> Chunk:
+    def _chunk(
+        self, rows: list[Row], before: Mapping[str, float], *, last: bool, failure: str | None = None
+    ) -> Chunk:
         spent = {stage: seconds - before.get(stage, 0.0) for stage, seconds in self.job.watch.seconds.items()}
         return Chunk(
             rows=tuple(rows),
@@ -216,6 +241,7 @@ class Worker:
             refiner=_state_of(self.job.refiner),
             seconds=spent,
             last=last,
+            failure=failure,
         )
 
     def _tracked(
@@ -238,14 +264,14 @@ class Worker:
             job.tracker.load_state_dict(done[-1].tracker)
         state = done[-1].detector if done else None
         last: Frame | None = None
-        if state is not None:
-            job.detector.load_state_dict(state)  # type: ignore[attr-defined]
+        if state is not None and isinstance(job.detector, Stateful):
+            job.detector.load_state_dict(state)
             last = _pass_over(frames, skip)
-        elif callable(getattr(job.detector, "reset", None)):
+        elif isinstance(job.detector, Resettable):
             # A detector with a memory that it cannot save sees the earlier frames again.
             detector = TimedDetector(job.detector, job.watch)
             for last in islice(frames, skip):
-                detector.detect([last.image])
+                detector.detect_frames([last])
         else:
             last = _pass_over(frames, skip)
         if last is not None and job.camera is not None:
@@ -275,123 +301,89 @@ class Worker:
 
     # ------------------------------------------------------------ keys and records
 
-    def _keys(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+    def _keys(self, source_id: Mapping[str, Any]) -> dict[str, Any]:
         options = self.made_with["options"]
         weights = self.made_with["weights_sha256"]
         model = self.settings.plan.model
         refiner = assemble.model_checksums(model) if model is not None else {}
-        association = _digest(
+        association = digest(
             {
                 "version": self.made_with["version"],
-                "video": {name: identity[name] for name in ("sha256", "bytes", "files") if name in identity},
+                "video": {
+                    name: source_id[name] for name in ("sha256", "bytes", "files") if name in source_id
+                },
                 "span": dict(self.settings.source_options),
                 "options": {name: value for name, value in options.items() if name not in REFINEMENT_ONLY},
                 "weights": {name: value for name, value in weights.items() if name not in refiner},
             }
         )
-        result = _digest({"association": association, "made_with": self.made_with})
+        result = digest({"association": association, "made_with": self.made_with})
         return {"association": association, "result": result, "overlay": self.settings.overlay}
 
     def _record(
         self,
         item: Item,
-        identity: Mapping[str, Any],
+        source_id: Mapping[str, Any],
         keys: Mapping[str, Any],
         result: VideoResult,
         started: float,
+        partial: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
+        """run.json before its pictures are drawn."""
         args = argparse.Namespace(**self.settings.selection)
-        record = report.run_record(self.job, result, Path(item.path), args, started)
-        stages = self.job.watch.report()
-        # Seconds of a resumed video are those of all its sessions.
-        seconds = max(round(sum(stages.values()), 3), 1e-3)
+        source = {"name": Path(item.path).name, **source_id}
+        record = report.run_record(self.job, result, source, args, started)
         return {
             **record,
             "command": list(self.settings.command),
-            "source": {"name": Path(item.path).name, **identity},
+            **self._costs(result),
+            "work": dict(keys),
+            **({} if partial is None else {"partial": dict(partial)}),
+            "pictures": dict(drawing.PENDING),
+        }
+
+    def _costs(self, result: VideoResult) -> dict[str, Any]:
+        """Seconds of a resumed video are those of all its sessions."""
+        stages = self.job.watch.report()
+        seconds = max(round(sum(stages.values()), 3), 1e-3)
+        return {
             "seconds": seconds,
             "seconds_per_stage": stages,
             "frames_per_second": round(len(result.frames) / seconds, 3),
-            "work": dict(keys),
+            "peak_memory_bytes": report.peak_memory_bytes(),
         }
 
 
-def _line(record: Mapping[str, Any]) -> dict[str, Any]:
+def _line(record: Mapping[str, Any], status: str) -> dict[str, Any]:
     """What the batch's report says of a finished video."""
+    missing = record.get("pictures", {}).get("missing", {})
+    partial = record.get("partial")
+    notes = [] if partial is None else [f"only the first {partial['frames']} frames: {partial['reason']}"]
+    notes += [f"{name} is missing: {why}" for name, why in missing.items()]
     return {
+        "status": status,
+        "warnings": notes,
         "frames": record["video"]["frames"],
         "tubes": record["tubes"],
-        "overlay": record["work"]["overlay"],
+        "overlay": record["work"]["overlay"] and "overlay.mp4" not in missing,
+        "contact_sheet": "contact_sheet.png" not in missing,
         "seconds": record["seconds"],
         "seconds_per_stage": record["seconds_per_stage"],
         "peak_memory_bytes": record["peak_memory_bytes"],
     }
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    """run.json of an earlier run, {} when there is none that can be read."""
-    path = folder / "run.json"
-    try:
-        value = read_json(path) if path.is_file() else {}
-    except VisError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _read_association(path: Path) -> VideoResult | None:
+def _read_result(path: Path) -> VideoResult | None:
+    """A saved result; None when there is none that can be read, so that it is made again."""
     try:
         return tubes.read(path) if path.is_file() else None
     except VisError:
         return None
 
 
-def _identity(item: Item, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Contents of the video as a checksum; not read again while its files' sizes and times stay.
-
-    Times are compared here and never part of a key: a copied video is the same video.
-    """
-    files = _files(item)
-    times = [[len(files), sum(f.stat().st_size for f in files), max(f.stat().st_mtime_ns for f in files)]]
-    old = before.get("source", {})
-    if old.get("stat") == times and old.get("paths") == _digest([str(f) for f in files]):
-        return {name: old[name] for name in ("bytes", "files", "sha256", "stat", "paths")}
-    digest = hashlib.sha256()
-    for file in files:
-        if len(files) > 1:
-            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return {
-        "bytes": times[0][1],
-        "files": len(files),
-        "sha256": digest.hexdigest(),
-        "stat": times,
-        "paths": _digest([str(f) for f in files]),
-    }
-
-
-def _files(item: Item) -> list[Path]:
-    from vis.video.folder import list_images
-
-    if item.images is not None:
-        files = [Path(name) for name in item.images]
-        missing = next((file for file in files if not file.is_file()), None)
-        if missing is not None:
-            raise VideoError(
-                f"{missing}: this frame is listed in the set but not there; copy the set's images again"
-            )
-        return files
-    path = Path(item.path)
-    if not path.exists():
-        raise VideoError(f"{path}: no such file any more")
-    return list_images(path) if path.is_dir() else [path]
-
-
 def _state_of(stage: object) -> dict[str, Any] | None:
     """What a detector or refiner keeps between frames, if it keeps anything."""
-    remember = getattr(stage, "state_dict", None)
-    return remember() if callable(remember) else None
+    return stage.state_dict() if isinstance(stage, Stateful) else None
 
 
 def _pass_over(frames: Iterator[Frame], count: int) -> Frame | None:
@@ -400,20 +392,6 @@ def _pass_over(frames: Iterator[Frame], count: int) -> Frame | None:
     for last in islice(frames, count):  # noqa: B007 - the last one is what is wanted
         pass
     return last
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _sync(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _limit_threads(count: int, *, torch_too: bool) -> None:

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from apps.options import positive
+from apps.option_types import number, positive, whole
 
 __all__ = ["configure", "make_page", "run"]
 
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)"
     )
-    parser.add_argument("--port", type=positive, default=7860, help="port (default: 7860)")
+    parser.add_argument("--port", type=whole(1, 65_535), default=7860, help="port (default: 7860)")
     parser.add_argument(
         "--auth",
         metavar="NAME:PASSWORD",
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep-hours",
-        type=float,
+        type=number(0, 1e6, above=True),
         default=24.0,
         metavar="H",
         help="remove visitors' files after (default: 24)",

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.demo.engines import Engines, reader_of
-from apps.demo.reading import stream
+from apps.demo.reading import covered
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.errors import UsageError
-from vis.render import Renderer
+from vis.render import Renderer, fitted
 from vis.structures import Detections, Tube, VideoResult
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
 
     assert session.video is not None
     predictor = engines.decoder_of(session).predictor
-    source = stream(session.video, end_frame=int(result.frames[-1]) + 1)
+    source = covered(session.video, result)
     height, width = result.video.size
     total = len(result.frames)
     chosen = _of_three(result)
@@ -152,7 +152,7 @@ def _nearest(plain: Tensor, added: Tensor, masks: Bool) -> Tensor:
     """Of (n, 3, s, s) logits the (n, s, s) whose sum with ``added`` (n, s, s) is likest to masks (n, H, W)."""
     import torch
 
-    from vis.refine import mask_prompt
+    from vis.prompt_policies import mask_prompt
 
     drawn = plain + added[:, None] > 0
     wanted = torch.from_numpy(mask_prompt(masks, side=plain.shape[-1]) > 0).to(plain.device)[:, None]
@@ -243,8 +243,8 @@ def _crop(image: Image, window: tuple[int, int, int, int]) -> Image:
     import cv2
 
     x0, y0, x1, y1 = window
-    height = round(ZOOM_SIDE * (y1 - y0) / (x1 - x0))
-    part: Any = cv2.resize(image[y0:y1, x0:x1], (ZOOM_SIDE, height), interpolation=cv2.INTER_NEAREST)
+    height, width = fitted((y1 - y0, x1 - x0), ZOOM_SIDE, ZOOM_SIDE)
+    part: Any = cv2.resize(image[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(part, np.uint8)
 
 

@@ -17,11 +17,11 @@ from apps.demo.engines import Engines
 from apps.demo.pictures import timeline, view
 from apps.demo.running import SHOW_SECONDS, Update, claim
 from apps.demo.session import Session
-from apps.demo.words import sentence
+from apps.demo.words import clean_text, sentence
 from vis import edits
 from vis import masks as rle
 from vis.edits import Edit, Follow, History
-from vis.errors import UsageError
+from vis.errors import UsageError, VideoError
 from vis.structures import Tube
 
 ADDED = " Press Follow (f) to carry it through the clip, or correct its mask first with + Click and − Click."
@@ -159,19 +159,23 @@ def follow(session: Session, engines: Engines) -> Iterator[Update]:
         result, tube, frame = history.result, _selected(session), _frame(session)
         wish = _reach(history, tube, frame)
         reached, lost, shown = [frame], 0, 0.0
-        for index, result in edits.follow(history.result, wish, decode=engines.decoder_of(session)):
-            reached.append(index)
-            lost += all(index not in t.frames for t in result.tubes if t.id == tube.id)
-            session.position = int(np.searchsorted(result.frames, index))
-            if time.perf_counter() - shown >= SHOW_SECONDS:
-                shown = time.perf_counter()
-                text = (
-                    f"Following object {tube.id}: {len(reached) - 1} frames. Cancel keeps what was followed."
-                )
-                seen = {**view(session, result=result), "state": "running"}
-                yield Update(seen, timeline(session, result), text, len(reached) / len(result.frames))
-            if session.cancel.is_set():
-                break
+        failure: VideoError | None = None
+        try:
+            for index, result in edits.follow(history.result, wish, decode=engines.decoder_of(session)):
+                reached.append(index)
+                lost += all(index not in t.frames for t in result.tubes if t.id == tube.id)
+                session.position = int(np.searchsorted(result.frames, index))
+                if time.perf_counter() - shown >= SHOW_SECONDS:
+                    shown = time.perf_counter()
+                    text = f"Following object {tube.id}: {len(reached) - 1} frames. Cancel keeps what was followed."
+                    seen = {**view(session, result=result), "state": "running"}
+                    yield Update(seen, timeline(session, result), text, len(reached) / len(result.frames))
+                if session.cancel.is_set():
+                    break
+        except VideoError as error:  # what was followed before it is kept
+            if len(reached) == 1:
+                raise
+            failure = error
         session.position = int(np.searchsorted(result.frames, frame))
         if len(reached) - 1 > lost:
             done = Follow(tube.id, frame, min(reached), max(reached))
@@ -187,6 +191,8 @@ def follow(session: Session, engines: Engines) -> Iterator[Update]:
             text = (
                 f"Object {tube.id} is not found on any other frame; correct its mask here, then follow again."
             )
+        if failure is not None:
+            text += f" Note: {clean_text(str(failure), session.spoken)}."
         yield Update(view(session), timeline(session), text)
 
 

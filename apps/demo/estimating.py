@@ -26,7 +26,7 @@ COSTS: dict[str, tuple[float, float]] = {
     "vit_h": (30.0, 3.8),
 }
 """Size -> (processor time of a frame where vit_tiny's is 1, gigabytes of the whole program at its peak)."""
-LIGHT_DETECTORS = ("salient", "motion", "yolox")
+LIGHT_DETECTORS = ("objects", "ssd", "salient", "motion", "yolox")
 """Detectors whose time is small beside the refiner's; of the others the time is known after a run only."""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.demo.reading import stream
+from apps.demo.reading import covered
 from apps.demo.session import Session
 from vis.errors import UsageError
 from vis.structures import TrackedFrame, VideoResult
@@ -102,7 +102,7 @@ def _replayed(session: Session, result: VideoResult) -> Iterator[TrackedFrame]:
     from vis.pipeline import replay
 
     assert session.video is not None
-    return replay(stream(session.video, end_frame=int(result.frames[-1]) + 1), result)
+    return replay(covered(session.video, result), result)
 
 
 def _masks(tracked: TrackedFrame) -> list[tuple[int, NDArray[np.bool_]]]:

@@ -10,7 +10,7 @@ import html
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from apps.demo.engines import Engines
 from apps.demo.project import open_project
 from apps.demo.running import Update
 from apps.demo.session import Session, Sessions, reopen
-from apps.demo.words import clean_message
+from apps.demo.words import clean_message, large_letter
 from vis.errors import UsageError, VisError
 
 __all__ = ["NO_CLIP", "Desk", "Form", "status_html"]
@@ -40,7 +40,7 @@ class Form:
     preset: str = "quick"
     detector: str | None = None
     tracker: str | None = None
-    classes: str = ""
+    classes: Sequence[str] | None = ()
     text: str = ""
     score: float | None = None
     start: float | None = None
@@ -53,7 +53,7 @@ class Form:
             preset=self.preset,
             detector=self.detector or None,
             tracker=self.tracker or None,
-            classes=self.classes or "",
+            classes=",".join(self.classes or ()),
             text=self.text or "",
             score=self.score,
             start=self.start,
@@ -97,7 +97,7 @@ class Desk:
             shown = opening.describe(session, self.engines, form.words(), span)
             return shown or NO_CLIP
         except Exception as error:
-            return f"<div class='vt-card'><p>{html.escape(self._say(error))}</p></div>"
+            return f"<div class='vt-card'><p>{html.escape(self._say(error, token))}</p></div>"
 
     def length(self, token: str) -> float:
         """Seconds of the clip that is open, for the form; 0 when none is, or when they are not known."""
@@ -135,13 +135,13 @@ class Desk:
                 form = _meant(session, form)
             if quick_look:
                 form = self._quick_look(session, form)
-            opening.span_of(session, form.start, form.end, form.stride)
+            opening.check_part(session, opening.span_of(session, form.start, form.end, form.stride))
             for update in running.run(session, self.engines, form.words(), max_frames=self.max_frames):
                 yield Update(update.view, update.timeline, status_html(update.text, update.share))
         except Exception as error:
-            text = status_html(self._say(error), error=True)
+            text = status_html(self._say(error, token), error=True)
             # The tools say again what can be done; a run of another tab of this visitor goes on.
-            yield Update(self._seen(token), text=text)
+            yield replace(self._seen(token), text=text)
 
     def cancel(self, token: str) -> str:
         """Ask what runs to stop after the frame in hand."""
@@ -183,7 +183,10 @@ class Desk:
             found = comparing.compare(self.sessions.get(token), self.engines, zoom=zoom)
             return {"sam": pictures.data_url(found.sam), "hq": pictures.data_url(found.hq)}, found.text
         except Exception as error:
-            return {}, f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error)))}</p>"
+            return (
+                {},
+                f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error, token)))}</p>",
+            )
 
     def measure(self, token: str, path: str | None) -> str:
         """Tube AP and boundary AP against a truth file."""
@@ -192,7 +195,9 @@ class Desk:
         try:
             return measuring.measure(self.sessions.get(token), Path(path))
         except Exception as error:
-            return f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error)))}</p>"
+            return (
+                f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error, token)))}</p>"
+            )
 
     def take_home(self, token: str, wanted: list[str]) -> Iterator[taking_home.Package]:
         """The chosen files."""
@@ -202,14 +207,14 @@ class Desk:
                     status_html(package.text, package.share), package.share, package.files, package.overlay
                 )
         except Exception as error:
-            yield taking_home.Package(status_html(self._say(error), error=True))
+            yield taking_home.Package(status_html(self._say(error, token), error=True))
 
     def commands(self, token: str) -> str:
         """The lines that repeat this visitor's work."""
         try:
             return commands(self.sessions.get(token)) or "Run something first; its command appears here."
         except Exception as error:
-            return self._say(error)
+            return self._say(error, token)
 
     def _take(self, session: Session, path: Path) -> None:
         if path.suffix.lower() == ".zip":
@@ -225,7 +230,7 @@ class Desk:
                     raise UsageError("a run is going on; cancel it before another clip is opened")
                 take(session)
         except Exception as error:
-            return Update(text=status_html(self._say(error), error=True)), self.card(token, form)
+            return Update(text=status_html(self._say(error, token), error=True)), self.card(token, form)
         text = f"Opened {session.name}. Press Run, or Quick look for a first impression."
         if session.history is not None:
             text = f"Opened the project of {session.name}."
@@ -250,27 +255,33 @@ class Desk:
             return self._failed(token, error)
 
     def _failed(self, token: str, error: Exception) -> Update:
-        text = self._say(error)
+        text = self._say(error, token)
         try:
             return Update(pictures.view(self.sessions.get(token), text))
         except Exception:
             return Update(pictures.empty_view(text), text=status_html(text, error=True))
 
-    def _seen(self, token: str) -> dict[str, Any] | None:
+    def _seen(self, token: str) -> Update:
+        """What is open, as it is: the result from before, where another run has failed."""
         try:
             session = self.sessions.get(token)
-            return None if session.running else pictures.view(session)
+            return Update() if session.running else Update(pictures.view(session), pictures.timeline(session))
         except Exception:
-            return None
+            return Update()
 
-    def _say(self, error: Exception) -> str:
+    def _say(self, error: Exception, token: object = None) -> str:
+        """An error as a sentence for the visitor of that token: their clip under their own name, no paths."""
         if isinstance(error, KeyError) and error.args == ("",):
             return "The page is still loading; try again in a moment."
         if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
             return GONE
         if not isinstance(error, VisError):
             logger.error("a handler of the page failed", exc_info=error)
-        return clean_message(error)
+        try:
+            known = self.sessions.get(token).spoken if isinstance(token, str) else {}
+        except KeyError:
+            known = {}
+        return large_letter(clean_message(error, known))
 
 
 NO_CLIP = (
@@ -290,9 +301,8 @@ def status_html(text: str, share: float | None = None, *, error: bool = False) -
 
 
 def display_text(text: str) -> str:
-    """First letter large, no line breaks, not endless."""
-    flat = " ".join(text.split())[:600]
-    return flat[:1].upper() + flat[1:]
+    """No line breaks, not endless. Letters stay as they are: the first word may be a file's name."""
+    return " ".join(text.split())[:600]
 
 
 def _meant(session: Session, form: Form) -> Form:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from apps.demo.command import plan_of
 from apps.demo.engines import Engines
 from apps.demo.reading import inspect
 from apps.demo.session import Session
-from apps.demo.words import card, display_name, slug
+from apps.demo.words import card, display_name, large_letter, slug
 from vis.errors import UsageError, VideoError
 from vis.video.span import Span
 
-__all__ = ["SUFFIXES", "describe", "open_clip", "span_of", "wanted_frames"]
+__all__ = ["SUFFIXES", "check_part", "describe", "open_clip", "span_of", "wanted_frames"]
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
 
@@ -21,7 +23,8 @@ SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
 def open_clip(session: Session, file: Path, name: str, *, source: str | None = None) -> None:
     """Take ``file`` as the session's clip. ``name`` is the visitor's; ``source`` the command's word for it.
 
-    Raises :class:`VideoError` when it is too big, no video, or damaged; what was open stays open then.
+    Raises :class:`VideoError` when it is too big, no video, or damaged; what was open stays open then. It may be
+    longer than the page takes at once (:func:`check_part`).
     """
     from vis.video import WEB_LIMITS
 
@@ -34,8 +37,6 @@ def open_clip(session: Session, file: Path, name: str, *, source: str | None = N
     try:
         shutil.copyfile(file, target)
         info = inspect(target)
-        seconds = info.duration_seconds or 0.0
-        WEB_LIMITS.check_length(shown, info.num_frames or 0, seconds, info.height * info.width)
     except VideoError as error:
         target.unlink(missing_ok=True)
         # The visitor knows the file by another name than the server does.
@@ -54,6 +55,11 @@ def open_clip(session: Session, file: Path, name: str, *, source: str | None = N
 def span_of(session: Session, start: float | None, end: float | None, stride: float | None) -> Span:
     """Which frames are wanted; raises :class:`UsageError` in words of the form."""
     length = None if session.info is None else session.info.duration_seconds
+    for name, value in (("start", start), ("end", end), ("every nth", stride)):
+        if value is not None and not math.isfinite(value):
+            raise UsageError(
+                f"{name}: {value} is no number to choose frames by; give seconds, or a whole number"
+            )
     if start and length is not None and start >= length:
         raise UsageError(
             f"start at {start:g} s is beyond the clip's end at {length:.2f} s; choose an earlier start"
@@ -63,6 +69,27 @@ def span_of(session: Session, start: float | None, end: float | None, stride: fl
     if stride is not None and not 1 <= stride <= 1000:
         raise UsageError(f"every {stride:g}th frame: choose a whole number from 1 to 1000")
     return Span(start_seconds=start or None, end_seconds=end or None, stride=int(stride or 1))
+
+
+def check_part(session: Session, span: Span) -> None:
+    """Raise :class:`UsageError` where the chosen part is longer than the page takes at once.
+
+    Only the part counts, and all of it: frames that a stride leaves out are decoded too.
+    """
+    from vis.video import WEB_LIMITS
+
+    info = session.info
+    if info is None:
+        return
+    start = span.start_seconds or 0.0
+    ends = [end for end in (info.duration_seconds, span.end_seconds) if end is not None]
+    seconds = max(0.0, min(ends, default=0.0) - start)
+    frames = replace(span, stride=1).count(info.num_frames, info.fps) or 0
+    try:
+        WEB_LIMITS.check_length("this part", frames, seconds, info.height * info.width)
+    except VideoError as error:
+        told = str(error).rpartition(";")[0]
+        raise UsageError(f"{told}; choose a shorter part with From and To") from error
 
 
 def wanted_frames(session: Session, span: Span) -> int | None:
@@ -77,4 +104,10 @@ def describe(session: Session, engines: Engines, words: list[str], span: Span) -
         return ""
     frames = wanted_frames(session, span)
     estimate = engines.estimator.estimate(plan_of(words), frames)
+    try:
+        check_part(session, span)
+    except UsageError as error:
+        return card(
+            session.name, session.info, frames=None, estimate=estimate, note=large_letter(f"{error}.")
+        )
     return card(session.name, session.info, frames=frames, estimate=estimate)

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from apps.demo.classes import offered_classes
 from apps.demo.handlers import NO_CLIP, Desk, Form, status_html
 from apps.demo.opening import SUFFIXES
 from apps.demo.running import Update
@@ -73,7 +74,7 @@ def _left(desk: Desk) -> dict[str, Any]:
     import detectors
     import trackers
 
-    names = [name for name in detectors.DETECTORS if name != "precomputed"]
+    names = [name for name in detectors.names() if name != "precomputed"]
     found: dict[str, Any] = {}
     gr.HTML("<h2 class='vt-heading'>Open</h2>", apply_default_css=False)
     found["file"] = gr.File(
@@ -99,8 +100,16 @@ def _left(desk: Desk) -> dict[str, Any]:
         found["stride"] = gr.Number(1, minimum=1, precision=0, label="Every nth", min_width=60)
     with gr.Accordion("More options", open=False):
         found["detector"] = gr.Dropdown([("the preset's", ""), *names], value="", label="Detector")
-        found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.TRACKERS], value="", label="Tracker")
-        found["classes"] = gr.Textbox(label="Classes", placeholder="all; or: person, dog", max_length=500)
+        found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.names()], value="", label="Tracker")
+        found["classes"] = gr.Dropdown(
+            offered_classes("quick", None),
+            value=[],
+            multiselect=True,
+            allow_custom_value=True,
+            label="Classes",
+            info="none chosen: all of them",
+            elem_id="vt-classes",
+        )
         found["text"] = gr.Textbox(
             label="Text prompt", placeholder="for detector 'text': person . red car", max_length=500
         )
@@ -235,6 +244,10 @@ def _wire(
     def preset(name: str) -> tuple[Any, ...]:
         return gr.Dropdown(info=PRESETS[name].about), PRESETS[name].min_score
 
+    def classes(name: str, detector: str | None) -> Any:
+        # What was chosen among another detector's names would be an error in this one's.
+        return gr.Dropdown(choices=offered_classes(name, detector), value=[])
+
     opened = [*shown, left["card"]]
     page.load(start, [saved], [token, saved, *opened, left["end"]], api_name="start", show_progress="hidden")
     part = [left["start"], left["end"]]
@@ -253,6 +266,14 @@ def _wire(
         preset,
         [left["preset"]],
         [left["preset"], left["score"]],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    gr.on(
+        [left["preset"].change, left["detector"].change],
+        classes,
+        [left["preset"], left["detector"]],
+        [left["classes"]],
         api_visibility="private",
         show_progress="hidden",
     )

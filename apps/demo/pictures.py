@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import bisect
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,13 @@ from apps.demo.engines import reader_of
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.pipeline import replay
-from vis.render import Renderer, color_of
+from vis.render import Renderer, color_of, fitted
 from vis.structures import Detections, Frame, TrackedFrame, Tube, VideoResult
 
 __all__ = ["data_url", "empty_view", "live_view", "row_of", "shelve", "timeline", "view"]
 
 Image = NDArray[np.uint8]
-WIDEST = 1280
+WIDEST, TALLEST = 1280, 2560
 SHELF_FRAMES = 1000
 SHELF_PIXELS = 1920 * 1080
 LOW_SCORE = 0.5
@@ -123,8 +124,13 @@ def shelve(session: Session, frame: Frame, place: int) -> None:
     a visitor's folder stays under some hundred megabytes.
     """
     if place < SHELF_FRAMES and frame.size[0] * frame.size[1] <= SHELF_PIXELS:
-        session.shelf.mkdir(exist_ok=True)
-        (session.shelf / f"{frame.index}.jpg").write_bytes(jpeg(frame.image, quality=92))
+        file = session.shelf / f"{frame.index}.jpg"
+        try:
+            session.shelf.mkdir(exist_ok=True)
+            file.write_bytes(jpeg(frame.image, quality=92))
+        except OSError:  # a full disk costs quickness, not the run
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 def jpeg(image: Image, *, quality: int = 85) -> bytes:
@@ -140,9 +146,9 @@ def data_url(image: Image) -> str:
     """The picture inside of the address: no file that another visitor could ask for."""
     import cv2
 
-    if image.shape[1] > WIDEST:
-        height = round(image.shape[0] * WIDEST / image.shape[1])
-        image = np.asarray(cv2.resize(image, (WIDEST, height), interpolation=cv2.INTER_AREA), np.uint8)
+    height, width = fitted(image.shape[:2], TALLEST, WIDEST, enlarge=False)
+    if (height, width) != image.shape[:2]:
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(image)).decode()
 
 

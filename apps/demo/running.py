@@ -8,18 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.demo.command import parse
 from apps.demo.engines import Engines
 from apps.demo.pictures import live_view, shelve, timeline, view
 from apps.demo.reading import stream
 from apps.demo.session import Session
-from apps.demo.words import duration
+from apps.demo.words import clean_text, duration
+from apps.interrupt import ReadableFrames
 from apps.presets import PRESETS
 from vis.edits import History
 from vis.errors import UsageError, VideoError, VisWarning
 from vis.pipeline import TubeCollector
+
+if TYPE_CHECKING:
+    from apps.assemble import Plan
+    from vis.video import IsolatedReader
 
 __all__ = ["Update", "claim", "run"]
 
@@ -56,31 +61,36 @@ def claim(session: Session) -> Iterator[None]:
 def run(session: Session, engines: Engines, words: list[str], *, max_frames: int = 3000) -> Iterator[Update]:
     """Run the words on the session's clip. The last update says how it ended.
 
-    Cancelling keeps what was found so far: the result then ends at the last finished frame, and so do
-    the words that repeat it.
+    Cancelling keeps what was found so far, and so does a clip that reads no further: the result then ends at the
+    last finished frame, and so do the words that repeat it. A run that fails leaves the result from before.
     """
+    from apps.assemble import Plan, source_arguments
+
     with claim(session):
         if session.video is None or session.info is None:
             raise UsageError("no video is open; choose a file, or press 'Use the sample clip'")
-        yield from _run(session, engines, words, max_frames)
+        yield Update({**view(session), "state": "running"}, None, "Loading the networks …", 0.0)
+        args = parse(str(session.video), words)
+        path, options = source_arguments(args)
+        with stream(path, **options) as source, session.set_aside():
+            yield from _run(session, engines, Plan.from_args(args), words, source, max_frames)
 
 
-def _run(session: Session, engines: Engines, words: list[str], max_frames: int) -> Iterator[Update]:
-    from apps.assemble import Plan, source_arguments
-
-    assert session.video is not None
-    yield Update({**view(session), "state": "running"}, None, "Loading the networks …", 0.0)
-    args = parse(str(session.video), words)
-    path, options = source_arguments(args)
-    plan = Plan.from_args(args)
-    source = stream(path, **options)
+def _run(
+    session: Session,
+    engines: Engines,
+    plan: Plan,
+    words: list[str],
+    source: IsolatedReader,
+    max_frames: int,
+) -> Iterator[Update]:
     total = source.expected_frames
     if total is not None and total > max_frames:
         raise UsageError(
             f"{total} frames are more than the {max_frames} that this page takes; choose a shorter part, or a stride"
         )
     job = engines.job_of(plan)
-    session.forget_result()
+    readable = ReadableFrames(source)
     info = replace(source.info, name=Path(session.name).stem or "clip")
     collector = TubeCollector(info, job.class_names)
     begin = time.perf_counter()
@@ -88,7 +98,7 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
     done, last = 0, 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VisWarning)
-        tracked = job.stream(source, quiet=True)
+        tracked = job.stream(readable, quiet=True)
         try:
             for item in tracked:
                 collector.add(item)
@@ -107,28 +117,29 @@ def _run(session: Session, engines: Engines, words: list[str], max_frames: int) 
                     break
         finally:
             tracked.close()
-            source.close()
     if not done:
         raise VideoError(
             "not one frame lies in the part that was chosen; choose an earlier start or a later end"
         )
     seconds = time.perf_counter() - begin
     engines.estimator.note(plan, done, seconds)
-    stopped = session.cancel.is_set() or (done >= max_frames and done != total)
-    result = collector.result(min_frames=plan.min_frames, made_with=job.made_with())
+    failure = readable.failure
+    stopped = failure is not None or session.cancel.is_set() or (done >= max_frames and done != total)
+    result = collector.result(min_frames=plan.collected_frames(), made_with=job.made_with())
+    result = job.finish(result, readable)
     with session.lock:
         # Corrections need a network even where the run kept the detector's own masks.
         session.history, session.model = History(result), plan.model or PRESETS["quick"].model
         session.position, session.row_cache = 0, {}
         session.selected = result.tubes[0].id if result.tubes else None
         session.options["words"] = [*_without_end(words), "--end", str(last + 1)] if stopped else words
-        session.save()
+        session.save(fresh=True)
     text = _ending(len(result.tubes), done, seconds, stopped)
     if plan.detector == "none":
         text = f"{done} frames are ready. {DRAW}"
-    text += "".join(
-        f" Note: {warning.message}" for warning in caught if issubclass(warning.category, VisWarning)
-    )
+    said = [] if failure is None else [str(failure)]
+    said += [str(warning.message) for warning in caught if issubclass(warning.category, VisWarning)]
+    text += "".join(f" Note: {clean_text(note, session.spoken)}." for note in dict.fromkeys(said))
     yield Update(view(session), timeline(session), text)
 
 

@@ -20,7 +20,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,15 +87,22 @@ class Session:
         return self.folder.name
 
     @property
+    def spoken(self) -> dict[str, str]:
+        """What no visitor is shown -> what is said instead: the clip bears the visitor's name for it."""
+        folder = str(self.folder)
+        names = {} if self.video is None else {str(self.video): self.name, self.video.name: self.name}
+        return {**names, f"{folder}/": "", folder: "", self.token: ""}
+
+    @property
     def shelf(self) -> Path:
         """Folder of the processed frames as JPEG."""
         return self.folder / "shelf"
 
-    def save(self) -> None:
-        """Put what is finished on the disk; called after a run and after every edit."""
+    def save(self, *, fresh: bool = False) -> None:
+        """Put what is finished on the disk; called after a run (``fresh``) and after every edit."""
         if self.history is None or self.video is None:
             return
-        if not (self.folder / "base.json").exists():
+        if fresh or not (self.folder / "base.json").exists():
             tubes_format.write(self.folder / "base.json", self.history.base)
         edits.write(self.folder / "edits.json", self.history.base, self.history.edits, model=self.model)
         write_json(
@@ -102,10 +110,37 @@ class Session:
             {"name": self.name, "video": self.video.name, "model": self.model, "options": self.options},
         )
 
-    def forget_result(self) -> None:
-        """Before another clip or another run: the old result goes, from memory and disk."""
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """While another run goes on, the old result is out of sight; it comes back unless there is a new one.
+
+        On the disk it stays until the new one is saved.
+        """
+        names = ("history", "decoder", "clicks", "selected", "position", "row_cache")
+        before = {name: getattr(self, name) for name in names}
+        self._without_result()
+        try:
+            yield
+        finally:
+            if self.history is None:
+                for name, value in before.items():
+                    setattr(self, name, value)
+            self._clear_shelf()
+
+    def _without_result(self) -> None:
         self.history, self.decoder, self.clicks, self.selected = None, None, None, None
         self.position, self.row_cache = 0, {}
+
+    def _clear_shelf(self) -> None:
+        """Keep the frames of the result alone."""
+        kept = set() if self.history is None else {f"{frame}.jpg" for frame in self.history.result.frames}
+        for file in self.shelf.iterdir() if self.shelf.is_dir() else ():
+            if file.name not in kept:
+                file.unlink(missing_ok=True)
+
+    def forget_result(self) -> None:
+        """Before another clip: the old result goes, from memory and disk."""
+        self._without_result()
         for name in ("base.json", "edits.json", "session.json"):
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.shelf, ignore_errors=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,13 +18,14 @@ from apps.demo.engines import Engines
 from apps.demo.project import write_project
 from apps.demo.running import claim
 from apps.demo.session import Session
-from apps.demo.words import slug
+from apps.demo.words import clean_message, clean_text, slug
 from vis import edits
-from vis.errors import CancelledError, UsageError
+from vis.errors import CancelledError, UsageError, VisError, VisWarning
 from vis.structures import VideoResult
 
 __all__ = ["CHOICES", "DEFAULT_CHOICES", "Package", "prepare"]
 
+logger = logging.getLogger("vistubes.page")
 
 CHOICES: dict[str, str] = {
     "overlay": "Overlay video (MP4, with sound)",
@@ -59,7 +62,10 @@ class Package:
 
 
 def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) -> Iterator[Package]:
-    """Write the chosen files into a folder of ``cache`` with an unguessable name; it replaces the one before."""
+    """Write the chosen files into a folder of ``cache`` with an unguessable name; it replaces the one before.
+
+    Results come first. A video or an archive of pictures that cannot be made is left out, with the reason.
+    """
     known = [name for name in CHOICES if name in wanted]
     if not known:
         raise UsageError("nothing is chosen; tick at least one kind of file")
@@ -80,27 +86,45 @@ def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) 
             "cutouts": ("cutouts.zip", films.cutouts),
             "training": ("training.zip", films.training_set),
         }
-        files: list[Path] = []
+        files: dict[str, Path] = {}
         lost: list[str] = []
-        for place, name in enumerate(known):
+        notes: list[str] = []
+        for place, name in enumerate(sorted(known, key=filmed.__contains__)):
             yield Package(f"{CHOICES[name]} …", place / len(known))
-            if name in filmed:
-                ending, make = filmed[name]
-                files.append(folder / f"{stem}-{ending}")
-                with closing(make(session, result, files[-1])) as steps:
+            if name not in filmed:
+                files[name], said = _write(session, result, name, folder, stem)
+                lost += said
+                continue
+            ending, make = filmed[name]
+            path = folder / f"{stem}-{ending}"
+            try:
+                with (
+                    warnings.catch_warnings(record=True) as caught,
+                    closing(make(session, result, path)) as steps,
+                ):
+                    warnings.simplefilter("always", VisWarning)
                     for share in steps:
                         yield Package(f"{CHOICES[name]} … {share:.0%}", (place + share) / len(known))
                         if session.cancel.is_set():
                             raise CancelledError("stopped; press Prepare files to begin again")
-            else:
-                file, said = _write(session, result, name, folder, stem)
-                files.append(file)
-                lost += said
-        overlay = files[known.index("overlay")] if "overlay" in known else None
+                files[name] = path
+                notes += [str(w.message) for w in caught if issubclass(w.category, VisWarning)]
+            except CancelledError:
+                for file in files.values():
+                    file.unlink()
+                raise
+            except Exception as error:
+                if len(known) == 1:
+                    raise
+                if not isinstance(error, VisError):
+                    logger.error("%s could not be made", name, exc_info=error)
+                notes.append(f"{CHOICES[name]} is left out: {clean_message(error).rstrip('.')}")
         text = f"{len(files)} file{'s' * (len(files) != 1)} ready."
         if lost:
             text += " Not held by these formats: " + "; ".join(dict.fromkeys(lost)) + "."
-        yield Package(text, None, tuple(files), overlay)
+        text += "".join(f" Note: {note}." for note in dict.fromkeys(notes))
+        ready = tuple(files[name] for name in known if name in files)
+        yield Package(clean_text(text, session.spoken), None, ready, files.get("overlay"))
 
 
 def _write(

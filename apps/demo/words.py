@@ -1,26 +1,53 @@
-"""What the page says: errors without paths, sizes, times, and names that can be shown. Knows no Gradio."""
+"""What the page says: sentences without paths, sizes, times, and names that can be shown. Knows no Gradio."""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from apps.demo.estimating import Estimate
 from vis.errors import VisError
 from vis.structures import VideoInfo
 
-__all__ = ["card", "clean_message", "display_name", "duration", "sentence", "slug"]
+__all__ = [
+    "card",
+    "clean_message",
+    "clean_text",
+    "display_name",
+    "duration",
+    "large_letter",
+    "sentence",
+    "slug",
+]
 
-# A path begins with a slash (or a drive); "frames/s" does not.
+# A path begins with a slash (or a drive); "frames/s" does not. Its folders may have spaces in their names.
+_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?=\S)(?:[^\\/:'\"\n]+[\\/])+")
 _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"]+)+[\\/]?")
+# "clip.mp4: ...": a message that begins with the name of a file.
+_NAMED = re.compile(r".{0,100}?\.\w{1,5}: ")
 
 
-def clean_message(error: BaseException) -> str:
-    """An error for the visitor: what is wrong and what to do, and nothing of the server's folders."""
+def clean_message(error: BaseException, known: Mapping[str, str] | None = None) -> str:
+    """An error for the visitor: what is wrong and what to do, and nothing of the server's folders.
+
+    ``known`` is that of :func:`clean_text`.
+    """
     if isinstance(error, VisError):
-        return _PATH.sub(lambda match: re.split(r"[\\/]", match.group().rstrip("\\/"))[-1], str(error))
+        return clean_text(str(error), known)
     return "Something went wrong on the server. It was logged there; try again, or reload the page."
+
+
+def clean_text(text: str, known: Mapping[str, str] | None = None) -> str:
+    """A sentence for the visitor: of every path only its last name is left.
+
+    ``known``: what stands on the server -> what the visitor is told instead, put in first, in this order.
+    """
+    for server, told in (known or {}).items():
+        text = text.replace(server, told)
+    text = _FOLDERS.sub("", text)
+    return _PATH.sub(lambda match: re.split(r"[\\/]", match.group().rstrip("\\/"))[-1], text)
 
 
 def display_name(name: str) -> str:
@@ -40,9 +67,14 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-").lower()[:40] or "clip"
 
 
+def large_letter(text: str) -> str:
+    """The text with its first letter large, unless it begins with the name of a file."""
+    return text if _NAMED.match(text) else f"{text[:1].upper()}{text[1:]}"
+
+
 def sentence(text: str) -> str:
     """A first letter large, a full stop at the end; names inside keep their letters."""
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{large_letter(text)}."
 
 
 def duration(seconds: float) -> str:
@@ -55,8 +87,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def card(name: str, info: VideoInfo, *, frames: int | None, estimate: Estimate) -> str:
-    """What the clip is, as HTML; ``frames`` are to be processed, which needs about ``estimate``."""
+def card(name: str, info: VideoInfo, *, frames: int | None, estimate: Estimate, note: str = "") -> str:
+    """What the clip is, as HTML; ``frames`` are to be processed, which needs about ``estimate``, or a note."""
     facts = [f"{info.width} × {info.height}"]
     if info.fps is not None:
         facts.append(f"{info.fps:.5g} fps" + (" (variable)" if info.variable_frame_rate else ""))
@@ -70,7 +102,8 @@ def card(name: str, info: VideoInfo, *, frames: int | None, estimate: Estimate) 
     if info.hdr:
         facts.append("HDR, tone-mapped to standard colours")
     facts.append("with sound" if info.has_audio else "no sound")
-    plan = "" if frames is None else f"<p class='vt-plan'>{html.escape(_needs(frames, estimate))}</p>"
+    said = note if frames is None else _needs(frames, estimate)
+    plan = f"<p class='vt-plan'>{html.escape(said)}</p>" if said else ""
     return (
         f"<div class='vt-card'><strong>{html.escape(name)}</strong>"
         f"<p>{' · '.join(html.escape(fact) for fact in facts)}</p>{plan}</div>"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from apps import batch
-from apps.batch.inputs import Item
+from apps.batch.item import Item
 from apps.batch.pool import Limits, run_local
 from vis.errors import OutputError
 

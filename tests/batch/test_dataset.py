@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from apps import batch
-from apps.batch.dataset import ImageList, items_of_set, write_set_results
+from apps.batch.dataset import items_of_set, write_set_results
 from vis.errors import InputError, VideoError
 from vis.formats import tubes, ytvis_set
+from vis.video.folder import ImageList
 
 
 @pytest.fixture
@@ -69,6 +70,26 @@ def test_unknown_classes_are_counted_and_one_class_detectors_said(
     assert {entry["category_id"] for entry in json.loads((out / "results.json").read_text())} == {3}
     shutil.rmtree(out / "bbb")
     assert write_set_results(out, small_set, items)["missing_videos"] == ["bbb"]
+
+
+def test_images_of_a_set_keep_their_names_and_tubes_of_boxes_are_counted(
+    small_set: Path, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    import numpy as np
+
+    from vis.structures import Tube, VideoInfo, VideoResult
+
+    item = items_of_set(small_set)[0]
+    opened = ImageList.open(item.name, item.images or ())
+    assert opened.info.file_names[:2] == ("aaa/00000.jpg", "aaa/00002.jpg")
+    tube = Tube(1, 0, 1.0, np.array([0]), np.ones((1, 4), np.float32), np.ones(1, np.float32))
+    info = VideoInfo("aaa", 72, 96)
+    result = VideoResult(info, ("cat",), (tube, replace(tube, id=2)), np.arange(20), np.arange(20.0))
+    tubes.write(tmp_path / "out" / "aaa" / "tubes.json", result)
+    told = write_set_results(tmp_path / "out", small_set, [item])
+    assert (told["entries"], told["tubes_without_masks"]) == (0, 2)
 
 
 def test_missing_frames_are_named(small_set: Path, tmp_path: Path) -> None:

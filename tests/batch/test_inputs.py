@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.batch.inputs import Item, find_items
+from apps.batch.inputs import find_items
+from apps.batch.item import Item
 from vis.errors import InputError
 
 
@@ -50,6 +51,19 @@ def test_globs_lists_and_repeats(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("# mine\n\na2.mp4\ndeep/b.mp4\n")
     items, _ = find_items([str(tmp_path / "a?.mp4"), str(tmp_path / "list.txt")])
     assert names(items) == ["a1", "a2", "b"]  # a2 is named twice and done once
+
+
+def test_lists_of_other_programs_and_of_any_names(tmp_path: Path) -> None:
+    name = b"clip\xff.mp4".decode("utf-8", "surrogateescape")
+    touch(tmp_path, name, "b\u2028c.mp4")
+    content = b"\xef\xbb\xbfclip\xff.mp4\r\nb\xe2\x80\xa8c.mp4\r\n"
+    (tmp_path / "list.txt").write_bytes(content)
+    items, _ = find_items([str(tmp_path / "list.txt")])
+    assert [Path(item.path).name for item in items] == [name, "b\u2028c.mp4"]
+    for line, message in (("none.mp4", "no such file"), ("x" * 300, "cannot be looked for")):
+        (tmp_path / "list.txt").write_text(f"# mine\n{line}\n")
+        with pytest.raises(InputError, match=rf"list\.txt: line 2: .*{message}"):
+            find_items([str(tmp_path / "list.txt")])
 
 
 def test_no_run_folder_lies_inside_another(tmp_path: Path) -> None:

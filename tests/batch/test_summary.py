@@ -6,8 +6,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from apps.batch.events import Event, failure, is_disk_full, is_for_all
-from apps.batch.inputs import Item
+from apps.batch.events import Event
+from apps.batch.failures import failure, is_disk_full, is_for_all
+from apps.batch.item import Item
 from apps.batch.status import Status
 from apps.batch.summary import Failures, page, totals
 from vis.errors import OutputError, VideoError, WeightsError
@@ -107,6 +108,13 @@ def test_the_page_links_what_there_is_and_says_why_once() -> None:
     assert "<td>in/b.mp4</td><td>the file is empty</td>" in text
     assert '<td class="text">cut off</td>' in text
     assert "<b>1 h 23 min</b> in all" in text
+
+
+def test_names_that_are_no_utf8_are_linked_by_their_bytes() -> None:
+    lines = [line(name="day/caf\udce9", overlay=True)]
+    text = page({"totals": totals(lines, 1.0), "videos": lines})
+    assert 'href="day/caf%E9/overlay.mp4"' in text
+    assert 'src="day/caf%E9/contact_sheet.png"' in text
 
 
 def test_failures_are_there_at_once_and_in_order_at_the_end(tmp_path: Path) -> None:

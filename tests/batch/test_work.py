@@ -14,7 +14,8 @@ import pytest
 
 from apps import assemble
 from apps.batch import work
-from apps.batch.inputs import Item
+from apps.batch.identity import identity
+from apps.batch.item import Item
 from vis.errors import OutputError
 from vis.structures import Detections
 
@@ -82,6 +83,11 @@ def test_killed_while_drawing_it_goes_on_to_the_same_bytes(
     make_worker(out=tmp_path / "whole").process(item, tell)
     with pytest.raises(Killed):
         make_worker().process(item, kill_after(frames, what="draw"))
+    # The results were final before.
+    folder = tmp_path / "out" / "clip"
+    for name in ("tubes.json", "results.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / "clip" / name).read_bytes()
+    assert json.loads((folder / "run.json").read_text())["pictures"] == {"state": "pending"}
     drawn: list[int] = []
     make_worker().process(item, lambda stage, done, expected: drawn.append(done) if stage == "draw" else None)
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
@@ -159,6 +165,32 @@ def test_a_detector_that_saves_its_state_does_not_look_twice(
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
     # The chunk in hand is lost at most: three chunks of four frames were saved.
     assert again.job.detector.calls == 26 - 12
+
+
+def test_a_detector_that_knows_frame_numbers_is_asked_by_number_after_a_kill(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path, outputs: Any
+) -> None:
+    import json
+
+    import detectors
+    from vis.formats import tubes
+
+    boxes = [[{"box": [frame, 10, frame + 30, 40], "id": 1}] for frame in range(30)]
+    (tmp_path / "boxes.json").write_text(json.dumps({"frames": boxes}))
+
+    def worker(out: str) -> Any:
+        made = make_worker("--start", "3", "--stride", "2", out=tmp_path / out, overlay=False)
+        made.job.detector = detectors.create("precomputed", weights=tmp_path / "boxes.json")
+        return made
+
+    worker("whole").process(item, tell)
+    with pytest.raises(Killed):
+        worker("out").process(item, kill_after(2))
+    worker("out").process(item, tell)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+    (tube,) = tubes.read(tmp_path / "out" / "clip" / "tubes.json").tubes
+    assert tube.frames.tolist() == list(range(3, 26, 2))
+    assert tube.boxes[:, 0].tolist() == tube.frames.tolist()
 
 
 def test_a_refiner_that_remembers_goes_on_where_it_was(
@@ -309,13 +341,13 @@ def test_a_changed_video_is_done_again_and_a_touched_one_is_not(
     write_clip(Path(item.path), frames=26, seed=9)
     assert make_worker().process(item, tell)["status"] == "done"
     record = json.loads((tmp_path / "out" / "clip" / "run.json").read_text())
-    assert record["source"]["sha256"] == work._identity(item, {})["sha256"]
+    assert record["source"]["sha256"] == identity(item, {})["sha256"]
 
 
 def test_a_moved_video_keeps_its_key(item: Item, tmp_path: Path) -> None:
     shutil.copy(item.path, tmp_path / "copy.mp4")
     copy = Item("clip", str(tmp_path / "copy.mp4"))
-    assert work._identity(item, {})["sha256"] == work._identity(copy, {})["sha256"]
+    assert identity(item, {})["sha256"] == identity(copy, {})["sha256"]
 
 
 def test_warnings_are_told_in_the_line(item: Item, make_worker: Any, tell: Any) -> None:
@@ -359,3 +391,24 @@ def test_what_no_batch_has_made_is_never_replaced(
     with pytest.raises(OutputError, match="not of a batch"):
         make_worker().process(item, tell)
     assert mine.read_text() == "mine"
+
+
+def test_names_that_are_no_utf8_and_links_that_lead_nowhere(
+    make_worker: Any, tell: Any, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    for index in range(4):
+        Image.new("RGB", (32, 24)).save(str(folder / f"\udcff{index}.png"))
+    (folder / "\udcff2.png").unlink()
+    (folder / "\udcff2.png").symlink_to("gone.png")
+    line = make_worker("--score", "0.9").process(Item("caf\udce9", str(folder)), tell)
+    assert (line["status"], line["frames"]) == ("done", 3)
+    assert any("1 of 4 images do not decode" in text for text in line["warnings"])
+    record = json.loads((tmp_path / "out" / "caf\udce9" / "run.json").read_text())
+    assert record["source"]["name"] == "caf\udce9"
+    assert record["source"]["files"] == 3
+    again = make_worker("--score", "0.9").process(Item("caf\udce9", str(folder)), tell)
+    assert again["status"] != "failed"

@@ -69,3 +69,47 @@ def test_another_video_is_refused(vistubes: Any, found: Path, tmp_path: Path) ->
     assert done.code == 3
     assert "give the video that it was made from" in done.err
     assert not (tmp_path / "set").exists()
+
+
+def test_two_videos_of_one_name_keep_their_labels(
+    vistubes: Any, square_clip: Path, found: Path, tmp_path: Path
+) -> None:
+    from vis.video import VideoWriter, open_source
+
+    other, copy = tmp_path / "day2" / "square.mp4", tmp_path / "copy" / "square.mp4"
+    for path in (other, copy):
+        path.parent.mkdir()
+    copy.write_bytes(square_clip.read_bytes())
+    with VideoWriter(other, (96, 128), 10.0) as writer:
+        for frame in open_source(square_clip):
+            writer.write(frame.image[::-1])
+    words = ("--out", tmp_path / "set", "--min-score", "0", "--every", "8", "--quiet", "--json")
+
+    def label(source: Path, *more: str) -> Any:
+        done = vistubes("label", found, source, *words, *more)
+        return json.loads(done.out)["name"] if done.code == 0 else done
+
+    def files(name: str) -> dict[str, bytes]:
+        paths = [*(tmp_path / "set").rglob(f"{name}-0*"), tmp_path / "set" / "labels" / f"{name}.json"]
+        return {path.name: path.read_bytes() for path in paths}
+
+    assert label(square_clip) == "square"
+    first = files("square")
+    assert len(first) > 2
+    assert label(other) == "square-2"
+    second = files("square-2")
+    assert label(other, "--overwrite") == "square-2"
+    refused = label(copy)
+    assert refused.code == 2
+    assert "square is labelled already; --overwrite replaces it" in refused.err
+    assert label(copy, "--overwrite") == "square"
+    assert (files("square"), files("square-2")) == (first, second)
+
+    # Of an earlier version: nobody knows whose it is, so nobody's is replaced.
+    record = tmp_path / "set" / "labels" / "square.json"
+    value = json.loads(record.read_text())
+    del value["source"]
+    record.write_text(json.dumps(value))
+    refused = label(copy, "--overwrite")
+    assert refused.code == 2
+    assert "does not tell which square.mp4 it is about" in refused.err

@@ -106,6 +106,34 @@ def test_boxes_only_are_kept_without_results_json(vistubes: Call, square_clip: P
     assert tubes.read(tmp_path / "run" / "tubes.json").tubes[0].masks is None
 
 
+@pytest.mark.parametrize(
+    ("selection", "frames"),
+    [
+        ((), [0, 1, 2, 4, 5, 6, 7, 8]),  # image 3 does not decode
+        (("--start", 2), [2, 4, 5, 6, 7, 8]),
+        (("--start", 1, "--stride", 3, "--end", 8), [1, 4, 7]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::vis.errors.TruncatedVideoWarning")
+def test_objects_from_a_file_belong_to_their_frames(
+    vistubes: Call, tmp_path: Path, selection: tuple[object, ...], frames: list[int]
+) -> None:
+    from PIL import Image
+
+    (tmp_path / "f").mkdir()
+    for frame in range(9):
+        Image.new("RGB", (64, 48)).save(tmp_path / "f" / f"{frame}.png")
+    (tmp_path / "f" / "3.png").write_bytes(b"no image")
+    boxes = [[{"box": [2 * frame, 5, 2 * frame + 30, 35], "id": 1}] for frame in range(9)]
+    (tmp_path / "boxes.json").write_text(json.dumps({"frames": boxes}))
+    words = ("--detector", "precomputed", "--weights", tmp_path / "boxes.json", "--tracker", "native")
+    done = vistubes("track", tmp_path / "f", *words, *selection, "--min-frames", 1, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    (tube,) = tubes.read(tmp_path / "run" / "tubes.json").tubes
+    assert tube.frames.tolist() == frames
+    assert tube.boxes[:, 0].tolist() == [2 * frame for frame in frames]
+
+
 def test_linking_joins_a_tube_that_was_broken(vistubes: Call, square_clip: Path, tmp_path: Path) -> None:
     found, linked = tmp_path / "found", tmp_path / "linked"
     assert vistubes("track", square_clip, "--detector", "motion", "--start", 14, "--out", found).code == 0
@@ -288,6 +316,30 @@ def test_the_main_job_on_the_sample_clip(vistubes: Call, tmp_path: Path) -> None
     shares = [decode(mask).mean() for mask in rabbit.masks]
     assert min(shares) > 0.08
     assert max(shares) < 0.25
+
+
+@pytest.mark.parametrize(
+    ("words", "link", "overlap", "clean"),
+    [
+        ([], True, "resolve", True),
+        (["--no-link", "--overlap", "keep", "--no-clean"], False, "keep", False),
+        (["--preset", "paper"], False, "keep", False),
+        (["--preset", "paper", "--link", "--overlap", "resolve", "--clean"], True, "resolve", True),
+    ],
+)
+def test_presets_and_options_say_what_is_done_to_masks_and_tubes(
+    words: list[str], link: bool, overlap: str, clean: bool
+) -> None:
+    from apps.assemble import Plan
+    from apps.cli import build_parser
+
+    plan = Plan.from_args(build_parser("run").parse_args(["clip.mp4", *words]))
+    refining = plan.refining()
+    assert refining is not None
+    assert (plan.link, plan.overlap, plan.clean) == (link, overlap, clean)
+    assert (refining.overlap, refining.clean) == (overlap, clean)
+    # Short pieces stay until linking had its chance to join them.
+    assert plan.collected_frames() == (1 if link else plan.min_frames)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def test_json_round_trip_is_strict(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "not JSON text"),
         (b"[" * 100_000, "not JSON text|not valid JSON"),
         (b"", "not valid JSON"),
+        (b"[" + b"9" * 5000 + b"]", "a whole number of thousands of digits"),
+        (b'{"a": {"id": 1, "id": 2}}', "the key 'id' is twice in one object"),
     ],
 )
 def test_broken_json_names_file_and_place(tmp_path: Path, content: bytes, message: str) -> None:
@@ -77,6 +79,13 @@ def test_broken_json_names_file_and_place(tmp_path: Path, content: bytes, messag
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"broken\.json: .*({message})"):
         read_json(path)
+
+
+def test_names_that_are_no_utf8_come_back(tmp_path: Path) -> None:
+    value = {"name": "clip-\udcff.mp4", "é": "\U0001f3a5"}
+    write_json(tmp_path / "name.json", value)
+    assert b"\\udcff" in (tmp_path / "name.json").read_bytes()
+    assert read_json(tmp_path / "name.json") == value
 
 
 def test_missing_and_oversized_json(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -52,7 +53,8 @@ def test_every_detector_keeps_the_contract(any_detector, picture):
 
 @pytest.mark.parametrize("name", detectors.DETECTORS)
 def test_every_name_leads_to_a_class_with_keyword_settings(name):
-    maker = detectors.DETECTORS[name]()
+    module, _, attribute = detectors.DETECTORS[name].partition(":")
+    maker = getattr(importlib.import_module(module), attribute)
     assert hasattr(maker, "detect")
     kinds = {parameter.kind.name for parameter in inspect.signature(maker).parameters.values()}
     assert kinds <= {"KEYWORD_ONLY", "VAR_KEYWORD"}
@@ -88,3 +90,11 @@ def test_importing_the_table_is_light():
     code = f"import sys, detectors; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_class_names_are_told_where_no_weights_are_needed_for_them():
+    assert "Dog" in detectors.class_names("ssd")
+    assert detectors.class_names("none") == ("object",)
+    assert detectors.class_names("yolox") is None
+    with pytest.raises(UsageError, match="no detector named"):
+        detectors.class_names("absent")

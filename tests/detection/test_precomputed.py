@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 import detectors
+from apps.progress import Stopwatch, TimedDetector
+from trackers.native import NativeTracker
 from vis import masks as rle
-from vis.errors import AnnotationError, InputError, UsageError
+from vis import pipeline
+from vis.errors import AnnotationError, AnnotationWarning, InputError, UsageError
 from vis.formats import tubes as tubes_format
-from vis.structures import Tube, VideoInfo, VideoResult
+from vis.interfaces import FrameIndexedDetector
+from vis.structures import Frame, Tube, VideoInfo, VideoResult
 
 BLANK = np.zeros((40, 60, 3), np.uint8)
 
@@ -69,6 +73,60 @@ def test_frames_may_start_late_and_skip(opened):
         opened({"frames": frames}, stride=0)
 
 
+def test_it_is_asked_by_frame_number(opened):
+    detector = opened({"frames": [[{"box": [i, 0, i + 1, 1], "id": 1}] for i in range(20)]})
+    assert isinstance(detector, FrameIndexedDetector)
+    assert not isinstance(detectors.create("motion"), FrameIndexedDetector)
+    wanted = [3, 4, 7, 19, 2]
+    frames = [Frame(index, index / 10, BLANK) for index in wanted]
+    assert [found.boxes[0, 0] for found in detector.detect_frames(frames)] == wanted
+    # Whatever the batch and whoever wraps it, and with a frame that the file does not speak of.
+    for batch, asked in ((1, detector), (3, detector), (2, TimedDetector(detector, Stopwatch()))):
+        frames = [Frame(index, index / 10, BLANK) for index in (5, 6, 11, 15, 19, 30)]
+        found = [
+            (item.frame.index, item.detections.boxes[:, 0].tolist())
+            for item in pipeline.track(frames, asked, NativeTracker(), batch=batch)
+        ]
+        assert found == [(5, [5]), (6, [6]), (11, [11]), (15, [15]), (19, [19]), (30, [])]
+
+
+def test_a_wrapper_hands_pictures_to_a_detector_that_wants_pictures():
+    timed = TimedDetector(detectors.create("none"), Stopwatch())
+    assert [len(found) for found in pipeline.detect(timed, [Frame(4, 0.4, BLANK)])] == [0]
+
+
+def test_a_video_longer_than_a_ytvis_file_is_another_video(opened):
+    tube = {"video_id": 1, "category_id": 1, "score": 1, "segmentations": [segmentation(0, 0, 9, 9)] * 2}
+    detector = opened([tube])
+    assert len(detector.detect_frames([Frame(1, 0.1, BLANK)])[0]) == 1
+    with pytest.raises(AnnotationError, match=r"asked about frame 2.*2 entries, frames 0 to 1; .*--end"):
+        detector.detect_frames([Frame(2, 0.2, BLANK)])
+    with pytest.raises(AnnotationError, match="tube 1: has 1 segmentations, the tube before it 2"):
+        opened([tube, {**tube, "segmentations": [None]}])
+
+
+@pytest.mark.parametrize(("chosen", "box"), [(7, [7, 0, 9, 2]), ("7", [7, 0, 9, 2]), ("sav_1", [1, 0, 3, 2])])
+def test_one_of_several_videos_is_chosen_by_its_id(opened, chosen, box):
+    results = [
+        {"video_id": number, "category_id": 1, "score": 1, "segmentations": [segmentation(x, 0, x + 2, 2)]}
+        for number, x in ((7.0, 7), ("sav_1", 1), (12, 12))
+    ]
+    assert opened(results, video_id=chosen).detect([BLANK])[0].boxes.tolist() == [box]
+    with pytest.raises(AnnotationError, match=r"holds 3 videos \(7, 12, sav_1\); choose one: .*--video-id"):
+        opened(results)
+    with pytest.raises(AnnotationError, match=r"no video '8' \(--video-id\), it holds: 7, 12, sav_1"):
+        opened(results, video_id=8)
+
+
+def test_settings_that_a_file_has_no_use_for_are_refused(opened):
+    with pytest.raises(
+        UsageError, match=r"holds one video, which has no id; leave video_id \(--video-id\) out"
+    ):
+        opened({"frames": []}, video_id=1)
+    with pytest.raises(UsageError, match="leave class_names out"):
+        opened({"frames": []}, class_names=["cat"])
+
+
 def test_ytvis_results_become_tubes_with_masks_and_ids(opened):
     results = [
         {"video_id": 4, "category_id": 2, "score": 0.75, "segmentations": [segmentation(5, 6, 20, 30), None]},
@@ -99,6 +157,20 @@ def test_ytvis_annotations_take_their_own_names_and_one_video(opened):
     found = detector.detect([BLANK])[0]
     assert [detector.class_names[label] for label in found.labels] == ["zebra"]
     assert found.scores.tolist() == [1.0]
+
+
+def test_a_listed_video_may_have_no_tubes_and_crowds_are_left_out(opened):
+    entry = {"video_id": 2, "category_id": 1, "segmentations": [[[0, 0, 9, 0, 9, 9, 0, 9]]]}
+    truth = {
+        "videos": [{"id": 1}, {"id": 2, "height": 40.0, "width": 60}],
+        "categories": [{"id": 1, "name": "ant"}],
+        "annotations": [entry, {**entry, "iscrowd": 1}],
+    }
+    with pytest.warns(AnnotationWarning, match="1 crowd annotations are left out"):
+        assert len(opened(truth, video_id=1).detect([BLANK])[0]) == 0
+    with pytest.warns(AnnotationWarning):
+        # Polygons take the size that the list of videos gives.
+        assert opened(truth, video_id=2).detect([BLANK])[0].masks.sum() == 81
 
 
 def test_our_own_result_reads_back(opened):
@@ -158,6 +230,21 @@ def test_masks_of_another_size_than_the_frame_are_refused(opened):
             "tube 0, frame 0",
         ),
         ({"annotations": [{"video_id": 1}], "categories": [{"id": "x"}]}, "broken categories"),
+        ({"annotations": [], "categories": [{"id": 1, "name": "a"}] * 2}, "entry 1: id 1 is there twice"),
+        (
+            {
+                "annotations": [{"id": 1, "video_id": 1, "category_id": [1], "segmentations": []}],
+                "categories": [{"id": 1, "name": "a"}],
+            },
+            r"tube 0: expected a whole number as category_id, got \[1\]",
+        ),
+        ({"frames": [[{"box": [10**400, 0, 1, 1]}]]}, "box must be"),
+        ({"frames": [[{"box": [0, 0, 10**60, 1]}]]}, "box must be"),
+        ({"frames": [[{"box": [0, 0, 9, 9], "id": 10**30}]]}, "id must be a positive integer"),
+        ({"frames": [[{"box": [0, 0, 9, 9], "label": [0]}]]}, "label must be"),
+        ([{"video_id": [1], "category_id": 1, "score": 1, "segmentations": []}], "expected text as video_id"),
+        ([{"video_id": 1, "category_id": 2 * 10**9, "score": 1, "segmentations": []}], "over the limit"),
+        ([{"video_id": 1, "category_id": 1.5, "score": 1, "segmentations": []}], "category_id of 1 or more"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(opened, value, message):

@@ -122,7 +122,13 @@ GOOD = {"op": "correct", "tube": 1, "frame": 2, "points": [[1, 2]], "point_label
         ({"op": "delete", "tube": 1, "path": "/etc"}, "unknown path"),
         ({"op": "delete", "tube": 0}, "ids start at 1"),
         ({"op": "delete", "tube": True}, "expected a whole number"),
-        ({"op": "delete", "tube": 2**40}, "expected a whole number"),
+        ({"op": "delete", "tube": 2**53}, "expected a whole number"),
+        ({"op": "delete", "tube": 1.5}, "expected a whole number"),
+        ({"op": "delete", "tube": [1]}, "expected a whole number"),
+        ({"op": "delete", "tube": 1, "first": 2**31}, "expected a whole number"),
+        ({"op": ["delete"], "tube": 1}, "expected an object whose 'op'"),
+        ({**GOOD, "points": [[1, 10**400]]}, "expected a number"),
+        ({**GOOD, "point_labels": [[1]]}, "1 \\(inside\\) and 0 \\(outside\\)"),
         ({**GOOD, "points": [[1, 2, 3]]}, "points \\[x, y\\]"),
         ({**GOOD, "points": [[1, 1e300]]}, "expected a number"),
         ({**GOOD, "point_labels": [2]}, "1 \\(inside\\) and 0 \\(outside\\)"),
@@ -146,6 +152,21 @@ def test_an_edit_from_outside_is_checked(tmp_path, edit, message):
     (tmp_path / "e.json").write_text(json.dumps(value))
     with pytest.raises(AnnotationError, match=f"e.json: edit 1.*{message}"):
         read(tmp_path / "e.json")
+
+
+def test_numbers_of_edits_may_be_written_as_floats_and_ids_are_those_of_any_result(tmp_path, result):
+    edits = [Delete(2**53 - 1, 4, None), Correct(1, 2, ((1.0, 2.0),), (1,))]
+    write(tmp_path / "e.json", result, edits)
+    text = (tmp_path / "e.json").read_text().replace('"first": 4', '"first": 4.0')
+    (tmp_path / "e.json").write_text(text)
+    assert list(read(tmp_path / "e.json").edits) == edits
+
+
+def test_a_name_that_is_no_utf8_has_a_fingerprint(result):
+    from dataclasses import replace
+
+    strange = replace(result, video=replace(result.video, name="clip\udcff"))
+    assert fingerprint(strange) != fingerprint(result)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from vis import masks
+from vis.errors import AnnotationError, EvaluationWarning
 from vis.evaluation import evaluate_images
 
 
@@ -131,3 +132,121 @@ def test_crowds_take_many_detections_and_count_none():
     inside = [rectangle(10 * i, 10, 10 * i + 60, 90) for i in range(4)]
     gt, results = one_image([crowd, thing], [*inside, thing], crowd=(0,))
     assert evaluate_images(gt, results).stats["mask"][0] == pytest.approx(1)
+
+
+# ---------------------------------------------------------------- boxes beside masks
+
+
+def boxed(seed: int = 0) -> tuple[dict, list[dict]]:
+    """Objects of all sizes; results with boxes that have little to do with their masks."""
+    rng = np.random.default_rng(seed)
+    truth, found = [], []
+    for _ in range(40):
+        x, y, side = int(rng.integers(0, 200)), int(rng.integers(0, 100)), int(rng.integers(10, 120))
+        truth.append(rectangle(x, y, x + side, y + side))
+        for _ in range(int(rng.integers(0, 3))):
+            dx, dy = rng.integers(-4, 5, 2)
+            found.append(rectangle(max(x + dx, 0), max(y + dy, 0), x + side + dx, y + side + dy))
+    gt, results = one_image(truth, found)
+    for result in results:
+        width, height = rng.integers(0, 130, 2).tolist()
+        result["bbox"] = [0, 0, width + 0.5, height] if rng.random() < 0.5 else [0, 0, width, height]
+        result["score"] = float(np.round(rng.random(), 2))
+    return gt, results
+
+
+def pycocotools_stats(gt: dict, results: list[dict]) -> np.ndarray:
+    coco = COCO()
+    coco.dataset = json.loads(json.dumps({"info": {}} | gt))
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return reference(coco, results, use_cats=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda results: None,
+        lambda results: results[0].pop("bbox"),  # the first result decides for all
+        lambda results: results[0].update(bbox=[]),
+        lambda results: [result.pop("bbox") for result in results],
+    ],
+    ids=["boxes", "none in the first", "empty in the first", "no boxes"],
+)
+def test_sizes_come_from_boxes_when_pycocotools_takes_them_from_there(change):
+    gt, results = boxed()
+    change(results)
+    ours = evaluate_images(gt, results, kinds=("mask",)).stats["mask"]
+    np.testing.assert_allclose(ours, pycocotools_stats(gt, results), rtol=0, atol=1e-12)
+
+
+def test_boxes_change_the_sizes_of_results_and_strict_mode_measures_them():
+    gt, results = boxed()
+    measured = evaluate_images(gt, [{k: v for k, v in r.items() if k != "bbox"} for r in results]).stats
+    assert evaluate_images(gt, results).stats["mask"][3:6] != measured["mask"][3:6]
+    strict, plain = (
+        evaluate_images(gt, r, mode="strict").stats
+        for r in (results, [{k: v for k, v in r.items() if k != "bbox"} for r in results])
+    )
+    assert strict == plain
+
+
+def test_results_without_a_box_among_others_are_measured_and_told():
+    gt, results = boxed()
+    del results[3]["bbox"]
+    with pytest.warns(EvaluationWarning, match="1 results have no bbox, though the first one has"):
+        evaluate_images(gt, results)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"bbox": [1, 1, -5, 5]},
+            r"result 1, image 1: bbox: expected a width and a height from 0, got \[-5, 5\]",
+        ),
+        ({"bbox": [1, 1, 5]}, r"result 1, image 1: bbox: expected \[x, y, width, height\]"),
+        ({"bbox": [1, 1, 5, "5"]}, r"result 1, image 1: bbox: expected"),
+        ({"bbox": [1, 1, 5, 10**400]}, r"result 1, image 1: bbox: expected"),
+        ({"bbox": 7}, r"result 1, image 1: bbox: expected"),
+        ({"image_id": 1.5}, r"result 1: image_id: expected a whole number, got 1.5"),
+        ({"image_id": 9}, r"result 1: image 9 is not in the truth"),
+        ({"segmentation": 5}, r"result 1, image 1, frame 0: expected run lengths"),
+    ],
+)
+def test_fields_of_results_are_checked(changes, message):
+    gt, results = boxed()
+    results[1].update(changes)
+    with pytest.raises(AnnotationError, match=message):
+        evaluate_images(gt, results)
+
+
+def test_boxes_alone_are_no_masks():
+    gt, results = boxed()
+    for result in results:
+        del result["segmentation"]
+    with pytest.raises(
+        AnnotationError,
+        match=r"result 0, image 1: segmentation is missing; it has only bbox.*COCOeval\(.*'bbox'",
+    ):
+        evaluate_images(gt, results)
+
+
+def test_a_set_of_videos_is_told_apart(Scene):
+    scene = Scene().add_truth((20, 20, 80, 80)).add_result((20, 20, 80, 80))
+    gt, _ = boxed()
+    with pytest.raises(
+        AnnotationError, match=r"images is missing; it lists videos, which 'vistubes eval tubes'"
+    ):
+        evaluate_images(scene.truth, scene.results)
+    with pytest.raises(AnnotationError, match=r"image_id is missing; it has video_id: 'vistubes eval tubes'"):
+        evaluate_images(gt, scene.results)
+
+
+def test_areas_of_truths_are_numbers_from_0():
+    gt, results = boxed()
+    gt["annotations"][2]["area"] = [25]
+    with pytest.raises(
+        AnnotationError, match=r"annotation 2 \(id 3\), image 1: area: expected a finite number"
+    ):
+        evaluate_images(gt, results)

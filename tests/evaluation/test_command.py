@@ -193,3 +193,35 @@ def test_wrong_usage_says_what_to_do(vistubes_eval, tmp_path):
         vistubes_eval("masks", "--images", tmp_path, "--masks", tmp_path, "--prompt", "points:0")
     with pytest.raises(InputError, match="has a mask of the same name"):
         vistubes_eval("masks", "--images", tmp_path, "--masks", tmp_path)
+
+
+def test_options_without_effect_are_refused(vistubes_eval, files, tmp_path):
+    words = ["tubes", "--truth", files[0], "--results", files[1]]
+    with pytest.raises(UsageError, match="name the report's folder with --report"):
+        vistubes_eval(*words, "--frames", tmp_path)
+    with pytest.raises(InputError, match="--frames takes the folder"):
+        vistubes_eval(*words, "--report", tmp_path / "r", "--frames", tmp_path / "none")
+    with pytest.raises(UsageError, match="pad_short is for mode strict"):
+        vistubes_eval(*words, "--pad-short")
+
+
+def test_names_that_are_no_text_end_no_report(vistubes_eval, Scene, tmp_path):
+    scene = Scene().add_truth(BOX).add_result((22, 20, 82, 80))
+    scene.truth["categories"][0]["name"] = "caf\udce9"
+    scene.truth["videos"][0]["file_names"] = [f"caf\udce9/{t}.jpg" for t in range(4)]
+    (tmp_path / "gt.json").write_text(json.dumps(scene.truth))
+    (tmp_path / "r.json").write_text(json.dumps(scene.results))
+    vistubes_eval(
+        "tubes", "--truth", tmp_path / "gt.json", "--results", tmp_path / "r.json",
+        "--report", tmp_path / "out", "--frames", tmp_path,
+    )  # fmt: skip
+    assert "caf\\udce9" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_clips_whose_names_are_no_text_are_printed(vistubes_eval, tmp_path):
+    for side in ("gt", "r"):
+        (tmp_path / side / "caf\udce9").mkdir(parents=True)
+        for t in range(3):
+            Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / side / "caf\udce9" / f"{t}.png")
+    _, out, _ = vistubes_eval("davis", "--truth", tmp_path / "gt", "--results", tmp_path / "r")
+    assert "caf\\udce9" in out

@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from vis.errors import InputError
-from vis.evaluation.davis import contour, contour_f, evaluate_clip, region_j, statistics
+from vis.errors import EvaluationWarning, InputError
+from vis.evaluation.davis import (
+    contour,
+    contour_f,
+    evaluate_clip,
+    evaluate_folders,
+    region_j,
+    statistics,
+)
 
 
 def square(x0, y0, side, size=(120, 160)):
@@ -116,3 +124,57 @@ def test_unsupervised_assigns_permuted_ids_and_judges_all_frames():
     many = (np.arange(40 * 60).reshape(40, 60) % 30).astype(np.uint8)
     with pytest.raises(InputError, match="allows 20"):
         evaluate_clip([truth] * 3, [many] * 3, unsupervised=True)
+
+
+# ---------------------------------------------------------------- folders
+
+
+def write_clips(folder, **clips):
+    for name, frames in clips.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for t, frame in enumerate(frames):
+            Image.fromarray(frame).save(folder / name / f"{t:05d}.png")
+    return folder
+
+
+@pytest.fixture
+def frame():
+    values = np.zeros((40, 60), np.uint8)
+    values[5:20, 5:20] = 1
+    return values
+
+
+def test_errors_name_the_clip(tmp_path, frame):
+    nothing = np.zeros_like(frame)
+    truth = write_clips(tmp_path / "gt", good=[frame] * 3, short=[frame] * 2)
+    found = write_clips(tmp_path / "r", good=[frame] * 3, short=[frame] * 2)
+    with pytest.raises(InputError, match=r"gt/short: 2 frames: .*3 are needed"):
+        evaluate_folders(truth, found)
+    write_clips(truth, short=[nothing] * 3)
+    write_clips(found, short=[nothing] * 3)
+    with pytest.raises(InputError, match=r"gt/short: the truth of this clip holds no object"):
+        evaluate_folders(truth, found)
+    write_clips(truth, short=[frame] * 3)
+    write_clips(found, short=[nothing, frame[:20], nothing])
+    with pytest.raises(InputError, match=r"r/short/00001\.png: size \(20, 60\), expected \(40, 60\)"):
+        evaluate_folders(truth, found)
+
+
+def test_clips_that_the_truth_lacks_are_told(tmp_path, frame):
+    truth = write_clips(tmp_path / "gt", a=[frame] * 3)
+    found = write_clips(tmp_path / "r", a=[frame] * 3, b=[frame] * 3, c=[frame] * 3)
+    with pytest.warns(EvaluationWarning, match=r"r/b: no clip of the truth \(2 such\)"):
+        scores = evaluate_folders(truth, found)
+    assert list(scores) == ["a"]
+    assert scores["a"].objects[1][0].mean == 1
+
+
+def test_a_damaged_image_is_named(tmp_path, frame):
+    truth, found = (write_clips(tmp_path / side, a=[frame] * 3) for side in ("gt", "r"))
+    path = found / "a" / "00001.png"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IDAT")
+    data[at : at + 4] = b"\x02\x01U\xfe"  # no name of a chunk: PIL's own error for it is a SyntaxError
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"r/a/00001\.png: not an image that can be read"):
+        evaluate_folders(truth, found)

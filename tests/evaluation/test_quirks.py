@@ -266,9 +266,27 @@ def test_16_empty_unions_are_0(Scene):
     assert np.isfinite(evaluate_tubes(scene.truth, scene.results).stats["mask"]).all()
 
 
-def test_unknown_mode_is_a_usage_error(Scene):
-    with pytest.raises(UsageError, match="official or strict"):
-        evaluate_tubes(Scene().truth, [], mode="loose")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "loose"}, "official or strict"),
+        ({"pad_short": True}, "pad_short is for mode strict"),
+        ({"threads": 0}, "threads: expected 1 or more"),
+        ({"kinds": ("mask", "box")}, "kinds: expected one or more of mask, boundary, got mask, box"),
+        ({"kinds": ()}, "kinds: expected one or more of mask, boundary, got none"),
+        ({"ratio": float("nan")}, "ratio: expected a share"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_usage_errors(Scene, options, message):
+    with pytest.raises(UsageError, match=message):
+        evaluate_tubes(Scene().truth, [], **options)
+
+
+def test_a_kind_that_is_named_twice_is_computed_once(Scene):
+    scene = Scene().add_truth(BOX).add_truth(FAR).add_result(BOX)
+    once, twice = (evaluate_tubes(scene.truth, scene.results, kinds=("mask",) * n) for n in (1, 2))
+    assert twice.stats == once.stats
+    assert len(twice.matches["mask"]) == len(once.matches["mask"])
 
 
 def test_a_split_without_public_truth_says_what_to_do(Scene):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from apps import convert
 from vis import masks
 from vis.structures import Tube, VideoInfo, VideoResult
 
@@ -122,3 +125,17 @@ def _same(got: VideoResult, want: VideoResult, *without: str) -> None:
 @pytest.fixture(scope="session")
 def same() -> Callable[..., None]:
     return _same
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """``vistubes convert`` with --json; the summary that it prints."""
+
+    def run(*words: object) -> Any:
+        parser = argparse.ArgumentParser()
+        convert.configure(parser)
+        capsys.readouterr()
+        assert convert.run(parser.parse_args([*map(str, words), "--overwrite", "--json"])) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run

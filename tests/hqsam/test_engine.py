@@ -23,7 +23,7 @@ from vis.hqsam.runtime import cuda_graphs, engine
 from vis.hqsam.runtime import mask_decoder as fast_decoder
 from vis.hqsam.runtime.engine import ExactEngine, FastEngine, error_of, objects_within, padded_count
 from vis.hqsam.runtime.mask_decoder import _reach
-from vis.refine import mask_prompt
+from vis.prompt_policies import mask_prompt
 
 BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199], [9, 9, 80, 90], [1, 2, 299, 199]])
 PROMPTS: dict[str, dict[str, Any]] = {

@@ -163,7 +163,7 @@ def test_settings_that_make_no_grid(toy_predictor: Predictor, photo: np.ndarray)
 
 
 def test_the_detector_gives_masks_with_scores(toy_predictor: Predictor, photo: np.ndarray) -> None:
-    from detectors.everything import Everything
+    from detectors.sam_automatic import Everything
     from vis.interfaces import Detector
 
     detector = Everything(

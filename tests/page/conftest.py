@@ -17,7 +17,7 @@ import pytest
 from apps.demo.engines import Engines, reader_of
 from apps.demo.handlers import Desk, Form
 from apps.demo.session import Sessions
-from detectors.nothing import Nothing
+from detectors.none import Nothing
 from vis.edits import FrameDecoder
 from vis.structures import Detections
 from vis.video import VideoWriter
@@ -166,6 +166,9 @@ class StandInJob:
         for item in track(source, self.detector, IouTracker(), min_score=self.plan.min_score):
             self.before_frame(item.frame.index)
             yield item
+
+    def finish(self, result, frames):
+        return result
 
     def made_with(self):
         return {"program": "vis-tubes", "version": "test", "options": {"model": self.plan.model}}

@@ -363,3 +363,22 @@ def test_the_real_quick_preset_on_the_sample_clip(tmp_path):
         warnings.simplefilter("ignore")
         assert edit_verb.run(args) == 0
     assert out.read_bytes() == live.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((4000, 10), (2560, 6)), ((10, 4000), (3, 1280)), ((60, 80), (60, 80)), ((1, 9000), (1, 1280))],
+)
+def test_previews_are_bounded_on_both_sides(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    import base64
+    import io
+
+    from PIL import Image
+
+    from apps.demo.comparing import ZOOM_SIDE, _crop
+    from apps.demo.pictures import data_url
+
+    image = np.zeros((*size, 3), np.uint8)
+    with Image.open(io.BytesIO(base64.b64decode(data_url(image).partition(",")[2]))) as picture:
+        assert picture.size == shown[::-1]
+    assert max(_crop(image, (0, 0, size[1], size[0])).shape) == ZOOM_SIDE

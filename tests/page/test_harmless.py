@@ -30,6 +30,7 @@ from vis.errors import UsageError, VideoError
         "x" * 300 + ".mp4",
         "'; rm -rf ~;'.mp4",
         "привет мир.mp4",
+        "caf\udce9.mp4",
     ],
 )
 def test_a_hostile_file_name_is_only_a_name(desk, clip, tmp_path, name):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from trackers import TRACKERS
+import trackers
 from vis.structures import Detections
 from vis.video.motion import CameraMotion
 
@@ -55,7 +55,7 @@ def test_nothing_to_hold_on_to_is_a_still_camera():
     np.testing.assert_array_equal(motion(textured()), np.eye(2, 3))
 
 
-@pytest.mark.parametrize("name", sorted(set(TRACKERS) - {"native"}))
+@pytest.mark.parametrize("name", sorted(set(trackers.TRACKERS) - {"native"}))
 def test_trackers_follow_a_jolt_when_told_of_it(name):
     """The camera jumps by more than the objects' width: only compensation keeps the ids."""
     start = np.array([[20, 20, 40, 50], [70, 20, 90, 50], [120, 60, 140, 90]], np.float32)
@@ -72,7 +72,7 @@ def test_trackers_follow_a_jolt_when_told_of_it(name):
     half = (start[:, 2:] - start[:, :2]) / 2 * 1.1
     moved = np.concatenate([centre - half, centre + half], 1).astype(np.float32)
 
-    told, untold = TRACKERS[name](), TRACKERS[name]()
+    told, untold = trackers.create(name), trackers.create(name)
     for tracker in (told, untold):
         for i in range(4):
             assert tracker.update(seen(start), i / 30).track_ids.tolist() == [1, 2, 3]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
-from trackers import TRACKERS
-from trackers.base import Fate
+import trackers
+from trackers.base import TrackStatus
 from vis.errors import UsageError
 from vis.interfaces import Tracker
 from vis.structures import Detections
@@ -17,10 +18,10 @@ from vis.structures import Detections
 STEP = 1 / 30
 
 
-@pytest.fixture(params=sorted(TRACKERS))
+@pytest.fixture(params=sorted(trackers.TRACKERS))
 def make(request):
     """Makes trackers of one kind, each call a new one."""
-    return TRACKERS[request.param]
+    return partial(trackers.create, request.param)
 
 
 def fields(detections: Detections) -> dict[str, np.ndarray | None]:
@@ -85,9 +86,9 @@ def test_keeps_rows_in_order_and_untouched(make, seed):
                 assert value is None
             else:
                 np.testing.assert_array_equal(value, before[name][rows])
-        kept = [row for row, fate in enumerate(tracker.fates) if fate is Fate.KEPT]
+        kept = [row for row, status in enumerate(tracker.statuses) if status is TrackStatus.KEPT]
         assert kept == rows
-        assert len(tracker.fates) == len(given)
+        assert len(tracker.statuses) == len(given)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from trackers import TRACKERS
+import trackers
 from trackers.appearance import WIDTH, colour_looks, colours
-from trackers.linking import drop_short, fill, keep_best, link, stitch
+from trackers.linking import drop_empty, drop_short, fill, keep_best, link, stitch
 from vis import masks as rle
 from vis.errors import UsageError
 from vis.evaluation.identity import identity_metrics
@@ -100,8 +101,25 @@ def test_looks_undo_a_swap_at_a_crossing():
     linked = stitch(swapped, {1: look(red, blue), 2: look(blue, red)})
     paths = sorted([t.boxes[0, 0], t.boxes[-1, 0]] for t in linked.tubes)
     assert paths == [[left(0)[0], left(79)[0]], [right(0)[0], right(79)[0]]]
+    joined = stitch(swapped, {1: look(red, blue), 2: look(blue, red)}, cut=False)
+    assert [(t.id, len(t)) for t in joined.tubes] == [(1, 80), (2, 80)], "what was followed stays"
     same = stitch(swapped, {1: look(red, red), 2: look(blue, blue)})
     assert [len(t) for t in same.tubes] == [80, 80], "without a change of looks nothing is cut"
+
+
+def test_frames_without_a_pixel_are_no_part_of_a_tube():
+    walk = walker(100, 6)
+    whole, nothing, boxes = (
+        tube(1, range(4), walk, masks=True),
+        tube(2, range(4), walk),
+        tube(3, range(4), walk),
+    )
+    blank = rle.encode(np.zeros(result(whole).video.size, bool))
+    partly = replace(whole, masks=(blank, *whole.masks[1:3], blank))
+    nothing = replace(nothing, masks=(blank,) * 4)
+    kept = drop_empty(result(partly, nothing, boxes)).tubes
+    assert [(t.id, t.frames.tolist()) for t in kept] == [(1, [1, 2]), (3, [0, 1, 2, 3])]
+    assert kept[0].masks == whole.masks[1:3]
 
 
 def test_fill_interpolates_only_short_gaps_on_processed_frames():
@@ -200,7 +218,7 @@ def crowd(seed: int, frames: int = 240, count: int = 6):
 
 
 def tracked(name: str, stream) -> tuple[VideoResult, dict[int, np.ndarray]]:
-    tracker, rows = TRACKERS[name](), defaultdict(list)
+    tracker, rows = trackers.create(name), defaultdict(list)
     for i, found in enumerate(stream):
         out = tracker.update(found, i / FPS)
         for k, id_ in enumerate(out.track_ids.tolist()):

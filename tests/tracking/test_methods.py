@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from trackers.base import Fate
+import trackers
+from trackers.base import TrackStatus
 from trackers.botsort import BotSortTracker
 from trackers.bytetrack import ByteTracker
 from trackers.mask_iou import MaskIouTracker
@@ -42,10 +43,10 @@ def ids(tracker, detections, second) -> list[int]:
 def test_bytetrack_weak_detections_continue_but_never_begin():
     tracker = ByteTracker()
     assert ids(tracker, seen([box(0), box(300)], [0.9, 0.3]), 0) == [1]
-    assert tracker.fates == (Fate.KEPT, Fate.UNMATCHED)
+    assert tracker.statuses == (TrackStatus.KEPT, TrackStatus.UNMATCHED)
     for i in range(1, 4):
         assert ids(tracker, seen([box(2 * i), box(300), box(600)], [0.3, 0.3, 0.05]), i / 30) == [1]
-    assert tracker.fates == (Fate.KEPT, Fate.UNMATCHED, Fate.WEAK)
+    assert tracker.statuses == (TrackStatus.KEPT, TrackStatus.UNMATCHED, TrackStatus.WEAK)
 
 
 def test_bytetrack_strong_detections_choose_first():
@@ -148,7 +149,7 @@ def test_minvis_is_the_best_pairing_of_cosines():
         min_cosine=-1,
         gate_overlap=None,
         min_score=0,
-        birth_score=0,
+        new_track_thresh=0,
     )
     before, names = rng.normal(size=(8, 16)), None
     for i in range(6):
@@ -225,3 +226,12 @@ def test_labels_part_tracks_only_when_asked(kind, same_label):
     looks = [[1.0, 0]]
     ids(tracker, seen([box(0)], labels=1, looks=looks), 0)
     assert ids(tracker, seen([box(0)], labels=2, looks=looks), 1 / 30) == [2 if same_label else 1]
+
+
+@pytest.mark.parametrize("name", ["iou", "sort", "bytetrack", "botsort", "mask_iou", "query"])
+def test_names_of_version_0_1_are_read_with_a_warning(name):
+    with pytest.warns(DeprecationWarning, match="birth_score is called new_track_thresh"):
+        tracker = trackers.create(name, birth_score=0.75)
+    assert tracker.new_track_thresh == 0.75
+    with pytest.warns(DeprecationWarning, match="fates is called statuses"):
+        assert tracker.fates == tracker.statuses == ()

@@ -11,7 +11,7 @@ import torch
 from vis.hqsam import SIZES, SamModel, hq_parameter_names
 from vis.training.cache import cache_view, save_view
 from vis.training.frozen import FrozenSam, initial_head
-from vis.training.views import Target, View
+from vis.training.views import View
 
 
 @pytest.fixture(scope="session")
@@ -70,11 +70,3 @@ def cache(tmp_path_factory, sam_state, drawn, view_of):
         rng = np.random.default_rng(number)
         save_view(folder / f"{number}.pt", cache_view(frozen, view_of(*drawn(number)), rng))
     return folder
-
-
-@pytest.fixture(scope="session")
-def target_of():
-    def make(mask):
-        return Target((0, 0), mask.astype(np.uint8) * np.uint8(255), np.full(mask.shape, 255, np.uint8))
-
-    return make

@@ -1,4 +1,4 @@
-"""``vistubes train``: fit, resume, export through the command's own functions; many processes as one."""
+"""``vistubes train``: prepare, fit, resume, export through the command's own functions; many processes as one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from apps import train
+from apps.train import _event_log
 from vis.errors import UsageError
 from vis.hqsam import load_model
+from vis.training import frozen
 from vis.training.export import read_head
 
 TWO_STEPS = Path(__file__).with_name("two_steps.py")
@@ -55,6 +58,12 @@ def fit(sam_file, cache, out, *more):
     return command("fit", "--model", sam_file, "--cache", cache, "--out", out, "--json", *options, *more)
 
 
+def logged(folder, tag):
+    """The steps of a value in TensorBoard's log."""
+    found = EventAccumulator(str(folder)).Reload()
+    return [row.step for row in found.Scalars(tag)]
+
+
 @pytest.fixture
 def any_overlap(monkeypatch):
     from vis.training import sources
@@ -73,7 +82,7 @@ def test_fit_leaves_a_head_a_card_a_merged_model_and_logs(sam_file, cache, tmp_p
     for name, tensor in head.items():
         assert torch.equal(merged.state_dict()[name], tensor), name
     assert "frozen weights (SHA-256)" in (out / "MODEL_CARD.md").read_text()
-    assert list((out / "logs").glob("events.out.tfevents.*"))
+    assert logged(out / "logs", "train/sum_bce") == [1, 2, 3]
     with pytest.raises(UsageError, match="--resume"):
         fit(sam_file, cache, out)
     assert fit(sam_file, cache, out, "--resume") == 0  # nothing is left to do
@@ -94,16 +103,68 @@ def test_bad_options_say_what_to_do(sam_file, cache, pictures, tmp_path):
     with pytest.raises(UsageError, match="needs data"):
         command("fit", "--model", sam_file, "--out", tmp_path / "d", "--device", "cpu")
     live = ("fit", "--model", sam_file, "--images", pictures, "--out", tmp_path / "f", "--device", "cpu")
-    with pytest.raises(UsageError, match="expected one of images, taught"):
-        command(*live, "--mix", "photos=1")
-    with pytest.raises(UsageError, match="needs --targets"):
-        command(*live, "--mix", "taught=1")
-    with pytest.raises(UsageError, match="needs --cutouts"):
-        command(*live, "--mix", "images", "art=0.5")
+    with pytest.raises(UsageError, match="--mix photos: expected images"):
+        command(*live, "--mix", "images=0.5", "photos=1")
+    with pytest.raises(UsageError, match="NAME=SHARE"):
+        command(*live, "--mix", "images=much")
     with pytest.raises(UsageError, match="box and mask"):
         command(*live, "--prompts", "clicks=1")
     with pytest.raises(UsageError, match="--coco"):
         command("prepare", "--model", sam_file, "--out", tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("prepare", "--composites", 300),
+        ("prepare", "--cutouts", "art"),
+        ("prepare", "--per-image", 3),
+        ("fit", "--targets", "cache"),
+        ("fit", "--cutouts=art"),
+        *[("fit", "--mix", "images", f"{kind}=0.5") for kind in ("taught", "merged", "art", "photographs")],
+        ("fit", "--mix", "drawn"),
+    ],
+)
+def test_what_version_0_2_removed_is_said_to_be_removed(sam_file, pictures, tmp_path, words):
+    given = ("--model", sam_file, "--images", pictures, "--out", tmp_path / "out", "--device", "cpu")
+    with pytest.raises(UsageError, match=r"removed in version 0\.2.*--hqseg44k.*MODEL_CARD"):
+        command(words[0], *given, *words[1:])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("any_overlap")
+def test_images_are_prepared_once_and_trained_on(
+    sam_file, small_model, pictures, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        frozen, "with_head", lambda state, head, device: small_model
+    )  # pictures of 128 pixels
+    words = ("prepare", "--model", sam_file, "--images", pictures, "--out", tmp_path / "cache", "--json")
+    assert command(*words) == 0
+    assert json.loads(capsys.readouterr().out) == {"cache": str(tmp_path / "cache"), "views": 2}
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+    assert len(files) == 2
+    assert command(*words) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == files
+    assert fit(sam_file, tmp_path / "cache", tmp_path / "run") == 0
+
+
+@pytest.mark.usefixtures("any_overlap")
+def test_a_resumed_log_hides_the_steps_done_again(sam_file, cache, tmp_path):
+    out = tmp_path / "run"
+    fit(sam_file, cache, out)
+    log = _event_log(out / "logs", 2)  # gone on with after step 2, as if step 3 had not been saved
+    log.add_scalar("train/sum_bce", 7.0, 3)
+    log.close()
+    assert logged(out / "logs", "train/sum_bce") == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("any_overlap")
+def test_without_tensorboard_there_is_no_log_and_that_is_said(sam_file, cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert fit(sam_file, cache, tmp_path / "run") == 0
+    assert "no log is written: tensorboard is not installed" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "logs").exists()
 
 
 @pytest.mark.slow

@@ -15,9 +15,9 @@ from vis.training.samples import hq_logits, random_window, stack
 
 
 def sample_of_view(frozen, view, rng, mix=None):
-    probability, trust = view.targets[0]
+    probability, pixel_weight = view.targets[0]
     prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
-    return cropped_sample(frozen, frozen.embed(view.image), probability, trust, prompt)[1]
+    return cropped_sample(frozen, frozen.embed(view.image), probability, pixel_weight, prompt)[1]
 
 
 def test_initial_head_has_the_official_names_and_shapes(small_model, sam_state):
@@ -63,6 +63,16 @@ def test_cached_sample_is_the_live_one_in_half_precision(small_model, drawn, vie
         torch.testing.assert_close(getattr(cached, name).float(), getattr(live, name), rtol=2e-3, atol=2e-3)
 
 
+def test_views_cached_by_version_0_1_are_read(cache, tmp_path):
+    view = torch.load(cache / "0.pt", weights_only=True)
+    for item in view["objects"]:
+        item["trust"] = item.pop("pixel_weight")
+    torch.save(view, tmp_path / "old.pt")
+    (old,), (new,) = load_view(tmp_path / "old.pt"), load_view(cache / "0.pt")
+    assert torch.equal(old.pixel_weight, new.pixel_weight)
+    assert torch.equal(old.sam_logits, new.sam_logits)
+
+
 def test_window_aligns_every_field(small_model, drawn, view_of):
     frozen = FrozenSam(small_model)
     sample = sample_of_view(frozen, view_of(*drawn(4)), np.random.default_rng(1))
@@ -82,5 +92,5 @@ def test_window_aligns_every_field(small_model, drawn, view_of):
     assert torch.equal(sample.upscaled[:, y : y + 16, x : x + 16], window.upscaled)
     assert torch.equal(sample.probability[4 * y : 4 * y + 64, 4 * x : 4 * x + 64], window.probability)
     assert torch.equal(sample.features[:, y // 4 : y // 4 + 4, x // 4 : x // 4 + 4], window.features)
-    assert not window.trust[:8].any()
-    assert not window.trust[:, -8:].any()
+    assert not window.pixel_weight[:8].any()
+    assert not window.pixel_weight[:, -8:].any()

@@ -7,7 +7,7 @@ import pytest
 
 from vis import masks as rle
 from vis.structures import Frame, Tube, VideoInfo, VideoResult
-from vis.training.labelling import judge, only, pairs, stability, tube_iou
+from vis.training.labelling import only, pairs, select_pseudo_labels, stability, tube_iou
 
 SIZE = (60, 80)
 
@@ -59,9 +59,9 @@ def test_every_reason_is_said_and_the_better_double_is_taken() -> None:
         tube(6, [block(60, width=1, height=1)] * 9),
         bare,
     )
-    verdicts = {verdict.tube: verdict for verdict in judge(result)}
-    assert [number for number, verdict in verdicts.items() if verdict.kept] == [2]
-    assert {number: verdict.reason for number, verdict in verdicts.items()} == {
+    found = {candidate.tube: candidate for candidate in select_pseudo_labels(result)}
+    assert [number for number, candidate in found.items() if candidate.kept] == [2]
+    assert {number: candidate.reason for number, candidate in found.items()} == {
         1: "is the same as object 2",
         2: "",
         3: "changes its shape (0.50)",

@@ -10,14 +10,12 @@ import torch
 from PIL import Image
 
 from vis.errors import InputError, UsageError
-from vis.training.composites import compose, join
 from vis.training.datasets import image_folder
 from vis.training.frozen import FrozenSam
 from vis.training.loop import HeadTrainer, Recipe, fit
-from vis.training.makers import CompositeViews, MaskedViews, Part, TaughtViews, ViewSource
+from vis.training.makers import MaskedViews, Part, ViewSource
 from vis.training.prompts import Prompt
 from vis.training.stream import PooledSource, prepare_view
-from vis.training.teacher import save_targets
 
 RECIPE = Recipe(steps=4, batch=4, chunk=4, warmup=1, train_token=True, points=64)
 
@@ -144,57 +142,6 @@ def test_a_window_is_a_part_of_the_whole_sample(views, small_model):
 def test_pool_options_are_checked(views, small_model):
     with pytest.raises(UsageError, match="above 0"):
         pooled(views, small_model, reuse=0.0)
-
-
-def solid(side, colour):
-    piece = np.zeros((side, side, 4), np.float32)
-    piece[8:-8, 8:-8] = (*colour, 1.0)
-    return piece
-
-
-def test_what_stands_in_front_is_cut_out_of_the_mask_and_is_no_object():
-    background = np.full((200, 260, 3), 120, np.uint8)
-    objects = [solid(120, (250, 20, 20)), solid(120, (20, 250, 20))]
-    hidden = []
-    for seed in range(6):
-        _, bare = compose(background, objects, np.random.default_rng(seed))
-        _, targets = compose(
-            background, objects, np.random.default_rng(seed), occluders=[solid(300, (20, 20, 250))]
-        )
-        assert len(targets) <= len(bare)
-        shared = sum(target.cut((0, 0, 260, 200))[0].astype(int) for target in bare)
-        assert shared.max() <= 256  # objects of one picture share each pixel among them, up to rounding
-        seen = [sum(int(t.probability.sum()) for t in some) for some in (bare, targets)]
-        hidden.append(seen[0] - seen[1])
-    assert min(hidden) >= 0
-    assert max(hidden) > 0  # the bar does not meet an object in every draw
-
-
-def test_joined_cut_outs_are_one_object_larger_than_each():
-    red, green = solid(100, (250, 0, 0)), solid(100, (0, 250, 0))
-    both = join(red, green, np.random.default_rng(0))
-    coloured = both[..., 3] > 0.9
-    assert (both[coloured][:, 0] > 200).any()
-    assert (both[coloured][:, 1] > 200).any()
-    assert np.ptp(np.flatnonzero(coloured.any(1))) > np.ptp(np.flatnonzero((red[..., 3] > 0.9).any(1)))
-
-
-def test_taught_objects_and_cut_outs_of_photographs_make_views(folder, target_of, drawn):
-    pairs = []
-    for item in image_folder(folder):
-        number = int(item.path.stem)
-        path = folder / f"targets{number}.npz"
-        save_targets(path, [target_of(drawn(number)[1])])
-        pairs.append((item.path, path))
-    rng = np.random.default_rng(0)
-    view = TaughtViews(pairs)(rng)
-    assert view is not None
-    assert view.targets
-    art = folder / "art.png"
-    Image.fromarray(solid(90, (200, 40, 10)).astype(np.uint8) * np.array([1, 1, 1, 255], np.uint8)).save(art)
-    maker = CompositeViews([p for p, _ in pairs], [art], pairs, shares=(0.0, 1.0, 0.0), occluded=0.0)
-    made = [maker(rng) for _ in range(4)]
-    assert any(view is not None and view.targets for view in made)
 
 
 def test_whole_grid_and_window_agree_on_the_recipe(views, small_model):

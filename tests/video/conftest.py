@@ -58,15 +58,20 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         size: tuple[int, int] = (120, 160),
         rate: Fraction = Fraction(30),
         ticks: list[int] | None = None,
+        slots: list[int] | None = None,
         codec: str = "libx264",
         pix_fmt: str = "yuv420p",
         options: dict[str, str] | None = None,
         movflags: str = "",
+        cluster_milliseconds: int = 0,
         transfer: int | None = None,
         sound: str | None = None,
+        sound_seconds: int = 0,
     ) -> Path:
         path = tmp_path / name
-        with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
+        muxer = {"movflags": movflags} if movflags else {}
+        muxer |= {"cluster_time_limit": str(cluster_milliseconds)} if cluster_milliseconds else {}
+        with av.open(str(path), "w", options=muxer) as container:
             stream: Any = container.add_stream(codec, rate=rate, options=options or {"crf": "10"})
             stream.height, stream.width = size
             stream.pix_fmt = pix_fmt
@@ -78,13 +83,15 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
             heard = _add_sound(container, sound) if sound else None
             for index in range(frames):
                 shown = av.VideoFrame.from_ndarray(_picture(index, *size), format="rgb24")
-                shown.pts = index if ticks is None else ticks[index]
+                # Ticks are milliseconds, slots are steps of the rate.
+                shown.pts = (slots[index] if slots else index) if ticks is None else ticks[index]
                 shown.time_base = 1 / rate if ticks is None else Fraction(1, 1000)
                 container.mux(stream.encode(shown))
                 if heard is not None:
                     heard(index / rate)
             container.mux(stream.encode(None))
             if heard is not None:
+                heard(Fraction(sound_seconds))
                 heard(None)
         return path
 

@@ -280,11 +280,10 @@ def test_unreadable_file(make_clip, monkeypatch):
         probe(clip)
 
 
-@pytest.mark.parametrize("backend", ["auto", "pyav"])
-def test_random_access_to_a_cut_off_file(make_clip, backend):
+def test_random_access_to_a_cut_off_file(make_clip):
     clip = cut(make_clip(frames=100, movflags="faststart", options={"g": "10", "crf": "5"}), 0.6)
     readable, _ = read_with_warnings(VideoReader(clip))
-    with RandomAccessReader(clip, backend=backend) as reader:
+    with RandomAccessReader(clip) as reader:
         assert len(reader) >= len(readable)
         for index in (readable[-2], 0, 31):
             assert reader[index].index == index
@@ -299,7 +298,7 @@ def test_random_access_to_a_damaged_frame(make_clip, read_index):
     readable, _ = read_with_warnings(VideoReader(clip))
     lost = sorted(set(range(60)) - set(readable))
     assert lost
-    with RandomAccessReader(clip, backend="pyav") as reader:
+    with RandomAccessReader(clip) as reader:
         with pytest.raises(VideoError, match=rf"clip.mp4: frame {lost[0]} does not decode"):
             reader[lost[0]]
         for index in (59, 0):

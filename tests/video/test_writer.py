@@ -162,7 +162,7 @@ def test_no_frames_no_file(tmp_path):
 
 
 def test_wrong_calls(tmp_path, picture):
-    with pytest.raises(UsageError, match=r"fps: expected 0\.01 to 1000, got 0"):
+    with pytest.raises(UsageError, match="fps: expected a number above 0, got 0"):
         VideoWriter(tmp_path / "o.mp4", (8, 8), 0)
     with pytest.raises(UsageError, match=r"size: expected a positive \(height, width\)"):
         VideoWriter(tmp_path / "o.mp4", (0, 8), 30)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import tarfile
 import threading
 import time
 import zipfile
@@ -122,5 +124,30 @@ def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 f"{info}/RECORD", "".join(f"{n},,\n" for n in [*archive.namelist(), f"{info}/RECORD"])
             )
         return path
+
+    return make
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Put a stand-in npm on the path: it packs ``toy@1.0`` into the folder it runs in, and fails for anything else."""
+    folder = tmp_path / "npm"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    script = folder / "npm"
+
+    def make(member: str, data: bytes) -> None:
+        with tarfile.open(folder / "packed", "w:gz") as archive:
+            for name, content in (("package/README.md", b"first"), (member, data)):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        script.write_text(
+            f"#!/bin/sh\n"
+            f'if [ "$1 $2 $3" = "pack toy@1.0 --ignore-scripts" ]; then exec /bin/cp {folder}/packed toy-1.0.tgz; fi\n'
+            f'echo "npm error code ETARGET" >&2; echo "npm error notarget No version of $2." >&2\n'
+            f'echo "npm error A log of this run is in /somewhere" >&2; exit 1\n'
+        )
+        script.chmod(0o755)
 
     return make

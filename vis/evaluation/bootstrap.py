@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vis.evaluation.protocol import RECALLS
 
-__all__ = ["Interval", "difference", "interval"]
+__all__ = ["Interval", "as_json", "difference", "interval"]
 
 DRAWS = 200
 Evidence = Sequence[Sequence[Any]]
@@ -45,6 +45,11 @@ def difference(a: Evidence, b: Evidence, thresholds: int, *, draws: int = DRAWS,
     weights = _weights(len(videos), draws, seed)
     samples = [_average_precisions(rows, thresholds, videos, weights) for rows in (a, b)]
     return _interval(samples[1] - samples[0])
+
+
+def as_json(interval: Interval) -> dict[str, float]:
+    """An interval as plain JSON values."""
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def _interval(samples: NDArray[np.float64]) -> Interval:

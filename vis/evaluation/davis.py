@@ -8,6 +8,7 @@ tolerance is found with a distance transform, which gives what dilating with a d
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.errors import InputError
+from vis.errors import EvaluationWarning, InputError
+from vis.evaluation.images import read_pixels
 from vis.files import files_under
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "contour",
     "contour_f",
     "evaluate_clip",
+    "evaluate_folders",
     "read_labels",
     "region_j",
     "statistics",
@@ -168,20 +171,47 @@ def _assign(
 # ---------------------------------------------------------------- files
 
 
+def evaluate_folders(truth: Path, results: Path, *, unsupervised: bool = False) -> dict[str, ClipScores]:
+    """The scores of each clip under ``truth`` against the label images of the same names under ``results``.
+
+    Raises :class:`InputError` that names the clip. Clips of the results that are not in the truth are not
+    scored, with a warning.
+    """
+    wanted, given = clips(truth), clips(results)
+    if unknown := sorted(given.keys() - wanted.keys()):
+        warnings.warn(
+            f"{results / unknown[0]}: no clip of the truth ({len(unknown)} such); it is not scored",
+            EvaluationWarning,
+            stacklevel=2,
+        )
+    scores = {}
+    for clip, paths in wanted.items():
+        found = {path.name: path for path in given.get(clip, [])}
+        missing = [path.name for path in paths if path.name not in found]
+        if missing:
+            raise InputError(
+                f"{results / clip}: {missing[0]} is missing ({len(missing)} of {len(paths)} frames); "
+                "results need one label image per frame of the truth, of the same name"
+            )
+        labels, theirs = read_labels(paths), read_labels([found[path.name] for path in paths])
+        for path, a, b in zip(paths, labels, theirs, strict=True):
+            if a.shape != b.shape:
+                raise InputError(f"{found[path.name]}: size {b.shape}, expected {a.shape} as in the truth")
+        try:
+            scores[clip] = evaluate_clip(labels, theirs, unsupervised=unsupervised)
+        except InputError as error:
+            raise InputError(f"{truth / clip}: {error}") from error
+    return scores
+
+
 def read_labels(paths: Sequence[Path]) -> list[Labels]:
     """The label images of one clip: palette indices or grey values, uint8 (H, W).
 
     A clip whose only value beside 0 is 255 is DAVIS 2016 style: 255 is its one object, not void.
     """
-    from PIL import Image
-
     frames = []
     for path in paths:
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{path}: not an image that can be read ({error})") from error
+        pixels = read_pixels(path)
         if pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.bool_):
             raise InputError(f"{path}: expected an 8-bit label image, got {pixels.dtype}{list(pixels.shape)}")
         frames.append(pixels.astype(np.uint8))
@@ -192,12 +222,12 @@ def read_labels(paths: Sequence[Path]) -> list[Labels]:
 
 
 def clips(folder: Path) -> dict[str, list[Path]]:
-    """The label images of each clip under ``folder``, in order; a flat folder is one clip ''."""
+    """The label images of each clip under ``folder``, in order; a flat folder is one clip ``.``."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     out: dict[str, list[Path]] = {}
     for path in files_under(folder):
-        if path.suffix == ".png":
+        if path.suffix.lower() == ".png":
             out.setdefault(path.relative_to(folder).parent.as_posix(), []).append(path)
     if not out:
         raise InputError(f"{folder}: holds no .png; expected <clip>/00000.png")

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.evaluation.loading import ResultTube, TruthTube
 from vis.evaluation.overlaps import mask_ious
 from vis.evaluation.protocol import RECALLS
+from vis.evaluation.records import ResultTube, TruthTube
 from vis.evaluation.runs import Engine, TubeMasks, engine
 from vis.evaluation.tubes import TubeEvaluation
 

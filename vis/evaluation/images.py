@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,15 @@ from vis.evaluation.overlaps import boundary_ious, mask_ious
 from vis.evaluation.runs import Engine, TubeMasks, engine
 from vis.files import files_under
 
-__all__ = ["GroupMean", "ImagePair", "group_means", "iou_and_boundary_iou", "pair_folders", "read_mask"]
+__all__ = [
+    "GroupMean",
+    "ImagePair",
+    "group_means",
+    "iou_and_boundary_iou",
+    "pair_folders",
+    "read_mask",
+    "read_pixels",
+]
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -107,9 +116,10 @@ def pair_folders(images: Path, truth: Path, stride: int = 1) -> list[ImagePair]:
         raise InputError(f"{missing}: no such folder; give --images and --masks as folders")
     if stride < 1:
         raise InputError(f"stride: expected 1 or more, got {stride}")
-    by_name = _named(truth, "_gt")
+    shared = images.resolve() == truth.resolve()
+    by_name = _named(truth, "_gt", shared)
     pairs: list[ImagePair] = []
-    for folder in _by_folder(sorted(_named(images, "_im").items())):
+    for folder in _by_folder(sorted(_named(images, "_im", shared).items())):
         chosen = [(name, path) for name, path in folder if name in by_name][::stride]
         pairs += [ImagePair(name, path, by_name[name]) for name, path in chosen]
     if not pairs:
@@ -117,14 +127,21 @@ def pair_folders(images: Path, truth: Path, stride: int = 1) -> list[ImagePair]:
     return pairs
 
 
-def _named(folder: Path, ending: str) -> dict[str, Path]:
-    """Image files by relative path without suffix; ``ending`` is cut off where BIG's files have it."""
+def _named(folder: Path, ending: str, shared: bool) -> dict[str, Path]:
+    """Image files by relative path without suffix.
+
+    ``ending`` tells images and masks apart where they share a folder (BIG), and is cut off where all have it.
+    """
     files = [path for path in files_under(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     marked = [path for path in files if path.stem.endswith(ending)]
-    out = {}
-    for path in marked or files:
-        stem = path.stem.removesuffix(ending) if marked else path.stem
-        out[(path.relative_to(folder).parent / stem).as_posix()] = path
+    cut = shared or len(marked) == len(files)
+    out: dict[str, Path] = {}
+    for path in marked if cut else files:
+        stem = path.stem.removesuffix(ending) if cut else path.stem
+        name = (path.relative_to(folder).parent / stem).as_posix()
+        if name in out:
+            raise InputError(f"{out[name]} and {path.name} have one name; keep one of them, or rename it")
+        out[name] = path
     return out
 
 
@@ -136,13 +153,22 @@ def _by_folder(named: Sequence[tuple[str, Path]]) -> list[list[tuple[str, Path]]
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """An 8-bit mask image as bool (H, W): nonzero is object. Raises :class:`InputError`."""
+    """A mask image as bool (H, W): nonzero is object; transparency says nothing. Raises :class:`InputError`."""
+    pixels = read_pixels(path)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    colours = 1 if pixels.shape[2] <= 2 else 3  # grey or colour, and perhaps transparency behind it
+    mask: NDArray[np.bool_] = np.any(pixels[..., :colours] != 0, axis=2)
+    return mask
+
+
+def read_pixels(path: Path, mode: str | None = None) -> NDArray[Any]:
+    """The values of an image file, converted to PIL's ``mode`` if one is given. Raises :class:`InputError`."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+            return np.array(image if mode is None else image.convert(mode))
+    # PIL raises SyntaxError, too, for a file that is damaged behind its first bytes.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not an image that can be read ({error})") from error
-    mask: NDArray[np.bool_] = (pixels if pixels.ndim == 2 else pixels[..., :3].any(axis=2)) != 0
-    return mask

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.evaluation.loading import ResultTube, Truth, TruthTube
 from vis.evaluation.overlaps import boundary_ious
 from vis.evaluation.protocol import AreaRanges, Group, Matches, match_groups
+from vis.evaluation.records import ResultTube, Truth, TruthTube
 from vis.evaluation.runs import Engine, TubeMasks
 from vis.masks import boundary_width
 
@@ -87,7 +87,7 @@ class Judge:
             category=POOLED,
             video=-1,
             scores=np.array([tube.score for tube in found], np.float64),
-            detection_areas=np.array([self.mean_areas[id(tube.masks)] for tube in found], np.float64),
+            detection_areas=np.array([self._size(tube) for tube in found], np.float64),
             truth_areas=np.array([self._area(tube) for tube in truths], np.float64),
             crowd=crowd,
             ignore=crowd | np.array([self.strict and tube.ignore for tube in truths], bool),
@@ -134,6 +134,11 @@ class Judge:
 
     def _masks(self, tube: TruthTube, *, refined: bool) -> TubeMasks:
         return tube.refined if refined and tube.refined is not None else tube.masks
+
+    def _size(self, tube: ResultTube) -> float:
+        if not self.strict and tube.box_area is not None:
+            return tube.box_area
+        return self.mean_areas[id(tube.masks)]
 
     def _area(self, tube: TruthTube) -> float:
         if not self.strict and tube.areas is not None:

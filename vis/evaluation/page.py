@@ -1,4 +1,4 @@
-"""The report of an evaluation: one dictionary, one self-contained HTML page, and comparisons.
+"""The report of an evaluation: one dictionary, and one self-contained HTML page.
 
 The page loads nothing from anywhere: curves are inline SVG, pictures are embedded.
 """
@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.errors import InputError
 from vis.evaluation import bootstrap, report
+from vis.evaluation.comparison import FORMAT
 from vis.evaluation.diagnosis import MEANINGS, Diagnosis, diagnose
-from vis.evaluation.loading import ResultTube, TruthTube
 from vis.evaluation.protocol import RECALLS
+from vis.evaluation.records import ResultTube, TruthTube
 from vis.evaluation.runs import TubeMasks
 from vis.evaluation.tubes import TubeEvaluation
 
-__all__ = ["compare_reports", "comparison_table", "full_report", "losses_table", "render"]
+__all__ = ["full_report", "losses_table", "render"]
 
-FORMAT = "vis-tubes-evaluation"
 WORST = 12
 PICTURE_WIDTH = 330
 
@@ -42,7 +41,8 @@ def full_report(evaluation: TubeEvaluation, frames: Path | None = None) -> dict[
         "format_version": 1,
         **report.summary(evaluation),
         "intervals": {
-            kind: _spread(bootstrap.interval(proofs[kind], len(thresholds[kind]))) for kind in proofs
+            kind: bootstrap.as_json(bootstrap.interval(proofs[kind], len(thresholds[kind])))
+            for kind in proofs
         },
         "losses": {kind: {"ap50": d.ap50, "counts": d.counts, "costs": d.costs} for kind, d in found.items()},
         "classes": report.category_rows(evaluation),
@@ -51,10 +51,6 @@ def full_report(evaluation: TubeEvaluation, frames: Path | None = None) -> dict[
         "thresholds": thresholds,
         "evidence": proofs,
     }
-
-
-def _spread(interval: bootstrap.Interval) -> dict[str, float]:
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def losses_table(whole: dict[str, Any]) -> str:
@@ -73,59 +69,6 @@ def losses_table(whole: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-# ---------------------------------------------------------------- comparison
-
-
-def compare_reports(a: Any, b: Any, names: tuple[str, str]) -> dict[str, Any]:
-    """Two reports side by side: statistics, and the AP difference b - a with its interval."""
-    for whole, name in zip((a, b), names, strict=True):
-        if not isinstance(whole, dict) or whole.get("format") != FORMAT or whole.get("format_version") != 1:
-            raise InputError(f"{name}: not a report; make one with 'vistubes eval tubes --report DIR'")
-    settings = (
-        "mode",
-        "annotation_key",
-        "dilation_ratio",
-        "class_agnostic",
-        "videos",
-        "truth_tubes",
-        "thresholds",
-    )
-    differing = [key for key in settings if a.get(key) != b.get(key)]
-    if differing:
-        raise InputError(
-            f"{names[0]} and {names[1]} differ in {', '.join(differing)}: they do not measure the same thing; "
-            "evaluate both with the same truth and options"
-        )
-    answer: dict[str, Any] = {"a": names[0], "b": names[1], "stats_order": a["stats_order"]}
-    try:
-        for kind in a["evidence"]:
-            levels = len(a["thresholds"][kind])
-            change = bootstrap.difference(a["evidence"][kind], b["evidence"][kind], levels)
-            answer[kind] = {"a": a[kind], "b": b[kind], "ap_difference": _spread(change)}
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"{names[0]} or {names[1]}: broken report ({error!r}); evaluate again") from error
-    return answer
-
-
-def comparison_table(answer: dict[str, Any]) -> str:
-    """A comparison as text."""
-    lines = [f"A: {answer['a']}", f"B: {answer['b']}"]
-    for kind in ("mask", "boundary"):
-        if kind not in answer:
-            continue
-        lines.append(f"{kind:<10}" + "".join(f"{name:>7}" for name in answer["stats_order"]))
-        for side in "ab":
-            cells = ("-" if v < 0 else f"{100 * v:.2f}" for v in answer[kind][side])
-            lines.append(f"{side.upper():<10}" + "".join(f"{cell:>7}" for cell in cells))
-        change = answer[kind]["ap_difference"]
-        sure = "" if change["low"] <= 0 <= change["high"] else ", more than chance"
-        lines.append(
-            f"AP of B minus A: {100 * change['value']:+.2f}, 95 % interval over videos "
-            f"{100 * change['low']:+.2f} to {100 * change['high']:+.2f}{sure}"
-        )
-    return "\n".join(lines)
-
-
 # ---------------------------------------------------------------- worst tubes
 
 
@@ -135,7 +78,7 @@ def _worst(evaluation: TubeEvaluation, found: Diagnosis, frames: Path | None) ->
 
     def add(truth: TruthTube, reason: str, found: ResultTube | None = None, **more: Any) -> None:
         video, category = evaluation.truth.videos[truth.video], evaluation.truth.categories[truth.category]
-        frame = int(np.argmax(truth.masks.areas))
+        frame = int(np.argmax(truth.masks.areas)) if len(truth.masks) else 0
         row = {
             "video": video.name,
             "annotation": truth.id,
@@ -178,10 +121,13 @@ def _picture(
     import cv2
 
     path = frames / files[frame]
-    # File names come from the truth: they may not lead out of the folder that the user named.
-    if not path.resolve().is_relative_to(frames.resolve()) or not path.is_file():
+    try:
+        # File names come from the truth: they may not lead out of the folder that the user named.
+        if not path.resolve().is_relative_to(frames.resolve()) or not path.is_file():
+            return None
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, ValueError, cv2.error):  # no such file, a name that no file can have, or no image
         return None
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     if image is None or image.shape[:2] != truth.masks.size:
         return None
     height, width = truth.masks.size

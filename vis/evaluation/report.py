@@ -66,7 +66,7 @@ def category_rows(evaluation: TubeEvaluation) -> list[dict[str, Any]]:
     kind_summaries = evaluation.summaries
     first = next(iter(kind_summaries.values()))
     for k, category in enumerate(first.categories):
-        known = evaluation.truth.categories.get(category)
+        known = None if evaluation.class_agnostic else evaluation.truth.categories.get(category)
         row: dict[str, Any] = {
             "category": category,
             "name": known.name if known else "all classes",

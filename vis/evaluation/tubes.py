@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vis.errors import AnnotationError, EvaluationWarning, UsageError
 from vis.evaluation.judge import POOLED, Judge, Members, judge_all
-from vis.evaluation.loading import ResultTube, Source, Truth, TruthTube, read_results, read_truth
+from vis.evaluation.loading import Source, read_results, read_truth
 from vis.evaluation.protocol import (
     IMAGE_AREAS,
     IOU_THRESHOLDS,
@@ -30,7 +30,8 @@ from vis.evaluation.protocol import (
     accumulate,
     summarize,
 )
-from vis.evaluation.runs import Engine, engine
+from vis.evaluation.records import ResultTube, Truth, TruthTube
+from vis.evaluation.runs import Engine, TubeMasks, engine
 
 __all__ = ["KINDS", "TubeEvaluation", "evaluate", "evaluate_images", "evaluate_tubes"]
 
@@ -143,12 +144,14 @@ def evaluate(
     Raises :class:`AnnotationError` (strict mode: lengths, unknown categories) and
     :class:`UsageError`.
     """
-    if mode not in ("official", "strict"):
-        raise UsageError(f"mode: expected official or strict, got {mode!r}")
-    if len(max_dets) != 3 or list(max_dets) != sorted(set(max_dets)) or max_dets[0] < 1:
-        raise UsageError(f"max_dets: expected three rising limits, got {max_dets}")
-    if not 0 < ratio < 1:
-        raise UsageError(f"ratio: expected a share of the diagonal between 0 and 1, got {ratio}")
+    kinds = tuple(dict.fromkeys(kinds))
+    _check_options(mode, kinds, max_dets, ratio)
+    if pad_short and mode != "strict":
+        raise UsageError(
+            "pad_short is for mode strict: official mode compares the frames that both lists have"
+        )
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads: expected 1 or more, got {threads}")
     key = ("official" if mode == "official" else "refined") if key == "auto" else key
     compute = compute or engine()
     strict = mode == "strict"
@@ -166,7 +169,7 @@ def evaluate(
         strict=strict,
         key=key,
         ratio=ratio,
-        kinds=tuple(kinds),
+        kinds=kinds,
         thresholds=np.asarray(thresholds, np.float64),
         areas=areas,
         limit=max_dets[-1],
@@ -194,6 +197,19 @@ def evaluate(
         mode, key if _has_refined(truth) else "raw", ratio, class_agnostic, truth, results,
         stats, summaries, matches, members, notes,
     )  # fmt: skip
+
+
+def _check_options(mode: str, kinds: tuple[str, ...], max_dets: tuple[int, ...], ratio: float) -> None:
+    if mode not in ("official", "strict"):
+        raise UsageError(f"mode: expected official or strict, got {mode!r}")
+    if not kinds or not set(kinds) <= set(KINDS):
+        raise UsageError(
+            f"kinds: expected one or more of {', '.join(KINDS)}, got {', '.join(kinds) or 'none'}"
+        )
+    if len(max_dets) != 3 or list(max_dets) != sorted(set(max_dets)) or max_dets[0] < 1:
+        raise UsageError(f"max_dets: expected three rising limits, got {max_dets}")
+    if not 0 < ratio < 1:
+        raise UsageError(f"ratio: expected a share of the diagonal between 0 and 1, got {ratio}")
 
 
 def _has_refined(truth: Truth) -> bool:
@@ -244,8 +260,8 @@ def _verified(truth: Truth, results: list[ResultTube], limit: int, notes: dict[s
     silent = [video.id for video in truth.videos.values() if video.absent is None or video.open is None]
     if silent:
         raise AnnotationError(
-            f"video {silent[0]}: neg_category_ids or not_exhaustive_category_ids is missing ({len(silent)} such); "
-            "LVIS' rule needs both for every image"
+            f"image or video {silent[0]}: neg_category_ids or not_exhaustive_category_ids is missing "
+            f"({len(silent)} such); LVIS' rule needs both for every image"
         )
     by_video: dict[int, list[ResultTube]] = defaultdict(list)
     for tube in results:
@@ -265,12 +281,10 @@ def _verified(truth: Truth, results: list[ResultTube], limit: int, notes: dict[s
 def _check_lengths(truth: Truth, results: list[ResultTube], *, strict: bool, pad_short: bool) -> int:
     wrong = []
     lengths = _lengths(truth)
-    for kind, tubes in (("annotation", truth.tubes), ("result", results)):
-        for tube in tubes:
-            expected, have = lengths[tube.video], len(tube.masks)
-            if have != expected and not (strict and pad_short and have < expected):
-                number = tube.id if isinstance(tube, TruthTube) else tube.index
-                wrong.append(f"{kind} {number}, video {tube.video}: {have} frames, expected {expected}")
+    for name, video, masks in _listed(truth, results):
+        expected, have = lengths[video], len(masks)
+        if have != expected and not (strict and pad_short and have < expected):
+            wrong.append(f"{name}, video {video}: {have} frames, expected {expected}")
     if wrong and strict:
         raise AnnotationError(
             f"{wrong[0]} ({len(wrong)} such tubes); give one mask or null per frame of the video"
@@ -280,6 +294,16 @@ def _check_lengths(truth: Truth, results: list[ResultTube], *, strict: bool, pad
             f"{wrong[0]} ({len(wrong)} such tubes); the official evaluator compares the frames that both have"
         )
     return len(wrong)
+
+
+def _listed(truth: Truth, results: list[ResultTube]) -> Iterator[tuple[str, int, TubeMasks]]:
+    """Every list of masks, with its name and its video."""
+    for tube in truth.tubes:
+        yield f"annotation {tube.id}", tube.video, tube.masks
+        if tube.refined is not None:
+            yield f"annotation {tube.id}, refined", tube.video, tube.refined
+    for result in results:
+        yield f"result {result.index}", result.video, result.masks
 
 
 def _lengths(truth: Truth) -> dict[int, int]:
@@ -292,13 +316,18 @@ def _lengths(truth: Truth) -> dict[int, int]:
 
 
 def _padded(truth: Truth, results: list[ResultTube]) -> tuple[Truth, list[ResultTube]]:
-    """All tubes as long as their video, absent in the frames that their lists lack."""
-    lengths = _lengths(truth)
+    """All tubes as long as the longest of their video, absent in the frames that their lists lack.
+
+    Frames beyond it hold nothing, so that the file's word for the video's length allocates nothing.
+    """
+    lengths: dict[int, int] = defaultdict(int)
+    for _, video, masks in _listed(truth, results):
+        lengths[video] = max(lengths[video], len(masks))
     tubes = [
         replace(
             tube,
             masks=tube.masks.padded(lengths[tube.video]),
-            refined=tube.refined and tube.refined.padded(lengths[tube.video]),
+            refined=None if tube.refined is None else tube.refined.padded(lengths[tube.video]),
         )
         for tube in truth.tubes
     ]

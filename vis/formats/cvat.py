@@ -11,12 +11,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from vis.errors import AnnotationError, UsageError
 from vis.files import whole_file
 from vis.formats import mots
 from vis.formats.images import LabelImage, decode_labels, frame_numbers, png_bytes
+from vis.formats.lines import escaped
 from vis.formats.losses import not_held
 from vis.formats.painting import Painter
 from vis.formats.zips import MAX_MEMBER_BYTES, open_zip, put, read_member
@@ -44,17 +43,19 @@ def write(path: str | Path, result: VideoResult, *, name_of: Callable[[int], str
     by_label = {label: label + 1 if whole else used.index(label) + 1 for label in used}
     numbers = [by_label.get(label, 1) for label in range(len(result.class_names))]
     ids, said = mots.mots_ids(result, numbers)
-    if any("\n" in name or "\r" in name for name in names):
-        raise UsageError("a class name holds a line break; labels.txt cannot hold it")
-    table = np.zeros(max(ids, default=0) + 1, np.int32)
-    for tube, value in ids.items():
-        table[tube] = value
-    painter = Painter(result)
+    if any(not name or "\n" in name or "\r" in name for name in names):
+        raise UsageError("a class name is empty or holds a line break; labels.txt cannot hold it")
+    if len(set(names)) < len(names):
+        raise UsageError("two classes have one name; labels.txt cannot tell them apart")
+    painter, values = Painter(result), mots.lookup(result, ids)
     with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        put(archive, "default/instances/labels.txt", "".join(f"{name}\n" for name in names).encode())
+        lines = "".join(f"{escaped(name)}\n" for name in names)
+        put(archive, "default/instances/labels.txt", lines.encode())
         for frame, labels in painter.frames():
-            put(archive, f"default/instances/{name_of(frame)}.png", png_bytes(table[labels], bits=16))
+            put(archive, f"default/instances/{name_of(frame)}.png", png_bytes(values[labels], bits=16))
     said += [] if whole else ["names of classes without tubes are lost"]
+    if any(escaped(name) != name for name in names):
+        said.append("names that are no UTF-8 are written with \\udcXX")
     return [*said, *painter.said(), *not_held(result, classes=True, covered=True)]
 
 
@@ -72,9 +73,12 @@ def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
         if len({PurePosixPath(name).parent for name in files}) > 1:
             raise AnnotationError(f"{where}: holds more than one subset; keep one per zip")
         try:
-            names = read_member(archive, labels[0], where).decode("utf-8").splitlines()
+            text = read_member(archive, labels[0], where).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise AnnotationError(f"{where}: labels.txt is not UTF-8 text") from error
+        names = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        if twice := [name for name in names if name and names.count(name) > 1]:
+            raise AnnotationError(f"{where}: labels.txt names {twice[0][:40]!r} twice")
         numbers = frame_numbers([PurePosixPath(name).stem for name in files], where)
         images = _images(archive, sorted(zip(numbers, files, strict=True)), where)
         result = mots.from_images(

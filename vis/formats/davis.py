@@ -37,13 +37,11 @@ def write(path: str | Path, result: VideoResult) -> list[str]:
             f"DAVIS holds {MAX_OBJECTS} objects, the result has {len(result.tubes)}; use MOTS or YTVIS"
         )
     said = []
-    values = np.zeros(max([tube.id for tube in result.tubes], default=0) + 1, np.int32)
-    if len(values) - 1 > MAX_OBJECTS:
+    ids = [tube.id for tube in result.tubes]
+    if max(ids, default=0) > MAX_OBJECTS:
         said.append(f"ids are numbered anew from 1: the format holds ids up to {MAX_OBJECTS}")
-        for number, tube in enumerate(result.tubes, start=1):
-            values[tube.id] = number
-    else:
-        values[:] = np.arange(len(values))
+        ids = list(range(1, len(ids) + 1))
+    values = np.array([0, *ids], np.int32)
     painter, colours = Painter(result), palette()
     with whole_folder(path) as folder:
         for frame, labels in painter.frames():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vis.errors import AnnotationError
+from vis.files import JSON_HOOKS, json_problem
 
 __all__ = ["items", "members", "open_json"]
 
@@ -64,8 +65,9 @@ def items(
 ) -> Iterator[tuple[str, Any]]:
     """The members of the top object as (key, value), or the elements of the top list as ("", element).
 
-    Under the keys in ``lists`` the elements come one by one: ("annotations", element), ... Strict
-    JSON: NaN and Infinity are refused. ``prepare`` may change the text of a file that is parsed at once.
+    Under the keys in ``lists`` the elements come one by one: ("annotations", element), ... Strict JSON: NaN,
+    Infinity and a key twice in one object are refused. ``prepare`` may change the text of a file that is
+    parsed at once.
     Raises :class:`AnnotationError` that names file and place.
     """
     with open_json(path) as (file, size):
@@ -76,25 +78,16 @@ def items(
                 yield from members(_parse(file.read(), prepare), lists, str(path))
             else:
                 yield from _Chunks(file).members(lists)
-        except json.JSONDecodeError as error:
-            raise AnnotationError(
-                f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
-                "the file may be truncated"
-            ) from error
         except (ValueError, RecursionError) as error:
-            raise AnnotationError(f"{path}: not valid JSON: {error}") from error
+            raise AnnotationError(f"{path}: {json_problem(error)}") from error
 
 
 def _parse(text: bytes, prepare: Callable[[bytes], bytes]) -> Any:
     try:
-        return json.loads(prepare(text), parse_constant=_refuse)
+        return json.loads(prepare(text), **JSON_HOOKS)
     except json.JSONDecodeError:
         # The place of the fault in the file, not in what was made of it.
-        return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"holds {word}; write numbers that are finite")
+        return json.loads(text, **JSON_HOOKS)
 
 
 def members(value: Any, lists: tuple[str, ...], name: str = "value") -> Iterator[tuple[str, Any]]:
@@ -118,8 +111,8 @@ class _Chunks:
 
     def __init__(self, file: IO[bytes], chunk_bytes: int = CHUNK_BYTES) -> None:
         self.file, self.chunk_bytes = file, chunk_bytes
-        self.decode = codecs.getincrementaldecoder("utf-8")().decode
-        self.parse = json.JSONDecoder(parse_constant=_refuse).raw_decode
+        self.decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self.parse = json.JSONDecoder(**JSON_HOOKS).raw_decode
         self.text, self.at, self.ended = "", 0, False
 
     def members(self, lists: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -128,10 +121,14 @@ class _Chunks:
             for element in self.elements():
                 yield "", element
         elif opening == "{":
+            seen: set[str] = set()
             while self.peek() != "}":
                 key = self.value()
                 if not isinstance(key, str):
                     raise self.error("expected a key")
+                if key in seen:
+                    raise ValueError(f"the key {key[:40]!r} is twice in the outermost object; keep one")
+                seen.add(key)
                 self.expect(":")
                 if key in lists and self.peek() == "[":
                     self.at += 1

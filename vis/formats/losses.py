@@ -28,11 +28,13 @@ def not_held(
     times: bool = False,
     rate: bool = False,
     made_with: bool = False,
+    file_names: bool = False,
+    unseen: bool = False,
 ) -> list[str]:
     """Sentences on what is lost by a format; each keyword says what the format holds.
 
     ``covered``: which frames were processed, when they are not all from 0 to the last one.
-    ``needs_masks``: tubes of boxes only cannot be written at all.
+    ``needs_masks``: tubes of boxes only cannot be written at all. ``unseen``: tubes that are on no frame.
     """
     said: list[str] = []
     tubes = result.tubes
@@ -42,9 +44,12 @@ def not_held(
             f"{len(tubes) - len(with_masks)} tubes of boxes only are left out: the format holds masks"
         )
     if not empty_masks:
-        blank = sum(not masks.bounding_box(mask).any() for tube in with_masks for mask in tube.masks or ())
-        if blank:
+        seen = [[masks.bounding_box(mask).any() for mask in tube.masks or ()] for tube in with_masks]
+        if blank := sum(not one for each in seen for one in each):
             said.append(f"{blank} empty masks become absences")
+        nowhere = sum(not any(each) for each in seen)
+        if nowhere and not unseen:
+            said.append(f"{nowhere} tubes whose masks are all empty are lost")
     if not classes and len(result.class_names) > 1:
         said.append("class names are lost")
     if not tube_scores and any(tube.score != 1 for tube in tubes):
@@ -63,6 +68,8 @@ def not_held(
         said.append("presentation times are lost")
     if not rate and result.video.fps is not None:
         said.append("the frame rate is lost")
+    if not file_names and result.video.file_names:
+        said.append("file names of the images are lost")
     if not made_with and result.made_with:
         said.append("how the result was made is lost")
     return said

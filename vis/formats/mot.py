@@ -1,6 +1,7 @@
 """MOT text: boxes only, one line per object and frame, ``frame,id,x,y,w,h,conf,-1,-1,-1``.
 
-Frames count from 1. x, y is the upper left corner in pixels; it is written as it is, from 0, as
+Frames and ids count from 1; files of others, which count from 0, write numbers as floats (``1.0``) or put
+spaces between them, are read too. x, y is the upper left corner in pixels; it is written as it is, from 0, as
 TrackEval and CVAT read it (the first MOTChallenge data counts pixels from 1).
 """
 
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vis.errors import UsageError
+from vis.errors import AnnotationError, UsageError
 from vis.files import write_text
-from vis.formats.gather import Gathered, video_result
+from vis.formats.gather import Gathered, tell, video_result
 from vis.formats.lines import integer, number, split_lines
 from vis.formats.losses import not_held
+from vis.masks import checked_size
 from vis.structures import VideoInfo, VideoResult
 
 __all__ = ["read", "write"]
@@ -42,23 +44,50 @@ def read(
     size: tuple[int, int] | None = None,
     num_frames: int | None = None,
     fps: float | None = None,
+    first_frame: int | None = None,
 ) -> VideoResult:
     """The boxes of a file. ``size`` (height, width) is needed: the format does not tell it.
 
-    Lines with id -1 (detections that no tracker has seen) raise :class:`AnnotationError`. A negative
-    confidence, which ground truth uses for "none", reads as 1, and one above 1 as 1.
+    ``first_frame``: number of the video's first frame; None takes 0 where a line names frame 0, else 1. Lines
+    with id -1 (detections that no tracker has seen) raise :class:`AnnotationError`. A confidence of -1, which
+    ground truth uses for "none", reads as 1. Others outside of 0 to 1 read as 1 too, and that is told in an
+    :class:`AnnotationWarning`, as are columns after the confidence that are not -1, and a count from 0.
     """
     if size is None:
         raise UsageError(f"{path}: MOT text does not tell the video's size; give size (height, width)")
     where = str(path)
+    size = checked_size(size, where)
+    lines = [(f"{where}: line {count}", words) for count, words in split_lines(path, 6, guess=True)]
+    numbers = [integer(words[0], at) for at, words in lines]
+    if first_frame is None:
+        first_frame = 0 if 0 in numbers else 1
+        if first_frame == 0:
+            tell(where, "frames are taken to count from 0: a line names frame 0")
     gathered = Gathered(where)
-    for count, words in split_lines(path, 6, separator=","):
-        at = f"{where}: line {count}"
-        frame, identity = integer(words[0], at), integer(words[1], at)
+    wild = unread = 0
+    for (at, words), frame in zip(lines, numbers, strict=True):
+        if frame < first_frame:
+            raise AnnotationError(
+                f"{at}: frame {frame}: frames must lie at {first_frame} or after, where they count from"
+            )
         x, y, w, h = (number(word, at) for word in words[2:6])
         score = number(words[6], at) if len(words) > 6 else 1.0
-        score = min(score, 1.0) if score >= 0 else 1.0
-        gathered.add(identity, frame - 1, score=score, box=np.array([x, y, x + w, y + h]))
+        wild += not 0 <= score <= 1 and score != -1
+        unread += any(word.strip() not in ("", "-1", "-1.0") for word in words[7:])
+        gathered.add(
+            integer(words[1], at),
+            frame - first_frame,
+            score=score if 0 <= score <= 1 else 1.0,
+            box=np.array([x, y, x + w, y + h]),
+            where=at,
+        )
+    if wild:
+        tell(where, f"{wild} confidences outside of 0 to 1 are read as 1")
+    if unread:
+        tell(
+            where,
+            f"columns after the confidence (class, visibility, position) of {unread} lines are left out",
+        )
     frames = gathered.covered(num_frames)
     video = VideoInfo(Path(path).stem, *size, num_frames=len(frames), fps=fps)
     return video_result(where, video, ("object",), gathered.tubes(), frames)

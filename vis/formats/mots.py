@@ -24,7 +24,16 @@ from vis.formats.losses import not_held
 from vis.formats.painting import Painter
 from vis.structures import VideoInfo, VideoResult
 
-__all__ = ["class_numbers", "mots_ids", "read_png", "read_text", "write_png", "write_text_file"]
+__all__ = [
+    "class_numbers",
+    "from_images",
+    "lookup",
+    "mots_ids",
+    "read_png",
+    "read_text",
+    "write_png",
+    "write_text_file",
+]
 
 NAMED = {"car": 1, "pedestrian": 2, "person": 2}
 IGNORE = 10
@@ -38,9 +47,9 @@ def write_text_file(path: str | Path, result: VideoResult, *, first_frame: int =
     painter = Painter(result)
     lines = []
     for frame, labels in painter.frames():
-        for tube_id in np.unique(labels[labels > 0]).tolist():
-            counts = masks.encode(labels == tube_id).counts.decode("ascii")
-            number = ids[tube_id]
+        for place in np.unique(labels[labels > 0]).tolist():
+            counts = masks.encode(labels == place).counts.decode("ascii")
+            number = ids[result.tubes[place - 1].id]
             lines.append(f"{frame + first_frame} {number} {number // INSTANCES} {height} {width} {counts}\n")
     write_text(path, "".join(lines))
     return [*said, *painter.said(), *not_held(result)]
@@ -75,7 +84,9 @@ def read_text(
             continue
         if kind not in classes:
             classes.append(kind)
-        gathered.add(identity, frame - first_frame, label=classes.index(kind), mask=mask)
+        if frame < first_frame:
+            raise AnnotationError(f"{at}: frame {frame}, but frames are said to count from {first_frame}")
+        gathered.add(identity, frame - first_frame, label=classes.index(kind), mask=mask, where=at)
     if size is None:
         raise AnnotationError(f"{where}: holds no object, so the size is unknown; give size (height, width)")
     _warn_ignored(where, ignored)
@@ -90,11 +101,11 @@ def write_png(path: str | Path, result: VideoResult, *, first_frame: int = 0) ->
     16 bits hold class numbers up to 65: raises :class:`UsageError` when more classes have tubes.
     """
     ids, said = mots_ids(result, _small_numbers(result))
-    painter = Painter(result)
+    painter, values = Painter(result), lookup(result, ids)
     with whole_folder(path) as folder:
         for frame, labels in painter.frames():
-            values = _lookup(ids)[labels]
-            (folder / f"{frame + first_frame:06d}.png").write_bytes(png_bytes(values, bits=16))
+            data = png_bytes(values[labels], bits=16)
+            (folder / f"{frame + first_frame:06d}.png").write_bytes(data)
     return [*said, *painter.said(), *not_held(result, covered=True)]
 
 
@@ -142,7 +153,8 @@ def from_images(
                 continue
             if kind not in classes:
                 classes.append(kind)
-            gathered.add(value, frame, label=classes.index(kind), mask=masks.encode(labels == value))
+            mask = masks.encode(labels == value)
+            gathered.add(value, frame, label=classes.index(kind), mask=mask, where=place)
     if size is None:
         raise AnnotationError(f"{where}: holds no label image")
     _warn_ignored(where, ignored)
@@ -205,11 +217,9 @@ def _small_numbers(result: VideoResult) -> list[int]:
     return [by_label.get(label, 1) for label in range(len(numbers))]
 
 
-def _lookup(ids: Mapping[int, int]) -> LabelImage:
-    table = np.zeros(max(ids, default=0) + 1, np.int32)
-    for tube, number in ids.items():
-        table[tube] = number
-    return table
+def lookup(result: VideoResult, ids: Mapping[int, int]) -> LabelImage:
+    """MOTS ids by a tube's place, from 1, as a painter paints it; 0 stays 0."""
+    return np.array([0, *(ids[tube.id] for tube in result.tubes)], np.int32)
 
 
 def _names(classes: Sequence[int], class_names: Mapping[int, str] | None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ class Painter:
 
     >>> painter = Painter(result)              # doctest: +SKIP
     >>> for index, labels in painter.frames(): # doctest: +SKIP
-    ...     ...                                # labels: int32 (H, W), 0 or a tube's id
+    ...     ...                                # labels: int32 (H, W), 0 or a tube's place, from 1
     >>> painter.lost_pixels                    # doctest: +SKIP
     """
 
@@ -33,13 +33,17 @@ class Painter:
         """Tube id -> pixels of it that lie under others, over all frames painted so far."""
 
     def frames(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """(frame index, int32 (H, W) of tube ids, 0 for background), for every processed frame."""
-        by_frame: dict[int, list[tuple[Tube, int]]] = defaultdict(list)
+        """(frame index, int32 (H, W) of places among the result's tubes from 1, 0 for background).
+
+        Every processed frame comes, once. Ids may be too large to be painted, or to be an index.
+        """
+        by_frame: dict[int, list[tuple[int, Tube, int]]] = defaultdict(list)
         # Lowest first, so that the last painted lies on top.
-        for tube in sorted(self._result.tubes, key=lambda tube: (tube.score, -tube.id)):
+        places = enumerate(self._result.tubes, start=1)
+        for place, tube in sorted(places, key=lambda item: (item[1].score, -item[1].id)):
             if tube.masks is not None:
                 for row, frame in enumerate(tube.frames.tolist()):
-                    by_frame[frame].append((tube, row))
+                    by_frame[frame].append((place, tube, row))
         for frame in self._result.frames.tolist():
             yield frame, self._paint(by_frame.get(frame, []))
 
@@ -53,13 +57,13 @@ class Painter:
             "(the higher score lies on top, of equal scores the smaller id)"
         ]
 
-    def _paint(self, rows: list[tuple[Tube, int]]) -> NDArray[np.int32]:
+    def _paint(self, rows: list[tuple[int, Tube, int]]) -> NDArray[np.int32]:
         canvas = np.zeros(self._result.video.size, np.int32)
-        for tube, row in rows:
+        for place, tube, row in rows:
             assert tube.masks is not None  # kept out above
             mask = masks.decode(tube.masks[row])
             covered = canvas[mask]
-            for identity, count in zip(*np.unique(covered[covered > 0], return_counts=True), strict=True):
-                self.lost_pixels[int(identity)] += int(count)
-            canvas[mask] = tube.id
+            for below, count in zip(*np.unique(covered[covered > 0], return_counts=True), strict=True):
+                self.lost_pixels[self._result.tubes[int(below) - 1].id] += int(count)
+            canvas[mask] = place
         return canvas

@@ -47,7 +47,7 @@ def write(
                     dense = masks.decode(tube.masks[rows[frame]]).astype(np.uint8) * value
                     data = png_bytes(dense, colours=colours)
                 (place / f"{frame:05d}.png").write_bytes(data)
-    return not_held(result, covered=bool(result.tubes))
+    return not_held(result, covered=bool(result.tubes), unseen=True)
 
 
 def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -> VideoResult:
@@ -60,7 +60,8 @@ def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -
     gathered = Gathered(str(folder))
     size: tuple[int, ...] | None = None
     seen: set[int] = set()
-    for identity, place in _objects(folder):
+    for number, place in _objects(folder):
+        identity, visible = number + 1 - first_object, False
         for frame, file in list_labels(place):
             labels, _ = read_labels(file)
             size = size or labels.shape
@@ -68,8 +69,12 @@ def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -
                 raise AnnotationError(f"{file}: size {labels.shape} differs from the first image's {size}")
             seen.add(frame)
             if labels.any():
-                gathered.add(identity + 1 - first_object, frame, mask=masks.encode(labels != 0))
-    assert size is not None  # _objects gives at least one folder, list_labels at least one file
+                visible = True
+                gathered.add(identity, frame, mask=masks.encode(labels != 0), where=str(file))
+        assert size is not None  # list_labels gives at least one file
+        if not visible:
+            gathered.add_unseen(identity, min(seen), masks.encode(np.zeros(size, np.bool_)))
+    assert size is not None  # _objects gives at least one folder
     frames = np.array(sorted(seen), np.int64)
     video = VideoInfo(folder.resolve().name, size[0], size[1], num_frames=int(frames[-1]) + 1, fps=fps)
     return video_result(str(folder), video, ("object",), gathered.tubes(), frames)
@@ -80,8 +85,13 @@ def _objects(folder: Path) -> list[tuple[int, Path]]:
         places = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     except OSError as error:
         raise AnnotationError(f"{folder}: cannot be read as a folder ({error.strerror})") from error
-    if not places or not all(p.name.isascii() and p.name.isdigit() and len(p.name) < 10 for p in places):
+    if not places or not all(p.name.isascii() and p.name.isdigit() and len(p.name) < 17 for p in places):
         raise AnnotationError(
             f"{folder}: expected one folder per object, named by its number (001, 002 ...), with a PNG per frame"
         )
-    return [(int(place.name), place) for place in places]
+    numbers = [int(place.name) for place in places]
+    if twice := [
+        place.name for place, number in zip(places, numbers, strict=True) if numbers.count(number) > 1
+    ]:
+        raise AnnotationError(f"{folder}: the folders {' and '.join(twice[:2])} are of one object")
+    return list(zip(numbers, places, strict=True))

@@ -16,7 +16,7 @@ import numpy as np
 from vis import masks
 from vis.errors import AnnotationError, UsageError
 from vis.files import read_json, write_json
-from vis.formats import per_object
+from vis.formats import fields, per_object
 from vis.formats.gather import Gathered, times_of, video_result
 from vis.formats.images import palette
 from vis.formats.losses import not_held
@@ -75,21 +75,49 @@ def write_json_file(path: str | Path, result: VideoResult, *, kind: str = "manua
         if step == FRAME_STEP
         else [f"readers of SA-V take every {FRAME_STEP}th frame; here it is every {step}"]
     )
-    return [*said, *not_held(result, covered=True, rate=True)]
+    return [*said, *not_held(result, covered=True, rate=True, unseen=True)]
 
 
 def read_json_file(path: str | Path) -> VideoResult:
-    """The masklets of a file; empty masks are absences."""
+    """The masklets of a file; empty masks are absences, but one that is nowhere is kept as one empty mask."""
     where = str(path)
     data = read_json(path)
-    if not isinstance(data, Mapping):
-        raise AnnotationError(f"{where}: expected an object with 'masklet', got {type(data).__name__}")
-    try:
-        return _result(data, where)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    if not isinstance(data, Mapping) or "masklet" not in data:
         raise AnnotationError(
-            f"{where}: {type(error).__name__} {error}; is it a SA-V masklet file?"
-        ) from error
+            f"{where}: expected an object with 'masklet', got {fields.shown(data)}; is it a SA-V masklet file?"
+        )
+    size = fields.size(data, where, "video_height", "video_width")
+    step = fields.whole(data, "frame_step", where, FRAME_STEP, least=1, most=1_000_000)
+    listed = fields.rows(data, "masklet_id", where)
+    ids = [fields.whole({"masklet_id": number}, "masklet_id", where, least=0) + 1 for number in listed]
+    if len(set(ids)) != len(ids):
+        raise AnnotationError(f"{where}: masklet_id: an id is there twice")
+    gathered = Gathered(where)
+    unseen = set(ids)
+    annotated = fields.rows(data, "masklet", where)
+    if (len(annotated) - 1) * step > fields.MAX_FRAME:
+        raise AnnotationError(f"{where}: {len(annotated)} annotated frames, every {step}, are too many")
+    for place, shapes in enumerate(annotated):
+        if not isinstance(shapes, list) or len(shapes) != len(ids):
+            got = len(shapes) if isinstance(shapes, list) else fields.shown(shapes)
+            raise AnnotationError(f"{where}: annotated frame {place} has {got} masks for {len(ids)} masklets")
+        for identity, shape in zip(ids, shapes, strict=True):
+            at = f"{where}: annotated frame {place}, masklet {identity - 1}"
+            mask = masks.from_coco(shape, size=size, where=at)
+            if masks.area(mask):
+                unseen.discard(identity)
+                gathered.add(identity, place * step, mask=mask, where=at)
+    for identity in sorted(unseen) if annotated else ():
+        gathered.add_unseen(identity, 0, masks.encode(np.zeros(size, np.bool_)))
+    frames = np.arange(len(annotated), dtype=np.int64) * step
+    count = fields.whole(data, "video_frame_count", where, least=0, most=fields.MAX_FRAME)
+    seconds = fields.finite(data, "video_duration", where, None, least=0)
+    fps = count / seconds if seconds and count else None
+    if fps is not None and not fields.MIN_FPS <= fps <= fields.MAX_FPS:
+        raise AnnotationError(f"{where}: {count} frames in {seconds:g} s are no frame rate")
+    name = fields.text(data, "video_id", where, Path(where).stem)
+    video = VideoInfo(name, *size, num_frames=count, fps=fps)
+    return video_result(where, video, ("object",), gathered.tubes(), frames, times_of(frames, fps))
 
 
 def write_png(path: str | Path, result: VideoResult) -> list[str]:
@@ -100,30 +128,6 @@ def write_png(path: str | Path, result: VideoResult) -> list[str]:
 def read_png(path: str | Path, *, fps: float | None = None) -> VideoResult:
     """The video in the folder ``path``; object 000 becomes tube 1."""
     return per_object.read(path, fps=fps, first_object=0)
-
-
-def _result(data: Mapping[str, Any], where: str) -> VideoResult:
-    size = (int(data["video_height"]), int(data["video_width"]))
-    ids = [int(number) + 1 for number in data["masklet_id"]]
-    step = int(data.get("frame_step", FRAME_STEP))
-    if step < 1 or len(set(ids)) != len(ids):
-        raise AnnotationError(f"{where}: masklet ids must be unique, and frame_step 1 or more")
-    gathered = Gathered(where)
-    for place, shapes in enumerate(data["masklet"]):
-        if len(shapes) != len(ids):
-            raise AnnotationError(
-                f"{where}: annotated frame {place} has {len(shapes)} masks for {len(ids)} masklets"
-            )
-        for identity, shape in zip(ids, shapes, strict=True):
-            at = f"{where}: annotated frame {place}, masklet {identity - 1}"
-            mask = masks.from_coco(shape, size=size, where=at)
-            if masks.area(mask):
-                gathered.add(identity, place * step, mask=mask)
-    frames = np.arange(len(data["masklet"]), dtype=np.int64) * step
-    count, seconds = int(data["video_frame_count"]), data.get("video_duration")
-    fps = count / float(seconds) if seconds else None
-    video = VideoInfo(str(data.get("video_id", Path(where).stem)), *size, num_frames=count, fps=fps)
-    return video_result(where, video, ("object",), gathered.tubes(), frames, times_of(frames, fps))
 
 
 def _step_of(frames: np.ndarray[Any, np.dtype[np.int64]]) -> int:

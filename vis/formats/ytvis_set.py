@@ -1,8 +1,9 @@
 """Whole YouTube-VIS sets: truth and results of many videos as :class:`VideoResult`.
 
 Truth names its videos, frames and categories; a results file names none of them, so it is read beside
-its truth. One entry per frame of ``file_names``; a tube's frames are places in that list. OVIS, LV-VIS,
-UVO and HQ-YTVIS share the layout. Evaluating is :mod:`vis.evaluation`'s, which reads faster.
+its truth. One entry per frame of ``file_names``; a tube's frames are places in that list. Ids of videos and
+categories are kept (:mod:`vis.formats.naming`), those of annotations are not. OVIS, LV-VIS, UVO and HQ-YTVIS
+share the layout. Evaluating is :mod:`vis.evaluation`'s, which reads faster.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import numpy as np
 from vis import masks
 from vis.errors import AnnotationError
 from vis.files import read_json, write_json
-from vis.formats import ytvis
-from vis.formats.gather import Gathered, video_result
+from vis.formats import fields, naming, ytvis
+from vis.formats.gather import Gathered, tell, tell_of_evaluation, video_result
 from vis.formats.losses import not_held
-from vis.structures import VideoInfo, VideoResult
+from vis.structures import DatasetIds, VideoInfo, VideoResult
 
 __all__ = [
     "VideoEntry",
@@ -50,10 +51,6 @@ class VideoEntry:
         only = parents.pop() if len(parents) == 1 else PurePosixPath()
         return only.name or f"video_{self.id}"
 
-    def info(self, fps: float | None = None) -> VideoInfo:
-        """As a video: its frames are the annotated ones."""
-        return VideoInfo(self.name, self.height, self.width, num_frames=len(self.file_names), fps=fps)
-
 
 def read_videos(path: str | Path) -> tuple[list[VideoEntry], dict[int, str]]:
     """The videos and the categories (id -> name) of a set; annotations are not looked at.
@@ -65,9 +62,10 @@ def read_videos(path: str | Path) -> tuple[list[VideoEntry], dict[int, str]]:
 
 
 def read_truth(path: str | Path, *, fps: float | None = None) -> list[VideoResult]:
-    """The annotated tubes of each video, score 1, ids as the file's. Crowds are left out.
+    """The annotated tubes of each video, score 1, ids as the file's.
 
-    Annotations with ``segmentations_refined`` (HQ-YTVIS) give those.
+    Crowds are left out, and an annotation without any mask is kept as one empty mask; both are told in an
+    :class:`AnnotationWarning`. Annotations with ``segmentations_refined`` (HQ-YTVIS) give those.
     """
     where = str(path)
     data = _object(read_json(path), where)
@@ -78,41 +76,53 @@ def read_truth(path: str | Path, *, fps: float | None = None) -> list[VideoResul
             f"{where}: has no annotations; those of validation and test sets are not public, "
             "write results for the server instead"
         )
-    grouped = _by_video(entries, videos, where)
-    return [
-        _result(f"{where}: video {video.id}", video, grouped[video.id], categories, fps, truth=True)
-        for video in videos
-    ]
+    grouped = _by_video(entries, videos, where, "annotation")
+    seen: set[int] = set()
+    single: dict[int, list[_Entry]] = {}
+    for number, found in grouped.items():
+        single[number] = []
+        for at, entry in found:
+            identity = fields.whole(entry, "id", at, least=0)
+            if identity in seen:
+                raise AnnotationError(f"{at}: id {identity} is given twice")
+            seen.add(identity)
+            if not fields.flag(entry, "iscrowd", at):
+                single[number].append((f"{at} (id {identity})", entry))
+    if crowds := len(seen) - sum(map(len, single.values())):
+        tell(where, f"{crowds} crowd annotations are left out: a tube is one object")
+    kept = [entry for found in single.values() for _, entry in found]
+    tell_of_evaluation(where, data["videos"], kept)
+    return _results(where, videos, single, categories, fps, truth=True)
 
 
 def read_results(path: str | Path, truth: str | Path, *, fps: float | None = None) -> list[VideoResult]:
-    """The predicted tubes of each video that ``truth`` lists; ids are places in the file, from 1 per video."""
+    """The predicted tubes of each video that ``truth`` lists; ids are places in the file, from 1 per video.
+
+    A result without any mask is kept as one empty mask, which is told in an :class:`AnnotationWarning`.
+    """
     where = str(path)
     videos, categories = read_videos(truth)
     entries = read_json(path)
     if not isinstance(entries, list):
         raise AnnotationError(f"{where}: expected a list of results, got {type(entries).__name__}")
-    grouped = _by_video(entries, videos, where)
-    return [
-        _result(f"{where}: video {video.id}", video, grouped[video.id], categories, fps, truth=False)
-        for video in videos
-    ]
+    return _results(where, videos, _by_video(entries, videos, where, "result"), categories, fps, truth=False)
 
 
 def write_truth(path: str | Path, results: Sequence[VideoResult]) -> list[str]:
     """Write tubes as annotations, with areas, boxes and ids from 1; returns what is lost.
 
-    ``file_names`` are ``name/00000.jpg`` with the source's frame numbers.
+    ``file_names`` are the images' own, or ``name/00000.jpg`` with the source's frame numbers.
     """
-    names = _all_names(results)
+    names, said = naming.category_ids(results)
+    numbers, renumbered = naming.video_ids(results)
+    files = naming.frame_files(results, naming.unique_names([result.video.name for result in results]))
     videos: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    said: set[str] = set()
-    for video_id, result in enumerate(results, start=1):
-        files = [f"{result.video.name}/{frame:05d}.jpg" for frame in result.frames.tolist()]
+    lost = {*said, *renumbered}
+    for video_id, own, result in zip(numbers, files, results, strict=True):
         height, width = result.video.size
         videos.append(
-            {"id": video_id, "height": height, "width": width, "length": len(files), "file_names": files}
+            {"id": video_id, "height": height, "width": width, "length": len(own), "file_names": own}
         )
         for tube, entry in _entries(result, video_id, names):
             del entry["score"]
@@ -124,35 +134,81 @@ def write_truth(path: str | Path, results: Sequence[VideoResult]) -> list[str]:
                     "iscrowd": 0,
                     "height": height,
                     "width": width,
-                    "length": len(files),
+                    "length": len(own),
                     "areas": [None if mask is None else masks.area(mask) for mask in each],
                     "bboxes": [None if mask is None else _xywh(mask) for mask in each],
                 }
             )
             annotations.append(entry)
-        said |= {*_ids_said(result), *not_held(result, classes=True, empty_masks=True, covered=True)}
+        held = {"classes": True, "empty_masks": True, "covered": True, "file_names": True}
+        lost |= {*_ids_said(result), *not_held(result, **held)}
     categories = [{"id": number, "name": name, "supercategory": ""} for name, number in names.items()]
     write_json(
         path,
         {"info": {}, "licenses": [], "videos": videos, "categories": categories, "annotations": annotations},
     )
-    return sorted(said)
+    return sorted(lost)
 
 
-def write_results(path: str | Path, results: Sequence[VideoResult]) -> list[str]:
-    """Write one results file for all videos, ids from 1 in the order given; returns what is lost."""
-    names = _all_names(results)
+def write_results(
+    path: str | Path, results: Sequence[VideoResult], *, truth: str | Path | None = None
+) -> list[str]:
+    """Write one results file for all videos; returns what is lost.
+
+    With ``truth``, the set's own file, videos and classes meet its by name and have its ids: a video that it
+    does not list, or lists with another number of frames, raises :class:`AnnotationError`; tubes of classes
+    that it does not list are left out. Without it, ids are those of :mod:`vis.formats.naming`.
+    """
+    lost: set[str] = set()
+    if truth is None:
+        names, said = naming.category_ids(results)
+        numbers, renumbered = naming.video_ids(results)
+        lost |= {*said, *renumbered}
+        lost.add("names of videos and classes are lost: a results file is read beside its truth")
+    else:
+        numbers, names = _ids_of_truth(results, truth)
+        lost |= _unlisted_said(results, names)
     out = [
         entry
-        for number, result in enumerate(results, start=1)
+        for number, result in zip(numbers, results, strict=True)
         for _, entry in _entries(result, number, names)
     ]
     write_json(path, out)
-    said = {"names of videos and classes are lost: a results file is read beside its truth"}
     for result in results:
-        held = {"classes": True, "tube_scores": True, "empty_masks": True}
-        said |= {*_ids_said(result), *not_held(result, **held)}
-    return sorted(said)
+        held = {"classes": True, "tube_scores": True, "empty_masks": True, "file_names": truth is not None}
+        lost |= {*_ids_said(result), *not_held(result, **held)}
+    return sorted(lost)
+
+
+def _ids_of_truth(results: Sequence[VideoResult], truth: str | Path) -> tuple[list[int], dict[str, int]]:
+    """Id of each video, and of each class by name, in a set's own file."""
+    videos, categories = read_videos(truth)
+    listed = dict(zip(_names(videos), videos, strict=True))
+    numbers: list[int] = []
+    for result in results:
+        name = result.video.name
+        if name not in listed:
+            some = ", ".join(name[:40] for name in list(listed)[:8])
+            raise AnnotationError(
+                f"{truth}: lists no video called {name[:40]!r}; its videos are {some or 'none'}"
+            )
+        wanted, got = len(listed[name].file_names), len(result.frames)
+        if wanted != got:
+            raise AnnotationError(
+                f"{truth}: video {name[:40]!r} has {wanted} frames, the result {got}; process the set's own images"
+            )
+        numbers.append(listed[name].id)
+    if len(set(numbers)) < len(numbers):
+        raise AnnotationError(f"{truth}: two results are of one of its videos; give one result per video")
+    return numbers, {name: number for number, name in categories.items()}
+
+
+def _unlisted_said(results: Sequence[VideoResult], names: Mapping[str, int]) -> set[str]:
+    used = [result.class_names[tube.label] for result in results for tube in result.tubes]
+    if lost := [name for name in used if name not in names]:
+        some = ", ".join(name[:40] for name in sorted(set(lost))[:8])
+        return {f"{len(lost)} tubes of classes that the truth does not list are left out: {some}"}
+    return set()
 
 
 def results_of(result: VideoResult, video_id: int, categories: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -177,67 +233,110 @@ def _entries(
     return list(zip(kept, entries, strict=True))
 
 
+_Entry = tuple[str, Mapping[str, Any]]
+"""Where an entry is, for errors, and the entry."""
+
+
+def _results(
+    where: str,
+    videos: Sequence[VideoEntry],
+    grouped: Mapping[int, list[_Entry]],
+    categories: Mapping[int, str],
+    fps: float | None,
+    *,
+    truth: bool,
+) -> list[VideoResult]:
+    return [
+        _result(f"{where}: video {video.id}", name, video, grouped[video.id], categories, fps, truth=truth)
+        for name, video in zip(_names(videos), videos, strict=True)
+    ]
+
+
 def _result(
     where: str,
+    name: str,
     video: VideoEntry,
-    entries: list[Mapping[str, Any]],
+    entries: list[_Entry],
     categories: Mapping[int, str],
     fps: float | None,
     *,
     truth: bool,
 ) -> VideoResult:
     labels = {number: label for label, number in enumerate(categories)}
+    count, size = len(video.file_names), (video.height, video.width)
     gathered = Gathered(where)
     scores: dict[int, float] = {}
-    for place, entry in enumerate(entries, start=1):
-        identity = entry.get("id") if truth else place
-        at = f"{where}: {'annotation' if truth else 'result'} {identity}"
-        if isinstance(identity, bool) or not isinstance(identity, int):
-            raise AnnotationError(f"{at}: expected a whole number as id, got {identity!r}")
-        if entry.get("iscrowd"):
-            continue
-        if entry.get("category_id") not in labels:
-            raise AnnotationError(
-                f"{at}: category_id {entry.get('category_id')!r} is not listed in the truth"
-            )
-        shapes = entry.get("segmentations_refined") if truth else None
-        shapes = entry.get("segmentations") if shapes is None else shapes
-        if not isinstance(shapes, list) or len(shapes) != len(video.file_names):
-            raise AnnotationError(
-                f"{at}: expected {len(video.file_names)} segmentations, one per frame (or null)"
-            )
-        score = 1.0 if truth else entry.get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float):
-            raise AnnotationError(f"{at}: expected a number as score, got {score!r}")
-        scores[identity] = float(score)
-        for frame, shape in enumerate(shapes):
+    for place, (at, entry) in enumerate(entries, start=1):
+        identity = fields.whole(entry, "id", at) if truth else place
+        category = fields.whole(entry, "category_id", at)
+        if category not in labels:
+            raise AnnotationError(f"{at}: category_id {category} is not listed in the truth")
+        scores[identity] = 1.0 if truth else fields.finite(entry, "score", at)
+        how: Any = {"label": labels[category], "score": scores[identity], "where": at}
+        seen = False
+        for frame, shape in enumerate(_shapes(entry, count, at, refined=truth)):
             if shape is not None:
-                size = (video.height, video.width)
+                seen = True
                 mask = masks.from_coco(shape, size=size, where=f"{at}, frame {frame}")
-                gathered.add(
-                    identity, frame, label=labels[entry["category_id"]], score=scores[identity], mask=mask
-                )
-    frames = np.arange(len(video.file_names), dtype=np.int64)
-    return video_result(where, video.info(fps), tuple(categories.values()), gathered.tubes(scores), frames)
+                gathered.add(identity, frame, mask=mask, **how)
+        if not seen and count:
+            gathered.add_unseen(identity, 0, masks.encode(np.zeros(size, np.bool_)), **how)
+        elif not seen:
+            tell(where, f"object {identity} is left out: its video has no frame")
+    files = naming.known_files(where, name, dict(enumerate(video.file_names)))
+    info = VideoInfo(name, *size, num_frames=count, fps=fps, file_names=files)
+    dataset = DatasetIds(video.id, {name: number for number, name in categories.items()})
+    frames = np.arange(count, dtype=np.int64)
+    names = tuple(categories.values())
+    return video_result(where, info, names, gathered.tubes(scores), frames, dataset=dataset)
+
+
+def _shapes(entry: Mapping[str, Any], count: int, at: str, *, refined: bool) -> list[Any]:
+    """One mask or null per frame."""
+    shapes = entry.get("segmentations_refined") if refined else None
+    shapes = entry.get("segmentations") if shapes is None else shapes
+    if not isinstance(shapes, list) or len(shapes) != count:
+        got = f"{len(shapes)}" if isinstance(shapes, list) else fields.shown(shapes)
+        boxes = "; it has boxes, the format holds masks" if shapes is None and "bboxes" in entry else ""
+        raise AnnotationError(
+            f"{at}: expected {count} segmentations, one per frame (or null), got {got}{boxes}"
+        )
+    return shapes
 
 
 def _by_video(
-    entries: list[Any], videos: Sequence[VideoEntry], where: str
-) -> dict[int, list[Mapping[str, Any]]]:
-    grouped: dict[int, list[Mapping[str, Any]]] = {video.id: [] for video in videos}
+    entries: list[Any], videos: Sequence[VideoEntry], where: str, kind: str
+) -> dict[int, list[_Entry]]:
+    grouped: dict[int, list[_Entry]] = {video.id: [] for video in videos}
     for place, entry in enumerate(entries):
-        number = entry.get("video_id") if isinstance(entry, Mapping) else None
-        if not isinstance(number, int) or number not in grouped:
-            raise AnnotationError(f"{where}: entry {place}: video_id {number!r} names no video of the truth")
-        grouped[number].append(entry)
+        at = f"{where}: {kind} {place}"
+        number = fields.whole(entry, "video_id", at)
+        if number not in grouped:
+            raise AnnotationError(f"{at}: video_id {number!r} names no video of the truth")
+        grouped[number].append((at, entry))
     return grouped
+
+
+def _names(videos: Sequence[VideoEntry]) -> list[str]:
+    """Name of each video, each once: of those in folders of one name, as much of the path as tells them apart."""
+    return naming.told_apart(
+        [
+            (*PurePosixPath(video.file_names[0].replace("\\", "/")).parts[:-2], video.name)
+            if video.file_names and video.name != f"video_{video.id}"
+            else (video.name,)
+            for video in videos
+        ]
+    )
 
 
 def _videos(data: Mapping[str, Any], where: str) -> list[VideoEntry]:
     rows = data.get("videos")
     if not isinstance(rows, list):
         raise AnnotationError(f"{where}: expected a list 'videos'; is it the truth of a YouTube-VIS set?")
-    videos = [_video(row, where) for row in rows]
+    listed = all(isinstance(row, Mapping) and "file_names" in row for row in rows)
+    if isinstance(data.get("images"), list) and not listed:
+        raise AnnotationError(f"{where}: lists 'images', so it is COCO for video and not YouTube-VIS")
+    videos = [_video(row, f"{where}: videos: entry {at}") for at, row in enumerate(rows)]
     if len({video.id for video in videos}) != len(videos):
         raise AnnotationError(f"{where}: videos: an id is there twice")
     return videos
@@ -245,26 +344,25 @@ def _videos(data: Mapping[str, Any], where: str) -> list[VideoEntry]:
 
 def _video(row: Any, where: str) -> VideoEntry:
     try:
-        number, height, width, names = (row[key] for key in ("id", "height", "width", "file_names"))
-        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (number, height, width))
-        fine = whole and min(height, width) > 0 and all(isinstance(name, str) for name in names)
-    except (KeyError, TypeError):
-        fine = False
-    if not fine or not isinstance(names, list):
-        raise AnnotationError(
-            f"{where}: videos: expected id, height, width and file_names, got {str(row)[:80]}"
-        )
-    return VideoEntry(number, height, width, tuple(names))
+        names = fields.rows(row, "file_names", where)
+        files = tuple(fields.text({"file_names": name}, "file_names", where) for name in names)
+        return VideoEntry(fields.whole(row, "id", where), *fields.size(row, where), files)
+    except AnnotationError as error:
+        raise AnnotationError(f"{error}; expected id, height, width and file_names") from error
 
 
 def _categories(data: Mapping[str, Any], where: str) -> dict[int, str]:
     rows = data.get("categories")
-    if not isinstance(rows, list) or not all(
-        isinstance(row, Mapping) and isinstance(row.get("id"), int) and isinstance(row.get("name"), str)
-        for row in rows
-    ):
+    if not isinstance(rows, list):
         raise AnnotationError(f"{where}: expected a list 'categories' with id and name")
-    return {row["id"]: row["name"] for row in rows}
+    found: dict[int, str] = {}
+    for at, row in enumerate(rows):
+        place = f"{where}: categories: entry {at}"
+        number = fields.whole(row, "id", place)
+        if number in found:
+            raise AnnotationError(f"{place}: id {number} is there twice")
+        found[number] = fields.text(row, "name", place)
+    return found
 
 
 def _object(data: Any, where: str) -> Mapping[str, Any]:
@@ -274,14 +372,6 @@ def _object(data: Any, where: str) -> Mapping[str, Any]:
             "a results file is read beside its truth (--truth)"
         )
     return data
-
-
-def _all_names(results: Sequence[VideoResult]) -> dict[str, int]:
-    names: dict[str, int] = {}
-    for result in results:
-        for name in result.class_names:
-            names.setdefault(name, len(names) + 1)
-    return names
 
 
 def _ids_said(result: VideoResult) -> list[str]:

@@ -51,7 +51,7 @@ def read_member(archive: zipfile.ZipFile, name: str, where: str, *, limit: int =
             # The directory's size can lie, so the limit counts what comes out.
             data = file.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
-        raise AnnotationError(f"{where}: {name} does not unpack ({error})") from error
+        raise AnnotationError(f"{where}: {name[:80]} does not unpack ({str(error)[:120]})") from error
     if len(data) > limit:
         raise AnnotationError(f"{where}: {name} unpacks to more than {limit:,} bytes")
     return data

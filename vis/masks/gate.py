@@ -160,5 +160,11 @@ def _from_polygons(polygons: Iterable[Any], size: tuple[int, int], where: str) -
 
 
 def _shown(value: Any) -> str:
-    text = repr(value) if not isinstance(value, list | tuple) or len(value) < 8 else f"{len(value)} items"
+    """A value in a few characters; neither deep nesting nor an int of thousands of digits is written out."""
+    if isinstance(value, list | tuple):
+        few = len(value) < 8 and not any(isinstance(item, list | tuple | Mapping) for item in value)
+        return f"[{', '.join(map(_shown, value))}]"[:60] if few else f"{len(value)} items"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an int of {value.bit_length()} bits"
+    text = "an object" if isinstance(value, Mapping) else repr(value)
     return text if len(text) < 60 else text[:57] + "..."

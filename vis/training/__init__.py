@@ -1,8 +1,9 @@
 """Training of the HQ head on a frozen SAM: data, losses, loop.
 
-``frozen`` runs everything that is never changed; ``teacher`` makes finer masks on real images, ``procedural``
-and ``composites`` make exact ones; ``views`` and ``prompts`` draw what the student is shown and told;
-``cache`` keeps frozen features on disk; ``losses`` compares. Knows no command line.
+``datasets`` reads images with masks; ``views`` and ``prompts`` draw what the head is shown and told; ``frozen``
+runs everything that is never changed. Its results go to the ``loop`` by way of the disk (``prepare``, ``cache``,
+``sources``: for CPUs) or live (``makers``, ``stream``: for GPUs). ``losses`` compares, ``evaluate`` scores,
+``export`` writes. ``labelling`` chooses which tubes of a result serve as pseudo-labels. Knows no command line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frozen features on disk, so that training a head on a processor is practical.
+"""Frozen features on disk, so that training a head on a CPU is practical.
 
 One file per view: the image embedding and the early feature, and for every object the frozen decoder's
 results on a crop of the mask grid around it. Half precision: the head sees features with 11 bits, which
@@ -43,9 +43,9 @@ def cache_view(
     """Everything the head needs of a view, as :func:`save_view` writes it. ``mix``: of prompt kinds."""
     embedded = frozen.embed(view.image)
     objects = []
-    for probability, trust in view.targets:
+    for probability, pixel_weight in view.targets:
         prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
-        crop, sample = cropped_sample(frozen, embedded, probability, trust, prompt)
+        crop, sample = cropped_sample(frozen, embedded, probability, pixel_weight, prompt)
         objects.append(
             {
                 "crop": crop,
@@ -53,7 +53,7 @@ def cache_view(
                 "sam_logits": sample.sam_logits.half().clone(),
                 "hf_token": sample.hf_token.clone(),
                 "probability": sample.probability.clone(),
-                "trust": sample.trust.clone(),
+                "pixel_weight": sample.pixel_weight.clone(),
                 "kind": sample.kind,
             }
         )
@@ -64,13 +64,14 @@ def cropped_sample(
     frozen: FrozenSam,
     embedded: EmbeddedImage,
     probability: NDArray[np.uint8],
-    trust: NDArray[np.uint8],
+    pixel_weight: NDArray[np.uint8],
     prompt: Prompt,
+    *,
     margin: float = 0.3,
 ) -> tuple[tuple[int, int, int, int], HeadSample]:
     """The crop in mask cells, and one prompted object on it."""
     out = frozen.decode(embedded, prompt)
-    truth, weight = on_network(probability, trust, frozen.side)
+    truth, weight = on_network(probability, pixel_weight, frozen.side)
     height, width = network_size(embedded.frame_size, frozen.side)
     crop = grid_crop(_extent(truth), (-(-height // 4), -(-width // 4)), margin)
     x0, y0, x1, y1 = crop
@@ -90,7 +91,7 @@ def cropped_sample(
 
 
 def on_network(
-    probability: NDArray[np.uint8], trust: NDArray[np.uint8], side: int
+    probability: NDArray[np.uint8], pixel_weight: NDArray[np.uint8], side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Truth and weight (side, side) at the network's input size; the padding has weight 0."""
     import cv2
@@ -100,7 +101,7 @@ def on_network(
     truth, weight = np.zeros((side, side), np.uint8), np.zeros((side, side), np.uint8)
     how = cv2.INTER_AREA if width < size[1] else cv2.INTER_LINEAR
     truth[:height, :width] = cv2.resize(probability, (width, height), interpolation=how)
-    weight[:height, :width] = cv2.resize(trust, (width, height), interpolation=cv2.INTER_NEAREST)
+    weight[:height, :width] = cv2.resize(pixel_weight, (width, height), interpolation=cv2.INTER_NEAREST)
     return truth, weight
 
 
@@ -124,7 +125,7 @@ def load_view(path: Path) -> list[HeadSample]:
                 item["sam_logits"],
                 item["hf_token"],
                 item["probability"],
-                item["trust"],
+                item["pixel_weight"] if "pixel_weight" in item else item["trust"],  # until version 0.1
                 item["kind"],
             )
         )

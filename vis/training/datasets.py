@@ -62,8 +62,6 @@ class MaskedImage:
     """A file with one object, 0 and 255."""
     annotations: tuple[Any, ...] = field(default=(), repr=False)
     """COCO annotations (segmentation and, for polygons, the image's size)."""
-    labels: tuple[str, ...] = ()
-    """Class name of each annotation; empty for masks without classes."""
 
     def image(self) -> NDArray[np.uint8]:
         """RGB uint8 (H, W, 3)."""
@@ -77,16 +75,14 @@ class MaskedImage:
 
     def masks(self) -> list[NDArray[np.bool_]]:
         """One bool (H, W) per object that has any pixel."""
-        return [mask for mask in self.all_masks() if mask.any()]
-
-    def all_masks(self) -> list[NDArray[np.bool_]]:
-        """One bool (H, W) per annotation, in their order; some may be empty."""
         if self.mask_path is not None:
-            return [_read_mask(self.mask_path)]
-        return [_decode(annotation, self.path) for annotation in self.annotations]
+            found = [_read_mask(self.mask_path)]
+        else:
+            found = [_decode(annotation, self.path) for annotation in self.annotations]
+        return [mask for mask in found if mask.any()]
 
     def targets(self) -> list[Target]:
-        """One target per object: its mask, fully trusted."""
+        """One target per object: its mask, every pixel at full weight."""
         return [
             Target((0, 0), mask.astype(np.uint8) * np.uint8(255), np.full(mask.shape, 255, np.uint8))
             for mask in self.masks()
@@ -128,23 +124,18 @@ def coco_instances(
     content = read_json(annotations)
     try:
         records = {int(image["id"]): image for image in content["images"]}
-        names = {int(row["id"]): str(row["name"]) for row in content["categories"]}
         groups: dict[int, list[Any]] = {}
-        labels: dict[int, list[str]] = {}
         for item in content["annotations"]:
             if item.get("iscrowd", 0) or float(item.get("area", 0)) < min_area:
                 continue
             record = records[int(item["image_id"])]
             size = (int(record["height"]), int(record["width"]))
             groups.setdefault(int(item["image_id"]), []).append((item["segmentation"], size))
-            labels.setdefault(int(item["image_id"]), []).append(names[int(item["category_id"])])
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(f"{annotations}: is no COCO instances file ({error!r} is missing)") from error
     root = Path(images)
     return [
-        MaskedImage(
-            root / str(records[key]["file_name"]), annotations=tuple(items), labels=tuple(labels[key])
-        )
+        MaskedImage(root / str(records[key]["file_name"]), annotations=tuple(items))
         for key, items in sorted(groups.items())
     ]
 

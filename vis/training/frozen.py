@@ -3,7 +3,7 @@
 What the head needs of an image and of a prompt depends on frozen weights only, so it can be computed
 once and kept: the image embedding, the early feature, SAM's upscaled features, SAM's mask and the HQ
 token's output. Training the rest of the head (MLP, fusion convolutions) from these costs tens of
-milliseconds on a processor core, instead of seconds.
+milliseconds on a CPU core, instead of seconds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class FrozenSam:
     """Runs a model's frozen part on images and prompts in pixels."""
 
     def __init__(self, model: SamModel, *, bfloat16: bool = False) -> None:
-        """``bfloat16``: run the encoder in that precision: 2.4 times as fast on processors that have it."""
+        """``bfloat16``: run the encoder in that precision: 2.4 times as fast on CPUs that have it, several times slower
+        on others."""
         self.model = model.eval()
         self.bfloat16 = bfloat16
         with torch.no_grad():

@@ -1,7 +1,7 @@
-"""Which tubes are good enough to learn from: the data engine's judgement, and the pairs that it gives.
+"""Pseudo-labels: which tubes of a result are good enough to train on, and the images and masks that they give.
 
-As in Segment Anything (section 4): masks that are confident and stable are taken as they are, doubles go,
-and what is left waits for a person. What stands for SAM's "stable" here is time: an object whose shape
+As in Segment Anything's data engine (section 4): masks that are confident and stable are taken as they are,
+duplicates are dropped, and what is left waits for a person. Stability here is over time: an object whose shape
 changes from one frame to the next more than things do was not held by its masks.
 """
 
@@ -17,15 +17,15 @@ from vis import masks as rle
 from vis.pipeline import replay
 from vis.structures import Frame, MaskRLE, Tube, VideoResult
 
-__all__ = ["Verdict", "judge", "only", "pairs", "stability", "tube_iou"]
+__all__ = ["Candidate", "only", "pairs", "select_pseudo_labels", "stability", "tube_iou"]
 
-LOOKS = 60
+MAX_SAMPLED = 60
 """Neighbouring frames that are compared per tube, at most, evenly over its length."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of one tube."""
+class Candidate:
+    """A tube that may serve as pseudo-labels, and whether it does."""
 
     tube: int
     kept: bool
@@ -38,7 +38,7 @@ class Verdict:
     frames: int
 
 
-def judge(
+def select_pseudo_labels(
     result: VideoResult,
     *,
     min_score: float = 0.6,
@@ -46,16 +46,16 @@ def judge(
     min_frames: int = 5,
     min_area: float = 0.0005,
     max_overlap: float = 0.7,
-) -> list[Verdict]:
-    """A verdict for every tube, the best first: by score times stability.
+) -> list[Candidate]:
+    """Every tube as a candidate, the best first: by score times stability.
 
     ``min_area`` is the mean mask's least share of the picture. A tube whose :func:`tube_iou` with a better kept one
-    is over ``max_overlap`` is that one's double. Nothing is judged by its class.
+    is over ``max_overlap`` is a duplicate of that one. The class plays no part.
     """
     height, width = result.video.size
     steady = {tube.id: stability(tube) for tube in result.tubes}
     ordered = sorted(result.tubes, key=lambda t: (-t.score * np.nan_to_num(steady[t.id]), t.id))
-    verdicts: list[Verdict] = []
+    candidates: list[Candidate] = []
     kept: list[Tube] = []
     for tube in ordered:
         reason = ""
@@ -69,12 +69,12 @@ def judge(
             reason = f"is unsure ({tube.score:.2f})"
         elif steady[tube.id] < min_stability:
             reason = f"changes its shape ({steady[tube.id]:.2f})"
-        elif double := next((other for other in kept if tube_iou(tube, other) > max_overlap), None):
-            reason = f"is the same as object {double.id}"
+        elif better := next((other for other in kept if tube_iou(tube, other) > max_overlap), None):
+            reason = f"is the same as object {better.id}"
         if not reason:
             kept.append(tube)
-        verdicts.append(Verdict(tube.id, not reason, reason, tube.score, steady[tube.id], len(tube)))
-    return verdicts
+        candidates.append(Candidate(tube.id, not reason, reason, tube.score, steady[tube.id], len(tube)))
+    return candidates
 
 
 def stability(tube: Tube) -> float:
@@ -84,7 +84,7 @@ def stability(tube: Tube) -> float:
     """
     if tube.masks is None or len(tube) < 2:
         return float("nan")
-    first = np.unique(np.linspace(0, len(tube) - 2, min(LOOKS, len(tube) - 1)).round().astype(int))
+    first = np.unique(np.linspace(0, len(tube) - 2, min(MAX_SAMPLED, len(tube) - 1)).round().astype(int))
     return float(np.median([_shape_iou(tube.masks[i], tube.masks[i + 1]) for i in first]))
 
 

@@ -212,15 +212,15 @@ class HeadTrainer:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=recipe.bfloat16):
             hq = hq_logits(self.model.mask_decoder, samples)[:, None]
         both = hq + samples.sam_logits[:, None].float()
-        truth, weight = samples.probability[:, None] / 255, samples.trust[:, None] / 255
+        truth, weight = samples.probability[:, None] / 255, samples.pixel_weight[:, None] / 255
         if recipe.points:
             generator = torch.Generator(both.device).manual_seed((recipe.seed * 1_000_003 + index) % 2**63)
             points = sample_points(both, recipe.points, generator=generator)
-            looks = [sample_values(maps, points) for maps in (both, hq, truth, weight)]
+            sampled = [sample_values(maps, points) for maps in (both, hq, truth, weight)]
         else:
             cells = (F.avg_pool2d(truth, 4), F.avg_pool2d(weight, 4))
-            looks = [maps.flatten(1) for maps in (both, hq, *cells)]
-        terms = [*mask_loss(looks[0], looks[2], looks[3]), *mask_loss(looks[1], looks[2], looks[3])]
+            sampled = [maps.flatten(1) for maps in (both, hq, *cells)]
+        terms = [*mask_loss(sampled[0], *sampled[2:]), *mask_loss(sampled[1], *sampled[2:])]
         loss = recipe.sum_weight * (terms[0] + terms[1]) + recipe.hq_weight * (terms[2] + terms[3])
         share = len(hq) / recipe.batch
         (loss * share).backward()  # type: ignore[no-untyped-call]

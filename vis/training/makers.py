@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from vis.errors import InputError
-from vis.training.composites import compose, drawn_cutout, join, photographed, rendered
 from vis.training.datasets import MaskedImage
-from vis.training.teacher import load_targets
 from vis.training.views import View, random_view
 
-__all__ = ["CompositeViews", "MaskedViews", "Part", "TaughtViews", "ViewMaker", "ViewSource"]
+__all__ = ["MaskedViews", "Part", "ViewMaker", "ViewSource"]
 
 _TRIES = 200
-_THIN = ("wires", "fence", "foliage")
 
 
 class ViewMaker(Protocol):
@@ -49,85 +45,6 @@ class MaskedViews:
             return None
         whole = bool(rng.random() < self.whole)
         return random_view(item.image(), targets, rng, whole=whole, max_objects=self.max_objects)
-
-
-@dataclass(frozen=True, slots=True)
-class TaughtViews:
-    """Views of photographs with the zoom teacher's masks."""
-
-    pairs: Sequence[tuple[Path, Path]] = field(repr=False)
-    """(image, targets file of ``teacher.save_targets``)"""
-    whole: float = 0.4
-    max_objects: int = 2
-
-    def __call__(self, rng: np.random.Generator) -> View | None:
-        """See :class:`ViewMaker`."""
-        image, targets_file = self.pairs[int(rng.integers(len(self.pairs)))]
-        targets = load_targets(targets_file)
-        if not targets:
-            return None
-        whole = bool(rng.random() < self.whole)
-        return random_view(
-            MaskedImage(image).image(), targets, rng, whole=whole, max_objects=self.max_objects
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CompositeViews:
-    """Views of cut-outs pasted on photographs, their masks exact.
-
-    A cut-out is rendered art where there is any, an object of a photograph, or a drawn shape.
-    """
-
-    backgrounds: Sequence[Path] = field(repr=False)
-    art: Sequence[Path] = field(default=(), repr=False)
-    """RGBA pictures: clip art, rendered emoji."""
-    taught: Sequence[tuple[Path, Path]] = field(default=(), repr=False)
-    """(image, targets file): objects of photographs."""
-    shares: tuple[float, float, float] = (0.4, 0.45, 0.15)
-    """Chances of a photographed, a rendered and a drawn cut-out."""
-    joined: float = 0.2
-    """Chance that two cut-outs are first joined to one object, as a rider and a horse are."""
-    occluded: float = 0.3
-    """Chance that something thin, which is no object, stands before them."""
-    pieces: int = 3
-    whole: float = 0.6
-    max_objects: int = 2
-
-    def __call__(self, rng: np.random.Generator) -> View | None:
-        """See :class:`ViewMaker`."""
-        cutouts = []
-        for _ in range(int(rng.integers(1, self.pieces + 1))):
-            piece = self._cutout(rng)
-            if piece is not None and rng.random() < self.joined:
-                other = self._cutout(rng)
-                piece = piece if other is None else join(piece, other, rng)
-            if piece is not None:
-                cutouts.append(piece)
-        before = []
-        if rng.random() < self.occluded:
-            before = [drawn_cutout(self._photo(rng), 384, rng, kinds=_THIN)]
-        picture, targets = compose(self._photo(rng), cutouts, rng, occluders=before)
-        if not targets:
-            return None
-        whole = bool(rng.random() < self.whole)
-        return random_view(picture, targets, rng, whole=whole, max_objects=self.max_objects)
-
-    def _photo(self, rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        return MaskedImage(self.backgrounds[int(rng.integers(len(self.backgrounds)))]).image()
-
-    def _cutout(self, rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
-        photographs, art, _ = np.cumsum(self.shares) / sum(self.shares)
-        draw = rng.random()
-        if draw < photographs and self.taught:
-            image, targets_file = self.taught[int(rng.integers(len(self.taught)))]
-            targets = load_targets(targets_file)
-            if not targets:
-                return None
-            return photographed(MaskedImage(image).image(), targets[int(rng.integers(len(targets)))])
-        if draw < art and self.art:
-            return rendered(self.art[int(rng.integers(len(self.art)))], self._photo(rng), rng)
-        return drawn_cutout(self._photo(rng), 384, rng)
 
 
 @dataclass(frozen=True, slots=True)

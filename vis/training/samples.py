@@ -34,13 +34,13 @@ class HeadSample:
     """(256,): the HQ token after the transformer."""
     probability: Tensor
     """uint8 (4h, 4w): the truth, 255 is certainly the object."""
-    trust: Tensor
+    pixel_weight: Tensor
     """uint8 (4h, 4w): weight in the loss; 0 on the network's padding."""
     kind: str
     """Kind of prompt."""
 
 
-_MAPS = ("features", "early", "upscaled", "sam_logits", "hf_token", "probability", "trust")
+_MAPS = ("features", "early", "upscaled", "sam_logits", "hf_token", "probability", "pixel_weight")
 
 
 def stack(samples: Sequence[HeadSample]) -> HeadSample:
@@ -101,8 +101,8 @@ def random_window(sample: HeadSample, rng: np.random.Generator, size: int) -> He
     cells = (slice(y, y + size), slice(x, x + size))
     pixels = (slice(4 * y, 4 * (y + size)), slice(4 * x, 4 * (x + size)))
     grid = (slice(y // 4, (y + size) // 4), slice(x // 4, (x + size) // 4))
-    trust = torch.zeros_like(sample.trust[pixels])
-    trust[8:-8, 8:-8] = sample.trust[pixels][8:-8, 8:-8]
+    pixel_weight = torch.zeros_like(sample.pixel_weight[pixels])
+    pixel_weight[8:-8, 8:-8] = sample.pixel_weight[pixels][8:-8, 8:-8]
     return HeadSample(
         sample.features[:, grid[0], grid[1]],
         sample.early[:, grid[0], grid[1]],
@@ -110,7 +110,7 @@ def random_window(sample: HeadSample, rng: np.random.Generator, size: int) -> He
         sample.sam_logits[cells],
         sample.hf_token,
         sample.probability[pixels],
-        trust,
+        pixel_weight,
         sample.kind,
     )
 

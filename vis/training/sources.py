@@ -1,4 +1,4 @@
-"""Training samples from features cached on disk: what makes training on a processor practical."""
+"""Training samples from features cached on disk: what makes training on a CPU practical."""
 
 from __future__ import annotations
 

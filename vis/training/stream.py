@@ -31,7 +31,7 @@ __all__ = ["PooledSource", "PreparedView", "prepare_view"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedView:
-    """A view at the network's size, still on the processor."""
+    """A view at the network's size, still on the CPU."""
 
     image: Tensor
     """uint8 (3, h, w), the longer side as long as the network's input."""
@@ -41,7 +41,7 @@ class PreparedView:
     """For each object several prompts, in the view's pixels; a sample takes one of them."""
     probability: Tensor
     """uint8 (objects, side, side)"""
-    trust: Tensor
+    pixel_weight: Tensor
     """uint8 (objects, side, side); 0 on the padding."""
 
 
@@ -51,7 +51,7 @@ class _EmbeddedView:
     features: Tensor
     early: Tensor
     probability: Tensor
-    trust: Tensor
+    pixel_weight: Tensor
 
 
 class _Views(torch.utils.data.Dataset[PreparedView]):
@@ -74,7 +74,7 @@ def prepare_view(
     size = (view.image.shape[0], view.image.shape[1])
     height, width = network_size(size, side)
     resized = np.array(Image.fromarray(view.image).resize((width, height), Image.Resampling.BILINEAR))
-    maps = [on_network(probability, trust, side) for probability, trust in view.targets]
+    maps = [on_network(probability, pixel_weight, side) for probability, pixel_weight in view.targets]
     return PreparedView(
         torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1))),
         size,
@@ -83,7 +83,7 @@ def prepare_view(
             for mask in known
         ),
         torch.from_numpy(np.stack([probability for probability, _ in maps])),
-        torch.from_numpy(np.stack([trust for _, trust in maps])),
+        torch.from_numpy(np.stack([pixel_weight for _, pixel_weight in maps])),
     )
 
 
@@ -175,7 +175,7 @@ class PooledSource:
             out.sam_logits,
             out.hf_token,
             torch.stack([held.probability[row] for held, row, _ in group]),
-            torch.stack([held.trust[row] for held, row, _ in group]),
+            torch.stack([held.pixel_weight[row] for held, row, _ in group]),
             group[0][2].kind,
         )
 
@@ -194,7 +194,7 @@ class PooledSource:
                     features[i].to(torch.bfloat16),
                     early[i].to(torch.bfloat16),
                     view.probability.to(features.device),
-                    view.trust.to(features.device),
+                    view.pixel_weight.to(features.device),
                 )
                 self._made += 1
 

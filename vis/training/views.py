@@ -1,4 +1,4 @@
-"""What the student is shown: random crops of an image and the wear of real video.
+"""What the head is trained on: random crops of an image and the wear of real video.
 
 Large-scale jitter as the HQ-SAM recipe has it, drawn so that objects appear at the sizes that videos
 show them: a random crop around one object, or the whole image, mirrored half of the time, with changed
@@ -23,14 +23,14 @@ class Target:
     """(y, x) of the part's first pixel in the image."""
     probability: NDArray[np.uint8]
     """(h, w), 255 is certainly the object. Outside this part the object is certainly absent."""
-    trust: NDArray[np.uint8]
-    """(h, w), 255 is full weight in the loss."""
+    pixel_weight: NDArray[np.uint8]
+    """(h, w), 255 is full weight in the loss; 0 where the mask is not known."""
 
     def cut(self, crop: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Probability and trust on the rectangle x0, y0, x1, y1 of the image."""
+        """Probability and pixel weight on the rectangle x0, y0, x1, y1 of the image."""
         x0, y0, x1, y1 = crop
         shape = (y1 - y0, x1 - x0)
-        probability, trust = np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)
+        probability, pixel_weight = np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)
         top, left = self.origin
         bottom, right = top + self.probability.shape[0], left + self.probability.shape[1]
         a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
@@ -38,18 +38,18 @@ class Target:
             here = (slice(b - y0, d - y0), slice(a - x0, c - x0))
             there = (slice(b - top, d - top), slice(a - left, c - left))
             probability[here] = self.probability[there]
-            trust[here] = self.trust[there]
-        return probability, trust
+            pixel_weight[here] = self.pixel_weight[there]
+        return probability, pixel_weight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """One picture for the student, with the objects that are visible in it."""
+    """One training picture, with the objects that are visible in it."""
 
     image: NDArray[np.uint8]
     """RGB (H, W, 3)."""
     targets: tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], ...]
-    """Probability and trust (H, W) of each object."""
+    """Probability and pixel weight (H, W) of each object."""
 
 
 def random_view(
@@ -78,10 +78,10 @@ def random_view(
     x0, y0, x1, y1 = crop
     visible = []
     for target in targets:
-        probability, trust = target.cut(crop)
+        probability, pixel_weight = target.cut(crop)
         inside = int((probability > 127).sum())
         if inside >= 0.4 * max(1, int((target.probability > 127).sum())) and _large(probability > 127, 0.04):
-            visible.append((probability, trust))
+            visible.append((probability, pixel_weight))
     order = rng.permutation(len(visible))[:max_objects]
     picture = image[y0:y1, x0:x1]
     chosen = [visible[i] for i in order]

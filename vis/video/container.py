@@ -7,21 +7,33 @@ files, no text shown as ANSI art. Knows nothing of reading frames one after anot
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import VideoError
 from vis.structures import VideoInfo
+from vis.video.encryption import refuse_encrypted
 from vis.video.limits import VideoLimits
+from vis.video.timetable import Timetable, evenly_spaced, has_timetable
 from vis.video.tone import HLG, PQ, to_standard_range
 
-__all__ = ["describe", "open_container", "rotation_of", "start_seconds", "upright", "video_stream"]
+__all__ = [
+    "Length",
+    "describe",
+    "is_riff_whole",
+    "open_container",
+    "rotation_of",
+    "start_seconds",
+    "stated_length",
+    "timetable_of",
+    "upright",
+    "video_stream",
+]
 
 # FFmpeg's names of demuxers. Left out on purpose: playlists (hls, concat, dash), which make FFmpeg open
 # whatever they name, and tty, which turns any text file into a video. The audio ones are there so
@@ -56,6 +68,7 @@ def open_container(path: Path, limits: VideoLimits) -> Iterator[Any]:
     except PermissionError as error:
         raise VideoError(f"{path}: may not be read (permission denied)") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        refuse_encrypted(path)
         raise VideoError(
             f"{path}: not a video that can be opened ({_reason(error)}); it is no video file, or it is damaged "
             "or cut off before its index. Copy or download it again, or convert it with FFmpeg"
@@ -72,7 +85,10 @@ def _lenient(version: str) -> dict[str, Any]:
 
 
 def video_stream(path: Path, container: Any, limits: VideoLimits) -> Any:
-    """The best video stream, its header checked against ``limits`` before anything is decoded."""
+    """The best video stream, its header checked against ``limits`` before anything is decoded.
+
+    That is the one of the most pixels among those that last: thumbnails and previews may come first.
+    """
     streams = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not streams:
         kinds = sorted({s.type for s in container.streams if not _is_cover(s)})
@@ -84,7 +100,11 @@ def video_stream(path: Path, container: Any, limits: VideoLimits) -> Any:
         raise VideoError(
             f"{path}: holds no video stream (only {', '.join(kinds)}); give a video or a folder of images"
         )
-    stream = streams[0]
+    lengths = [_own_seconds(container, stream) for stream in streams]
+    longest = max((seconds for seconds in lengths if seconds is not None), default=0.0)
+    lasts = [seconds is None or 2 * seconds >= longest for seconds in lengths]
+    ranked = [(lasting, *_worth(stream)) for stream, lasting in zip(streams, lasts, strict=True)]
+    stream = streams[ranked.index(max(ranked))]  # the first of equals
     context = stream.codec_context
     if context is None:
         raise VideoError(f"{path}: its video codec is unknown to this FFmpeg; convert it to H.264 first")
@@ -96,22 +116,39 @@ def video_stream(path: Path, container: Any, limits: VideoLimits) -> Any:
     return stream
 
 
-def describe(path: Path, container: Any, stream: Any, first: Any) -> VideoInfo:
-    """What the video is, from its header and its first decoded frame."""
+def _own_seconds(container: Any, stream: Any) -> float | None:
+    length = stated_length(container, stream)
+    return length.seconds if length is not None and length.of_picture else None
+
+
+def _worth(stream: Any) -> tuple[bool, int, bool]:
+    """Whether it has several frames, its pixels, and whether it is marked as the one to show."""
+    from av.stream import Disposition
+
+    context = stream.codec_context
+    # A rate is only known of streams of two frames and more.
+    moves = stream.frames > 1 if stream.frames else stream.average_rate is not None
+    pixels = (context.width or 0) * (context.height or 0) if context is not None else -1
+    return moves, pixels, bool(stream.disposition & Disposition.default)
+
+
+def describe(path: Path, container: Any, stream: Any, first: Any, *, even: bool) -> VideoInfo:
+    """What the video is, from its header, its first decoded frame and whether its first ones follow evenly."""
     rotation = rotation_of(first)
     height, width = (first.width, first.height) if rotation in (90, 270) else (first.height, first.width)
     rate = stream.average_rate or stream.guessed_rate
     transfers = {transfer_of(first), int(stream.codec_context.color_trc or 0)}
+    length = stated_length(container, stream)
     return VideoInfo(
         name=path.stem,
         height=height,
         width=width,
         num_frames=_promised_frames(stream),
         fps=float(rate) if rate else None,
-        duration_seconds=_duration(container, stream),
+        duration_seconds=length.seconds if length else None,
         rotation=rotation,
         codec=stream.codec_context.name,
-        variable_frame_rate=_varies(stream),
+        variable_frame_rate=_varies(container, stream, even=even),
         hdr=bool(transfers & {PQ, HLG}),
         has_audio=bool(container.streams.audio),
     )
@@ -146,6 +183,14 @@ def start_seconds(stream: Any) -> Fraction:
     return Fraction(stream.start_time or 0) * (stream.time_base or 0)
 
 
+def timetable_of(path: Path, limits: VideoLimits) -> Timetable | None:
+    """When each frame is shown, where packets tell it exactly; costs reading the file once."""
+    with open_container(path, limits) as container:
+        stream = video_stream(path, container, limits)
+        table = Timetable.read(container, stream) if has_timetable(container, stream) else None
+    return table if table is not None and table.exact else None
+
+
 def _promised_frames(stream: Any) -> int | None:
     frames = int(stream.frames)
     if frames <= 0:
@@ -155,28 +200,62 @@ def _promised_frames(stream: Any) -> int | None:
     return frames - hidden if hidden < frames else frames
 
 
-def _duration(container: Any, stream: Any) -> float | None:
+class Length(NamedTuple):
+    """How long a header says that a video is."""
+
+    seconds: float
+    """From the picture's start."""
+    of_picture: bool
+    """Whether it is the picture's own length; else that of the longest stream, sound included."""
+
+
+def stated_length(container: Any, stream: Any) -> Length | None:
+    """The length by the container; None when it is silent."""
     if stream.duration is not None and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    # Matroska keeps each stream's length in a tag, as 00:00:09.643000000.
+        return Length(float(stream.duration * stream.time_base), of_picture=True)
+    start = float(start_seconds(stream))
+    # Matroska keeps each stream's length in a tag, as 00:00:09.643000000. FFmpeg counts it from the file's start,
+    # mkvmerge, which leaves more tags, from the stream's.
     parts = stream.metadata.get("DURATION", "").split(":")
     with contextlib.suppress(ValueError):
         if len(parts) == 3:
-            return int(parts[0]) * 3600 + int(parts[1]) * 60 + float(parts[2])
-    return container.duration / 1e6 if container.duration else None
+            seconds = int(parts[0]) * 3600 + int(parts[1]) * 60 + float(parts[2])
+            relative = "_STATISTICS_WRITING_APP" in stream.metadata
+            return Length(seconds if relative else _after(start, seconds), of_picture=True)
+    if not container.duration:
+        return None
+    # Matroska's length of the file counts from 0, other ones from the first stream's start.
+    begin = 0.0 if "matroska" in container.format.name else (container.start_time or 0) / 1e6
+    return Length(_after(start - begin, container.duration / 1e6), of_picture=False)
 
 
-def _varies(stream: Any) -> bool:
-    """Whether frame times are uneven: by the index where there is one, else by the two rates."""
-    times = [entry.timestamp for entry in _entries(stream)]
-    if len(times) > 2:
-        steps = [b - a for a, b in itertools.pairwise(times)]
-        # A step may round by one tick; a clock of whole milliseconds rounds 33.3 to 33 or 34.
-        return bool(max(steps) - min(steps) > max(1, 0.02 * max(steps)))
-    average, base = stream.average_rate, getattr(stream, "base_rate", None)
-    if not average or not base:
-        return False
-    return abs(float(average / base) - 1) > 0.02
+def is_riff_whole(path: Path) -> bool:
+    """Whether an AVI file is as long as its outermost chunks say."""
+    at, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while at + 8 <= size and (head := file.read(8))[:4] == b"RIFF":
+            length = int.from_bytes(head[4:], "little")
+            at += 8 + length + length % 2
+            file.seek(at)
+    return 0 < at <= size + 1
+
+
+def _after(start: float, end: float) -> float:
+    """Seconds from a start to an end; all of them where a start makes no sense."""
+    return end - start if 0 < start < end else end
+
+
+def _varies(container: Any, stream: Any, *, even: bool) -> bool:
+    """Whether frame times are uneven: by the stamps of the first packets, and by an index of all frames."""
+    if container.format.name == "avi" or not stream.time_base:
+        return False  # one rate, and repeats
+    if not even:
+        return True
+    entries = _entries(stream)
+    if len(entries) != stream.frames:
+        return False  # of key frames only, or of those read so far
+    # The index lists times of decoding; those of the first frames are bent to leave room for reordering.
+    return not evenly_spaced([entry.timestamp for entry in entries][32:], stream.time_base)
 
 
 def _entries(stream: Any) -> list[Any]:
@@ -186,10 +265,10 @@ def _entries(stream: Any) -> list[Any]:
 
 
 def _is_cover(stream: Any) -> bool:
-    """A song's cover picture is stored as a video stream of one frame."""
+    """A song's cover picture, or a film's thumbnail, is stored as a video stream of one frame or a few."""
     from av.stream import Disposition
 
-    return bool(stream.disposition & Disposition.attached_pic)
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
 def _reason(error: BaseException) -> str:

@@ -1,36 +1,52 @@
-"""A folder of images as a video: DAVIS, YouTube-VIS and the like. Knows no video container."""
+"""Images as a video: a folder of them (DAVIS, YouTube-VIS and the like), a list, or one TIFF of many pages.
+
+Knows no video container.
+"""
 
 from __future__ import annotations
 
-import io
-import re
+import contextlib
+import math
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.errors import TruncatedVideoWarning, UsageError, VideoError
+from vis.errors import TruncatedVideoWarning, UsageError, ValueRangeWarning, VideoError
 from vis.structures import Frame, VideoInfo
 from vis.video.ahead import read_ahead
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits
+from vis.video.images import ImagePage, ImageReader, list_images, pages_of
+from vis.video.limits import DEFAULT_LIMITS, VideoLimits, frames_ahead
 from vis.video.span import Span
+from vis.video.value_range import ValueRange, check_value_range, range_of, to_8_bits
 
-__all__ = ["FolderReader", "list_images"]
+__all__ = ["FolderReader", "ImageList", "list_images", "read_image"]
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+# Images whose headers are looked at before the first frame, and pixels that are decoded of them at most.
+_SAMPLE = 16
+_SAMPLE_PIXELS = 2**26
 
 
 class FolderReader:
     """The images of a folder as a source of frames, in natural order (2.jpg before 10.jpg).
 
-    ``pts_seconds`` is index / ``fps``; without ``fps`` it is the index itself, as if one image were
-    taken per second, and ``info.fps`` is None. All images must have one size. Orientation tags are
-    applied, transparency is dropped, 16-bit grey becomes 8-bit.
+    A TIFF file of several pages is that many frames; ``path`` may be such a file, too. ``pts_seconds`` is
+    index / ``fps``; without ``fps`` it is the index itself, as if one image were taken per second, and
+    ``info.fps`` is None. Orientation tags are applied, transparency is dropped.
 
-    An image that does not decode is passed over with a :class:`TruncatedVideoWarning` at the end, or
-    raises :class:`VideoError` with ``strict``. The other options are those of ``VideoReader``.
+    Values of more than 8 bits (16-bit PNG; TIFF of integers or floats) become 8-bit by one range for all images:
+    ``value_range`` (black, white), or what a sample of the images spans, which is told by a
+    :class:`ValueRangeWarning` unless it is all that 16 bits hold.
+
+    An image that is missing (a link that leads nowhere), does not decode, or has more than 8 bits where the others
+    have 8 is passed over with a :class:`TruncatedVideoWarning` at the end, or raises :class:`VideoError` with
+    ``strict``; the others keep their indices. One of another size is always a :class:`VideoError`. The other
+    options are those of ``VideoReader``.
     """
 
     def __init__(
@@ -38,6 +54,7 @@ class FolderReader:
         path: str | Path,
         *,
         fps: float | None = None,
+        value_range: ValueRange | None = None,
         start_frame: int | None = None,
         end_frame: int | None = None,
         start_seconds: float | None = None,
@@ -47,25 +64,27 @@ class FolderReader:
         limits: VideoLimits = DEFAULT_LIMITS,
         ahead: int = 4,
     ) -> None:
-        if fps is not None and not fps > 0:
+        if fps is not None and not 0 < fps < math.inf:
             raise UsageError(f"fps: expected more than 0, got {fps}")
         self.path = Path(path)
         self.span = Span(start_frame, end_frame, start_seconds, end_seconds, stride)
         self.strict = strict
-        self.limits = limits
         self.ahead = ahead
         self._rate = fps or 1.0
-        self._told = False
-        self.images = list_images(self.path)
-        height, width = _first_size(self.images, limits)
-        count = len(self.images)
+        self._told: set[str] = set()
+        files = [self.path] if self.path.is_file() else list_images(self.path, missing=True)
+        self._images = _Images.open(str(self.path), pages_of(files, limits), limits, value_range)
+        height, width = self._images.size
+        count = len(self._images.pages)
+        name = self.path.resolve()
         self._info = VideoInfo(
-            name=self.path.resolve().name,
+            name=name.stem if self.path.is_file() else name.name,
             height=height,
             width=width,
             num_frames=count,
             fps=fps,
             duration_seconds=count / fps if fps else None,
+            file_names=tuple(f"{self.path.resolve().name}/{image.name}" for image in self.images),
         )
         decoded = count if self.span.end_frame is None else min(count, self.span.end_frame)
         limits.check_length(str(self.path), decoded, 0.0, height * width)
@@ -77,115 +96,262 @@ class FolderReader:
         return self._info
 
     @property
+    def images(self) -> Sequence[ImagePage]:
+        """The frames; the position in the list is their index."""
+        return self._images.pages
+
+    @property
     def expected_frames(self) -> int | None:
         """How many frames an iteration gives when every image decodes."""
         return self.span.count(len(self.images), self._rate)
 
+    def read(self, index: int, reader: ImageReader) -> NDArray[np.uint8]:
+        """The image of a frame, RGB uint8 (H, W, 3); raises :class:`VideoError` when there is none."""
+        return self._images.sized(index, self._images.read(index, reader))
+
     def __iter__(self) -> Iterator[Frame]:
-        broken: list[str] = []
+        self.tell_range()
+        broken: list[tuple[ImagePage, VideoError]] = []
+        cut: list[ImagePage] = []
         given = 0
-        frames = self._decode(broken)
-        for frame in read_ahead(frames, self.ahead) if self.ahead > 0 else frames:
+        frames = self._decode(broken, cut)
+        depth = frames_ahead(self.ahead, self._info.size)
+        for frame in read_ahead(frames, depth) if depth > 0 else frames:
             given += 1
             yield frame
         if not given:
-            raise VideoError(f"{self.path}: not one image between the start and the end asked for decodes")
-        if broken and not self._told:
-            self._told = True
-            warnings.warn(
-                f"{self.path}: {len(broken)} of {len(self.images)} images do not decode ({broken[0]} first) and "
-                "were passed over; copy them again",
-                TruncatedVideoWarning,
-                stacklevel=2,
+            first = f"; first: {broken[0][1]}" if broken else ""
+            raise VideoError(
+                f"{self.path}: not one image between the start and the end asked for decodes{first}"
             )
+        if broken:
+            self._tell(
+                f"{self.path}: {len(broken)} of {len(self.images)} images do not decode ({broken[0][0].name} first) "
+                f"and were passed over; the others keep their numbers. {broken[0][1]}",
+                TruncatedVideoWarning,
+            )
+        if cut and self._images.guess:
+            self._tell(
+                f"{self.path}: {len(cut)} of {len(self.images)} images ({cut[0].name} first) hold values beyond the "
+                "range that a sample suggested, and are cut to it; give value_range (--value-range LOW HIGH)",
+                ValueRangeWarning,
+            )
+
+    def tell_range(self) -> None:
+        """Warn of a range that was found from a sample."""
+        if self._images.guess:
+            self._tell(self._images.guess, ValueRangeWarning)
+
+    def _tell(self, text: str, kind: type[Warning]) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            warnings.warn(text, kind, stacklevel=3)
 
     def __repr__(self) -> str:
         return f"FolderReader({str(self.path)!r}, {len(self.images)} images, {self.span})"
 
-    def _decode(self, broken: list[str]) -> Iterator[Frame]:
+    def _decode(self, broken: list[tuple[ImagePage, VideoError]], cut: list[ImagePage]) -> Iterator[Frame]:
         begin: int | None = None
-        for index, path in enumerate(self.images):
-            pts = index / self._rate
-            if self.span.is_past(index, pts):
-                return
-            if self.span.starts_after(index, pts):
-                continue
-            begin = index if begin is None else begin
-            if (index - begin) % self.span.stride:
-                continue
-            try:
-                image = read_image(path, self.limits)
-            except VideoError:
-                if self.strict:
-                    raise
-                broken.append(path.name)
-                continue
-            if image.shape[:2] != self._info.size:
-                raise VideoError(
-                    f"{path}: {image.shape[1]}x{image.shape[0]} pixels where the folder's first image has "
-                    f"{self._info.width}x{self._info.height}; all images of a video must have one size"
-                )
-            yield Frame(index, pts, image)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The images of ``folder`` in natural order; raises :class:`VideoError` when there are none."""
-    if not folder.is_dir():
-        raise VideoError(f"{folder}: no such folder; give the path of a video or of a folder of images")
-    try:
-        images = [
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
-        ]
-    except PermissionError as error:
-        raise VideoError(f"{folder}: may not be read (permission denied)") from error
-    if not images:
-        kinds = ", ".join(sorted(_SUFFIXES))
-        raise VideoError(
-            f"{folder}: the folder holds no images ({kinds}); give the folder of one video's frames"
-        )
-    return sorted(images, key=_natural)
-
-
-def read_image(path: Path, limits: VideoLimits) -> NDArray[np.uint8]:
-    """One image as RGB uint8 (H, W, 3), upright; its header is checked before it is decoded."""
-    from PIL import Image, ImageOps
-
-    limits.check_bytes(str(path), path.stat().st_size)
-    data = path.read_bytes()
-    try:
-        with warnings.catch_warnings():
-            # Pillow's own warning about large images; our limit is checked right below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data))
-        limits.check_frame(str(path), picture.height, picture.width)
-        upright = ImageOps.exif_transpose(picture)
-        if upright.mode.startswith("I;16") or upright.mode == "I":
-            # Pillow clips 16 bits to 8, which makes a white picture; keep the upper byte.
-            grey = (np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-            return np.repeat(grey[:, :, None], 3, axis=2)
-        return np.array(upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise VideoError(
-            f"{path}: the image does not decode ({error}); copy it again or take it out"
-        ) from error
-
-
-def _first_size(images: list[Path], limits: VideoLimits) -> tuple[int, int]:
-    """(height, width) of the first image that decodes."""
-    problem: VideoError | None = None
-    for path in images:
+        reader = ImageReader(self._images.limits)
         try:
-            height, width = read_image(path, limits).shape[:2]
-            return height, width
+            for index in range(len(self.images)):
+                pts = index / self._rate
+                if self.span.is_past(index, pts):
+                    return
+                if self.span.starts_after(index, pts):
+                    continue
+                begin = index if begin is None else begin
+                if (index - begin) % self.span.stride:
+                    continue
+                try:
+                    image = self._images.read(index, reader, cut)
+                except VideoError as error:
+                    if self.strict:
+                        raise
+                    broken.append((self.images[index], error))
+                    continue
+                yield Frame(index, pts, self._images.sized(index, image))
+        finally:
+            reader.close()
+
+
+def read_image(
+    path: Path, limits: VideoLimits = DEFAULT_LIMITS, *, value_range: ValueRange | None = None
+) -> NDArray[np.uint8]:
+    """One image that is no video's, as RGB uint8 (H, W, 3), upright. Raises :class:`VideoError`.
+
+    Values of more than 8 bits are scaled by ``value_range``, or by what this image spans.
+    """
+    values = ImageReader(limits).values(ImagePage(path))
+    return values if values.dtype == np.uint8 else to_8_bits(values, value_range or range_of([values]))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageList:
+    """The listed images of a video as a source of frames: places in the list are the frame indices.
+
+    An image that is missing or does not fit is a :class:`VideoError`: whoever lists frames counts by place.
+    """
+
+    info: VideoInfo
+    images: _Images
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        images: Sequence[str],
+        *,
+        fps: float | None = None,
+        value_range: ValueRange | None = None,
+    ) -> ImageList:
+        """Looks at a few images; raises :class:`VideoError` when they are no video."""
+        pages = [ImagePage(Path(image)) for image in images]
+        _listed(pages[0])
+        found = _Images.open(name, pages, DEFAULT_LIMITS, value_range)
+        height, width = found.size
+        names = _names_below(images)
+        return cls(VideoInfo(name, height, width, num_frames=len(pages), fps=fps, file_names=names), found)
+
+    @property
+    def expected_frames(self) -> int:
+        """How many frames an iteration gives."""
+        return len(self.images.pages)
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self.images.guess:
+            warnings.warn(self.images.guess, ValueRangeWarning, stacklevel=2)
+        return read_ahead(self._decode(), frames_ahead(4, self.info.size))
+
+    def _decode(self) -> Iterator[Frame]:
+        reader = ImageReader()
+        for index, page in enumerate(self.images.pages):
+            _listed(page)
+            image = self.images.read(index, reader)
+            if image.shape[:2] != self.info.size:
+                raise VideoError(
+                    f"{page}: {image.shape[1]}x{image.shape[0]} pixels, the first frame has another size"
+                )
+            yield Frame(index, index / (self.info.fps or 1.0), image)
+
+
+def _names_below(images: Sequence[str]) -> tuple[str, ...]:
+    """The paths below the folder above the one that holds all of them."""
+    above = Path(os.path.commonpath([str(Path(image).absolute().parent) for image in images])).parent
+    return tuple(Path(image).absolute().relative_to(above).as_posix() for image in images)
+
+
+def _listed(page: ImagePage) -> None:
+    if not page.path.is_file():
+        raise VideoError(
+            f"{page}: this frame is listed in the set but not there; copy the set's images again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """The images of one video, and what all of them have in common."""
+
+    pages: tuple[ImagePage, ...]
+    size: tuple[int, int]
+    """(height, width)."""
+    limits: VideoLimits
+    value_range: ValueRange | None
+    """What becomes black and white; None: the values have 8 bits."""
+    guess: str = ""
+    """What to tell of a range that was found from a sample."""
+
+    @classmethod
+    def open(
+        cls, name: str, pages: list[ImagePage], limits: VideoLimits, value_range: ValueRange | None
+    ) -> _Images:
+        """Size and range by a sample. Raises :class:`VideoError` when the images are no video."""
+        with contextlib.closing(ImageReader(limits)) as reader:
+            return cls._looked_at(name, pages, reader, limits, value_range)
+
+    @classmethod
+    def _looked_at(
+        cls,
+        name: str,
+        pages: list[ImagePage],
+        reader: ImageReader,
+        limits: VideoLimits,
+        value_range: ValueRange | None,
+    ) -> _Images:
+        size, deep = _first_size(name, pages, reader), list[ImagePage]()
+        for page in _spread(pages):
+            with contextlib.suppress(VideoError):
+                deep += [page] if reader.header(page).deep else []
+        if value_range is not None:
+            value_range = check_value_range(value_range)
+            if not deep:
+                raise UsageError(
+                    f"{name}: value_range is for images of more than 8 bits, and these have 8; leave it out"
+                )
+            return cls(tuple(pages), size, limits, value_range)
+        if not deep:
+            return cls(tuple(pages), size, limits, None)
+        most = max(1, _SAMPLE_PIXELS // (size[0] * size[1]))
+        names: list[str] = []
+        low, high = range_of(_decoded(deep[:: -(-len(deep) // most)], reader, names))
+        guess = (
+            f"{name}: the images have more than 8 bits; all become 8-bit by one range, {low:g} (black) to {high:g} "
+            f"(white), which {len(names)} of them suggest. Give value_range (--value-range LOW HIGH) if it is not so"
+        )
+        whole = (low, high) == (0.0, 65535.0)  # nothing was guessed
+        return cls(tuple(pages), size, limits, (low, high), "" if whole else guess)
+
+    def read(self, index: int, reader: ImageReader, cut: list[ImagePage] | None = None) -> NDArray[np.uint8]:
+        """RGB uint8 (H, W, 3); raises :class:`VideoError` when it does not decode, or has too many bits.
+
+        ``cut`` gets the page when values lie beyond the range.
+        """
+        page = self.pages[index]
+        image = reader.values(page)
+        if image.dtype != np.uint8:
+            if self.value_range is None:
+                raise VideoError(
+                    f"{page}: its values have more than 8 bits, and those of the other images have 8; convert it to 8"
+                )
+            if cut is not None and not (
+                image.min() >= self.value_range[0] and image.max() <= self.value_range[1]
+            ):
+                cut.append(page)
+            image = to_8_bits(image, self.value_range)
+        return image
+
+    def sized(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image of this frame; raises :class:`VideoError` where its size is not the video's."""
+        if image.shape[:2] != self.size:
+            raise VideoError(
+                f"{self.pages[index]}: {image.shape[1]}x{image.shape[0]} pixels where the folder's first image has "
+                f"{self.size[1]}x{self.size[0]}; all images of a video must have one size"
+            )
+        return image
+
+
+def _spread(pages: list[ImagePage]) -> list[ImagePage]:
+    """A few pages from first to last."""
+    if len(pages) <= _SAMPLE:
+        return pages
+    return [pages[round(n * (len(pages) - 1) / (_SAMPLE - 1))] for n in range(_SAMPLE)]
+
+
+def _first_size(name: str, pages: list[ImagePage], reader: ImageReader) -> tuple[int, int]:
+    """(height, width) of the first image that can be read."""
+    problem: VideoError | None = None
+    for page in pages:
+        try:
+            return reader.header(page).size
         except VideoError as error:
             problem = problem or error
-    raise VideoError(f"{images[0].parent}: not one of {len(images)} images decodes; first: {problem}")
+    raise VideoError(f"{name}: not one of {len(pages)} images decodes; first: {problem}")
 
 
-def _natural(path: Path) -> list[tuple[int, int | str]]:
-    """Digits compare as numbers and text without case; 00002 and 2 keep their order by name."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    key: list[tuple[int, int | str]] = [(1, int(p)) if p.isdecimal() else (0, p) for p in parts if p]
-    return [*key, (0, path.name)]
+def _decoded(pages: list[ImagePage], reader: ImageReader, names: list[str]) -> Iterator[NDArray[Any]]:
+    """The values of those pages that decode; ``names`` gets theirs."""
+    for page in pages:
+        with contextlib.suppress(VideoError):
+            values = reader.values(page)
+            names.append(page.name)
+            yield values

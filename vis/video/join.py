@@ -13,9 +13,9 @@ from typing import Any
 
 from vis.errors import OutputError
 from vis.video.audio import AudioCopy
-from vis.video.mp4 import PictureTrack
+from vis.video.mp4 import PictureTrack, container_options
 from vis.video.new_file import NewVideoFile
-from vis.video.pacing import Pacing
+from vis.video.pacing import Pacing, RisingTicks
 
 __all__ = ["encoder_name", "is_part", "join_parts"]
 
@@ -42,17 +42,18 @@ def join_parts(
     if not files:
         raise OutputError(f"{path}: not one part was given, so there is no video")
     origin = starts[0] if starts is not None else 0.0
-    begin = 0
+    ticks, begin = RisingTicks(pacing.clock), 0
     for number, part in enumerate(files):
         if starts is not None:
             begin = round((starts[number] - origin) * pacing.clock)
-        part.begin = begin
-        begin += max(part.pts) + pacing.gap
+        part.begin = ticks.next(begin)
+        ticks.last = part.begin + max(part.pts)
+        begin = ticks.last + pacing.gap
         if (part.header, part.size) != (files[0].header, files[0].size):
             raise OutputError(f"{part.path}: was encoded in another way than {files[0].path}; write it again")
     shown = sorted(part.begin + pts for part in files for pts in part.pts)
     gap = shown[-1] - shown[-2] if starts is not None and len(shown) > 1 else pacing.gap
-    file = NewVideoFile(path, format="mp4", options={"movflags": "+faststart"}, size=files[0].size)
+    file = NewVideoFile(path, format="mp4", options=container_options(pacing), size=files[0].size)
     with file.guarded():
         stream = None
         audio: AudioCopy | None = None

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from vis.errors import VideoError
 
-__all__ = ["DEFAULT_LIMITS", "WEB_LIMITS", "VideoLimits"]
+__all__ = ["DEFAULT_LIMITS", "WEB_LIMITS", "VideoLimits", "frames_ahead"]
+
+# Decoded pictures that wait to be taken, at most.
+_AHEAD_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class VideoLimits:
 
     pixels_per_frame: int = 8192 * 8192
     """Height times width of one frame."""
+    pixels_per_side: int = 65_500
+    """Height or width of one frame: what JPEG holds, as which the page shows it."""
     frames: int = 2_000_000
     """Frames decoded, skipped ones included."""
     seconds: float = 24 * 3600.0
@@ -36,6 +41,11 @@ class VideoLimits:
 
     def check_frame(self, name: str, height: int, width: int) -> None:
         """Raise :class:`VideoError` when one frame has too many pixels."""
+        if max(height, width) > self.pixels_per_side:
+            raise VideoError(
+                f"{name}: frames of {width}x{height} pixels, over the limit of {self.pixels_per_side:,} pixels per "
+                "side; scale the video down first"
+            )
         if height * width > self.pixels_per_frame:
             raise VideoError(
                 f"{name}: frames of {width}x{height} pixels, over the limit of "
@@ -65,3 +75,8 @@ WEB_LIMITS = VideoLimits(
     pixels_per_frame=4096 * 2304, frames=20_000, seconds=600.0, total_pixels=2 * 10**10, bytes=2**28
 )
 """For a page that strangers can reach."""
+
+
+def frames_ahead(wanted: int, size: tuple[int, int]) -> int:
+    """How many frames of ``size`` (height, width) to decode in advance: as many as wanted, fewer large ones."""
+    return min(wanted, max(1, _AHEAD_BYTES // (3 * size[0] * size[1])))

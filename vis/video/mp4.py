@@ -11,12 +11,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from vis.video.pacing import Pacing
+from vis.video.pacing import MOST_TICKS, Pacing
 
-__all__ = ["PictureTrack", "add_h264"]
+__all__ = ["LONGEST_SIDE", "PictureTrack", "add_h264", "container_options"]
+
+LONGEST_SIDE = 16384
+"""Of a picture, in pixels: x264 takes no more."""
 
 # cv::CPU_AVX2, which OpenCV's Python does not name.
 _CV_CPU_AVX2 = 11
+
+
+def container_options(pacing: Pacing) -> dict[str, str]:
+    """Options of FFmpeg's MP4 muxer.
+
+    The index moves to the front: a browser plays before it has everything. Edit lists, which say when a track
+    begins and ends, count in the pictures' ticks: in FFmpeg's milliseconds a video of less than one is empty.
+    """
+    return {"movflags": "+faststart", "movie_timescale": str(pacing.clock)}
 
 
 def add_h264(container: Any, size: tuple[int, int], pacing: Pacing, *, crf: int, preset: str) -> Any:
@@ -57,7 +69,8 @@ class PictureTrack:
         # storing order, or the shorter of the two: neither may fall short.
         held = self._held
         lacking = end_tick - (held.dts - (self._first_dts or 0))
-        held.duration = max(1, lacking, end_tick - held.pts if held.pts == self._last_shown else 0)
+        wanted = max(1, lacking, end_tick - held.pts if held.pts == self._last_shown else 0)
+        held.duration = min(wanted, MOST_TICKS)
         self._container.mux(held)
 
 

@@ -11,12 +11,14 @@ from types import TracebackType
 
 from vis.errors import UsageError, VideoError
 from vis.structures import Frame, VideoInfo
-from vis.video.container import open_container, video_stream
+from vis.video.container import open_container, timetable_of
+from vis.video.decord_frames import DecordFrames
 from vis.video.folder import FolderReader
-from vis.video.frames_by_index import CountedFrames, DecordFrames, FramesByIndex, ImageFrames, SoughtFrames
+from vis.video.frames_by_index import FramesByIndex, ImageFrames, SeekingFrames, SequentialFrames
+from vis.video.images import ImageReader, is_stack
 from vis.video.limits import DEFAULT_LIMITS, VideoLimits
 from vis.video.reader import VideoReader
-from vis.video.timetable import has_timetable
+from vis.video.source import READERS
 
 __all__ = ["RandomAccessReader"]
 
@@ -26,11 +28,11 @@ _KEEP_BYTES = 128 * 2**20
 
 
 class RandomAccessReader:
-    """Frames of a video file or a folder of images by index, the same as ``open_source`` streams them.
+    """Frames of a video file or of images by index, the same as ``open_source`` streams them.
 
-    ``reader[index]`` gives a ``Frame``, ``len(reader)`` counts them. ``backend`` is "auto" (decord where it is
-    exact, else PyAV), "decord" (or an error) or "pyav"; ``reader.backend`` says what is used: "decord",
-    "pyav", or "images" for a folder. Safe to share between threads; close it, or use a ``with`` block.
+    ``frames[index]`` gives a ``Frame``, ``len(frames)`` counts them. ``reader``, ``fps`` and ``value_range`` are
+    those of ``open_source``; ``frames.backend`` says what is used: "pyav", "decord", or "images". Safe to share
+    between threads; close it, or use a ``with`` block.
 
     Opening an MP4 or Matroska file reads it once without decoding; other containers, which cannot be
     sought exactly, are decoded once. A frame costs the decoding from the key frame before it (at 720p
@@ -45,24 +47,28 @@ class RandomAccessReader:
         self,
         path: str | Path,
         *,
-        backend: str = "auto",
+        reader: str = "pyav",
         fps: float | None = None,
+        value_range: tuple[float, float] | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
-        if backend not in ("auto", "decord", "pyav"):
-            raise UsageError(f"backend {backend!r} is unknown; choose auto, decord or pyav")
+        if reader not in READERS:
+            raise UsageError(f"reader {reader!r} is unknown; choose one of {', '.join(READERS)}")
         self.path = Path(path)
-        self.backend = "pyav"
+        self.backend = reader
         self._lock = threading.Lock()
         self._stack = contextlib.ExitStack()
         self._frames: FramesByIndex
-        if self.path.is_dir():
-            folder = FolderReader(self.path, fps=fps, limits=limits)
-            self._info, self._frames, self.backend = folder.info, ImageFrames(folder), "images"
+        if self.path.is_dir() or is_stack(self.path):
+            folder = FolderReader(self.path, fps=fps, value_range=value_range, limits=limits)
+            folder.tell_range()
+            images = ImageReader(limits)
+            self._stack.callback(images.close)
+            self._info, self._frames, self.backend = folder.info, ImageFrames(folder, images), "images"
         else:
-            reader = VideoReader(self.path, limits=limits)
-            self._info = reader.info
-            self._frames = self._open(backend, limits, interlaced=reader.interlaced)
+            stream = VideoReader(self.path, limits=limits)
+            self._info = stream.info
+            self._frames = DecordFrames(stream) if reader == "decord" else self._open(stream)
         height, width = self._info.size
         self._room = max(2, min(_KEEP_FRAMES, _KEEP_BYTES // (height * width * 3)))
         self._kept: OrderedDict[int, Frame] = OrderedDict()
@@ -112,31 +118,14 @@ class RandomAccessReader:
     def __repr__(self) -> str:
         return f"RandomAccessReader({str(self.path)!r}, {len(self)} frames, {self.backend})"
 
-    def _open(self, backend: str, limits: VideoLimits, *, interlaced: bool) -> FramesByIndex:
-        if backend == "decord" and (interlaced or self._info.hdr):
-            what = "interlaced video" if interlaced else "high dynamic range"
-            raise VideoError(f"{self.path}: decord shows {what} as it is stored; use backend='pyav'")
-        if interlaced:
-            # A whole picture is made of its neighbours too: only the streaming reader does that.
-            return CountedFrames(self.path, limits)
-        container = self._stack.enter_context(open_container(self.path, limits))
-        if not has_timetable(container, video_stream(self.path, container, limits)):
-            self._stack.close()
-            if backend == "decord":
-                raise VideoError(f"{self.path}: decord seeks inexactly in this container; use backend='pyav'")
-            return CountedFrames(self.path, limits)
-        exact = SoughtFrames(self.path, limits, self._info.rotation, container)
-        if backend == "pyav" or self._info.hdr:
-            return exact
-        try:
-            frames = DecordFrames(self.path, exact, self._info)
-        except Exception as error:  # not installed, its own error type, or one of our reasons
-            if backend == "decord":
-                reason = str(error).splitlines()[0][:120]
-                raise VideoError(f"{self.path}: not with decord ({reason}); use backend='pyav'") from error
-            return exact
-        self.backend = "decord"
-        return frames
+    def _open(self, stream: VideoReader) -> FramesByIndex:
+        """By seeking where packets tell which frame is where, else by counting."""
+        # A whole picture of interlaced video is made of its neighbours too: only the streaming reader does that.
+        table = None if stream.interlaced else timetable_of(self.path, stream.limits)
+        if table is None:
+            return SequentialFrames(self.path, stream.limits)
+        container = self._stack.enter_context(open_container(self.path, stream.limits))
+        return SeekingFrames(self.path, stream.limits, self._info.rotation, container, table)
 
     def _keep(self, index: int) -> None:
         """Decode a frame into the kept ones; the one unused for longest goes."""

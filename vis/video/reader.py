@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
+import bisect
+import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,30 @@ from vis.errors import HdrVideoWarning, InterlacedVideoWarning, TruncatedVideoWa
 from vis.structures import Frame, VideoInfo
 from vis.video import deinterlace
 from vis.video.ahead import read_ahead
-from vis.video.container import describe, open_container, start_seconds, upright, video_stream
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits
+from vis.video.container import (
+    Length,
+    describe,
+    is_riff_whole,
+    open_container,
+    start_seconds,
+    stated_length,
+    timetable_of,
+    upright,
+    video_stream,
+)
+from vis.video.encryption import refuse_encrypted, refuse_encrypted_packet
+from vis.video.limits import DEFAULT_LIMITS, VideoLimits, frames_ahead
+from vis.video.positions import BySlot, ByStamp, Placed, Positions, positions_of
 from vis.video.span import Span, ceil
-from vis.video.timetable import Timetable, has_timetable
+from vis.video.timetable import FirstStamps, demux_errors
 
 __all__ = ["VideoReader"]
 
 _THREADS = 4
 """The same on every machine: how much of a damaged file decodes depends on it."""
+
+_FIRST_PACKETS = 240
+"""Whose stamps tell whether the rate varies."""
 
 
 class VideoReader:
@@ -44,7 +59,8 @@ class VideoReader:
     :class:`TruncatedVideoWarning`; with ``strict`` it raises :class:`VideoError` instead. A change of
     size in mid-stream and anything over ``limits`` is always a :class:`VideoError`.
 
-    Up to ``ahead`` frames are decoded in advance in a thread (0: none). Each iteration starts anew.
+    Up to ``ahead`` frames, fewer of large ones, are decoded in advance in a thread (0: none). Each iteration
+    starts anew.
     """
 
     def __init__(
@@ -100,7 +116,8 @@ class VideoReader:
             )
         tally, given = _Tally(), 0
         frames = self._decode(tally)
-        for frame in read_ahead(frames, self.ahead) if self.ahead > 0 else frames:
+        depth = frames_ahead(self.ahead, self._info.size)
+        for frame in read_ahead(frames, depth) if depth > 0 else frames:
             given += 1
             yield frame
         complaint = self._complaint(tally)
@@ -122,14 +139,22 @@ class VideoReader:
     def __repr__(self) -> str:
         return f"VideoReader({str(self.path)!r}, {self._info.width}x{self._info.height}, {self.span})"
 
-    def times(self) -> list[float]:
-        """``pts_seconds`` of every frame of the file, by decoding it once without converting a frame."""
+    def times(self, *, strict: bool = False) -> dict[int, float]:
+        """Index and ``pts_seconds`` of every frame, by decoding the file once without converting a frame.
+
+        ``strict`` raises :class:`VideoError` when the file is cut off or damaged.
+        """
         tally = _Tally()
-        return [pts for _, pts, _ in self._shown(tally, Span(), only_times=True)]
+        found = {place.index: place.pts_seconds for place in self._shown(tally, Span(), only_times=True)}
+        complaint = self._complaint(tally)
+        if strict and complaint:
+            raise VideoError(complaint)
+        return found
 
     def _decode(self, tally: _Tally) -> Iterator[Frame]:
         begin: int | None = None
-        for index, pts, picture in self._shown(tally, self.span):
+        for place in self._shown(tally, self.span):
+            index, pts = place.index, place.pts_seconds
             if self.span.is_past(index, pts):
                 tally.stopped = True
                 return
@@ -137,33 +162,30 @@ class VideoReader:
                 continue
             begin = index if begin is None else begin
             if (index - begin) % self.span.stride == 0:
-                yield Frame(index, pts, upright(picture, self._info.rotation))
+                yield Frame(index, pts, upright(place.picture, self._info.rotation))
 
-    def _shown(
-        self, tally: _Tally, span: Span, *, only_times: bool = False
-    ) -> Iterator[tuple[int, float, Any]]:
-        """Index, time and picture of each frame that decodes, from the key frame before ``span`` on."""
+    def _shown(self, tally: _Tally, span: Span, *, only_times: bool = False) -> Iterator[Placed]:
+        """Every frame that decodes, from the key frame before ``span`` on."""
         with open_container(self.path, self.limits) as container:
             stream = video_stream(self.path, container, self.limits)
-            clock = _Clock(stream, self._info.fps)
-            positions = _Positions(container, stream)
-            if span.start_frame or span.start_seconds:
-                _skip_to(span, container, stream, positions, tally, one_earlier=self.interlaced)
+            tally.length = stated_length(container, stream)
+            positions = positions_of(container, stream, self._info.fps)
+            if isinstance(positions, BySlot):
+                positions.whole = is_riff_whole(self.path)
+            elif isinstance(positions, ByStamp) and (span.start_frame or span.start_seconds):
+                self._skip_to(span, container, stream, positions, tally)
             pictures = self._pictures(container, stream, positions, tally)
             if self.interlaced and not only_times and deinterlace.is_available():
                 pictures = deinterlace.deinterlaced(pictures, stream)
-            for picture in pictures:
-                index = positions.index_of(picture)
-                if index is None:
-                    tally.damaged += 1
-                    continue
-                pts = clock.seconds(picture)
-                if not span.is_past(index, pts):
-                    self._check_picture(picture, index, pts)
-                    tally.last_pts, tally.damaged = pts, tally.damaged + bool(picture.is_corrupt)
-                yield index, pts, picture
+            for place in _placed(pictures, positions, tally):
+                if not span.is_past(place.index, place.pts_seconds):
+                    self._check_picture(place)
+                    step = float((place.picture.duration or 0) * (stream.time_base or 0))
+                    tally.end_seconds = place.pts_seconds + max(step, 1 / (self._info.fps or 25.0))
+                    tally.damaged += bool(place.picture.is_corrupt)
+                yield place
 
-    def _pictures(self, container: Any, stream: Any, positions: _Positions, tally: _Tally) -> Iterator[Any]:
+    def _pictures(self, container: Any, stream: Any, positions: Positions, tally: _Tally) -> Iterator[Any]:
         """Decoded pictures in presentation order; what does not decode is counted, or raised if strict."""
         from av.error import FFmpegError
 
@@ -182,18 +204,38 @@ class VideoReader:
                     ) from error
                 continue
             for picture in pictures:
-                if not positions.is_leading(picture):
+                if not (isinstance(positions, ByStamp) and positions.is_leading(picture)):
                     tally.decoded += 1
                     yield picture
 
-    def _check_picture(self, picture: Any, index: int, pts: float) -> None:
-        height, width = picture.height, picture.width
-        self.limits.check_frame(str(self.path), height, width)
-        self.limits.check_length(str(self.path), index + 1, pts, height * width)
+    def _skip_to(self, span: Span, container: Any, stream: Any, positions: ByStamp, tally: _Tally) -> None:
+        """Seek to the last key frame before the first wanted frame, where the file tells which one that is."""
+        table = timetable_of(self.path, self.limits)
+        if table is None:
+            return
+        wanted = span.start_frame or 0
+        if span.start_seconds is not None:
+            origin, base = start_seconds(stream), stream.time_base
+            early = bisect.bisect_left(
+                table.pts, span.start_seconds, key=lambda pts: float(pts * base - origin)
+            )
+            wanted = max(wanted, early)
+        if self.interlaced and 0 < wanted < len(table.pts):
+            wanted -= 1  # the frame before the first wanted one is needed too, to deinterlace it
+        key = table.key_before(table.pts[wanted]) if wanted < len(table.pts) else None
+        if key is not None:
+            container.seek(key, stream=stream)
+            tally.decoded = table.index_of(key)
+            positions.begin_at(tally.decoded, key)
+
+    def _check_picture(self, place: Placed) -> None:
+        name, (height, width) = str(self.path), (place.picture.height, place.picture.width)
+        self.limits.check_frame(name, height, width)
+        self.limits.check_length(name, place.index + 1, place.pts_seconds, height * width)
         turned = self._info.rotation in (90, 270)
         if ((width, height) if turned else (height, width)) != self._info.size:
             raise VideoError(
-                f"{self.path}: frame {index} is {width}x{height} pixels where the frames before it make "
+                f"{name}: frame {place.index} is {width}x{height} pixels where the frames before it make "
                 f"{self._info.width}x{self._info.height}; the size must not change in mid-stream. "
                 "Scale it to one size first"
             )
@@ -213,14 +255,16 @@ class VideoReader:
         """What was wrong with the file, in one sentence; None when all was well."""
         info, found = self._info, []
         if not tally.stopped:
-            promised, seconds = info.num_frames, info.duration_seconds
+            promised, step = info.num_frames, 1 / (info.fps or 25.0)
             if promised is not None and tally.decoded < promised:
                 found.append(f"{tally.decoded} of {promised} frames decode")
-            elif promised is None and seconds is not None and info.fps:
+            elif promised is None and tally.length is not None:
                 # Without a count only a clear gap at the end tells that something is missing.
-                end = tally.last_pts + 1 / info.fps
-                if seconds - end > max(0.5, 3 / info.fps):
-                    found.append(f"the frames end at {end:.2f} s of {seconds:.2f} s")
+                seconds, end = tally.length.seconds, tally.end_seconds
+                if not tally.length.of_picture:
+                    end = max(end, tally.sound_end_seconds)
+                if seconds - end > max(0.5, 3 * step):
+                    found.append(f"the frames end at {tally.end_seconds:.2f} s of {seconds:.2f} s")
         if tally.errors:
             found.append(f"{tally.errors} packets are damaged")
         if tally.damaged:
@@ -237,122 +281,50 @@ class _Tally:
     decoded: int = 0
     errors: int = 0
     damaged: int = 0
-    last_pts: float = 0.0
+    length: Length | None = None
+    end_seconds: float = 0.0
+    """When the last frame ends, from the picture's start; ``sound_end_seconds`` alike."""
+    sound_end_seconds: float = 0.0
     stopped: bool = False
 
 
-@dataclass(slots=True)
-class _Clock:
-    """Presentation times in seconds from the stream's start, strictly rising."""
-
-    stream: Any
-    fps: float | None
-    last: float = -1.0
-    origin: Fraction = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.origin = start_seconds(self.stream)
-
-    def seconds(self, picture: Any) -> float:
-        step = 1 / (self.fps or 25.0)
-        if picture.pts is None:
-            # Raw streams without times: this is the one place where a rate stands in for a clock.
-            now = self.last + step if self.last >= 0 else 0.0
-        else:
-            now = float(picture.pts * self.stream.time_base - self.origin)
-        if self.last >= 0 and now <= self.last:
-            # Broken clocks repeat or jump back; trackers are promised rising times.
-            now = self.last + step / 2
-        self.last = max(now, 0.0)
-        return self.last
-
-
-class _Positions:
-    """Index of a decoded picture in the source, exact even when neighbours did not decode.
-
-    Where packets tell (see ``timetable``) frames come out in order of time, and a picture's index is the
-    number of packets seen that are earlier. Elsewhere pictures are counted.
-    """
-
-    def __init__(self, container: Any, stream: Any) -> None:
-        self._by_time = has_timetable(container, stream)
-        self._waiting: list[int] = []
-        self._first: int | None = None
-        self._last: int | None = None
-        self._next = 0
-
-    def begin_at(self, index: int, pts: int) -> None:
-        """Decoding begins at the key frame that is number ``index`` and shown at ``pts``."""
-        self._next, self._first = index, pts
-
-    def saw(self, packet: Any) -> None:
-        is_frame = packet.pts is not None and packet.size and not packet.is_discard
-        if self._by_time and is_frame and (self._first is None or packet.pts >= self._first):
-            heapq.heappush(self._waiting, packet.pts)
-
-    def is_leading(self, picture: Any) -> bool:
-        """Whether it is shown before the key frame that decoding began at, so cannot be whole."""
-        return self._first is not None and picture.pts is not None and picture.pts < self._first
-
-    def index_of(self, picture: Any) -> int | None:
-        """The picture's index; None for one that comes too late to be shown, as damage can cause."""
-        if self._by_time and picture.pts is not None:
-            if self._last is not None and picture.pts < self._last:
-                return None
-            self._last = picture.pts
-            while self._waiting and self._waiting[0] < picture.pts:
-                heapq.heappop(self._waiting)
-                self._next += 1
-            if self._waiting and self._waiting[0] == picture.pts:
-                heapq.heappop(self._waiting)
-        self._next += 1
-        return self._next - 1
-
-
-def _skip_to(
-    span: Span, container: Any, stream: Any, positions: _Positions, tally: _Tally, *, one_earlier: bool
-) -> None:
-    """Seek to the last key frame before the first wanted frame, where the file tells which one that is.
-
-    ``one_earlier``: the frame before the first wanted one is needed too, to deinterlace it.
-    """
-    if not has_timetable(container, stream):
-        return
-    table = Timetable.read(container, stream)
-    wanted = span.start_frame or 0
-    if span.start_seconds is not None:
-        origin = start_seconds(stream)
-        later = (
-            n
-            for n, pts in enumerate(table.pts)
-            if float(pts * stream.time_base - origin) >= span.start_seconds
-        )
-        wanted = max(wanted, next(later, len(table.pts)))
-    if one_earlier and 0 < wanted < len(table.pts):
-        wanted -= 1
-    key = table.key_before(table.pts[wanted]) if wanted < len(table.pts) else None
-    if key is None:
-        # Nothing is wanted, or nothing can be sought: decode from the first frame on.
-        container.seek(table.pts[0] if table.pts else 0, stream=stream)
-        return
-    container.seek(key, stream=stream)
-    tally.decoded = table.index_of(key)
-    positions.begin_at(tally.decoded, key)
+def _placed(pictures: Iterator[Any], positions: Positions, tally: _Tally) -> Iterator[Placed]:
+    """The frames that the pictures stand for: none, one, or one and repeats of the one before."""
+    for picture in pictures:
+        places = list(positions.place(picture))
+        tally.damaged += not places
+        tally.decoded += max(0, len(places) - 1)
+        yield from places
+    for place in positions.rest():
+        tally.decoded += 1
+        yield place
+    tally.decoded += positions.leading
 
 
 def _probe(path: Path, limits: VideoLimits) -> tuple[VideoInfo, bool]:
     """Check the header, decode one frame, and say what the video is, and whether it is interlaced."""
     from av.error import FFmpegError
 
+    first, stamps, all_read = None, FirstStamps(), True
     with open_container(path, limits) as container:
         stream = video_stream(path, container, limits)
-        for packet in _packets(container, stream, _Tally()):
-            try:
-                for picture in stream.codec_context.decode(packet):
-                    limits.check_frame(str(path), picture.height, picture.width)
-                    return describe(path, container, stream, picture), bool(picture.interlaced_frame)
-            except FFmpegError:
-                continue
+        for number, packet in enumerate(_packets(container, stream, _Tally())):
+            if not number:
+                refuse_encrypted_packet(path, stream, packet)
+            if packet is not None and packet.size and not packet.is_discard:
+                stamps.add(packet, stream)
+            if first is None:
+                with contextlib.suppress(FFmpegError):
+                    first = next(iter(stream.codec_context.decode(packet)), None)
+            elif stamps.count >= _FIRST_PACKETS:
+                all_read = False
+                break
+        if first is not None:
+            limits.check_frame(str(path), first.height, first.width)
+            even = stream.time_base is None or stamps.evenly_spaced(stream.time_base, all_read=all_read)
+            info = describe(path, container, stream, first, even=even)
+            return info, bool(first.interlaced_frame)
+    refuse_encrypted(path)
     raise VideoError(
         f"{path}: not one frame decodes; the file is damaged or cut off at its start. Copy or download it again"
     )
@@ -360,19 +332,27 @@ def _probe(path: Path, limits: VideoLimits) -> tuple[VideoInfo, bool]:
 
 def _packets(container: Any, stream: Any, tally: _Tally) -> Iterator[Any]:
     """The stream's packets and the flush at the end, which comes even after a read error."""
-    from av.error import FFmpegError
-
     # Frame threads: decoding of large frames uses several cores, whatever slices the encoder made. What fails in
     # the last of them FFmpeg does not tell; where no header says how many frames there are, that would be lost
     # without a word.
     bare = not stream.frames and stream.duration is None and container.duration is None
     stream.thread_type = "SLICE" if bare else "AUTO"
     stream.codec_context.thread_count = _THREADS
+    # Where the header tells the length of the longest stream only, that one has to be looked at.
+    others = () if tally.length is None or tally.length.of_picture else container.streams.audio
+    start, flushed = start_seconds(stream), False
     try:
-        yield from container.demux(stream)
-    except FFmpegError:
-        tally.errors += 1
-        yield None
+        for packet in container.demux(stream, *others):
+            if packet.stream.index == stream.index:
+                flushed = not packet.size
+                yield packet
+            elif packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base - start
+                tally.sound_end_seconds = max(tally.sound_end_seconds, float(end))
+    except demux_errors() as error:
+        tally.errors += not isinstance(error, IndexError)
+        if not flushed:
+            yield None
 
 
 def _frames_in(info: VideoInfo) -> int | None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.errors import UsageError
 from vis.video.audio import AudioCopy
-from vis.video.mp4 import PictureTrack, add_h264
+from vis.video.mp4 import LONGEST_SIDE, PictureTrack, add_h264, container_options
 from vis.video.new_file import NewVideoFile
 from vis.video.picture_writer import PictureWriter
 
@@ -48,12 +49,15 @@ class VideoWriter(PictureWriter):
         expected_frames: int | None = None,
     ) -> None:
         super().__init__(path, size, fps)
+        if max(size) > LONGEST_SIDE:
+            raise UsageError(
+                f"size: {size[1]}x{size[0]} pixels, and H.264 takes {LONGEST_SIDE} a side at most; scale them down"
+            )
         self._audio: AudioCopy | None = None
         self._file = NewVideoFile(
             self.path,
             format="mp4",
-            # faststart moves the index to the front: a browser plays before it has everything.
-            options={"movflags": "+faststart"},
+            options=container_options(self._pacing),
             size=size,
             expected_frames=expected_frames,
         )

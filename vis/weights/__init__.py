@@ -15,7 +15,19 @@ from __future__ import annotations
 
 from vis.weights.cache import cache_folder, cached, file_path, sha256_of
 from vis.weights.fetch import add, fetch, offline_wanted, path
-from vis.weights.table import MODELS, QUICK, WEIGHTS, Hub, Model, Source, Url, Weight, WheelMember, find
+from vis.weights.table import (
+    MODELS,
+    QUICK,
+    WEIGHTS,
+    Hub,
+    Model,
+    NpmMember,
+    Source,
+    Url,
+    Weight,
+    WheelMember,
+    find,
+)
 
 __all__ = [
     "MODELS",
@@ -23,6 +35,7 @@ __all__ = [
     "WEIGHTS",
     "Hub",
     "Model",
+    "NpmMember",
     "Source",
     "Url",
     "Weight",

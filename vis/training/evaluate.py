@@ -6,7 +6,8 @@ the mask, the picture's border included (boundary IoU, arXiv 2103.16562).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from vis.errors import InputError, UsageError
 from vis.hqsam import ImageEmbedding, Predictor, SamModel
 from vis.hqsam.resize import network_size
 from vis.masks import boundary, boundary_width
 from vis.training.datasets import MaskedImage
-from vis.training.frozen import DecodedPrompt, EmbeddedImage, FrozenSam
+from vis.training.frozen import EmbeddedImage, FrozenSam
 from vis.training.prompts import Prompt, coarse_mask, random_points, tight_box
 from vis.training.samples import HeadSample, hq_logits
 
-__all__ = ["Score", "boundary_iou", "fixed_prompt", "mask_iou", "measure", "to_frame"]
+__all__ = ["Score", "boundary_iou", "evaluate", "fixed_prompt", "mask_iou", "to_frame"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,12 @@ def fixed_prompt(kind: str, mask: NDArray[np.bool_], seed: int, side: int = 256)
         return Prompt(kind, box=tight_box(mask))
     if kind == "mask":
         return Prompt(kind, mask=coarse_mask(mask, rng, side=side, alone=True))
-    if kind.startswith("points") and kind[6:].isdigit():
+    if re.fullmatch("points[1-9][0-9]*", kind):
         points = random_points(mask, max(10, int(kind[6:])), rng)[: int(kind[6:])]
         return Prompt(kind, points=points, labels=np.ones(len(points), np.int64))
-    raise ValueError(f"prompt kind {kind!r} is unknown; expected box, mask, or points with a number")
+    raise UsageError(
+        f"prompt kind {kind!r} is unknown; expected box, mask, or points with a number, as points3"
+    )
 
 
 def to_frame(logits: Tensor, size: tuple[int, int], side: int) -> NDArray[np.bool_]:
@@ -74,7 +78,7 @@ def to_frame(logits: Tensor, size: tuple[int, int], side: int) -> NDArray[np.boo
 
 
 @torch.inference_mode()
-def measure(
+def evaluate(
     model: SamModel,
     images: Iterable[MaskedImage],
     *,
@@ -94,49 +98,53 @@ def measure(
         detect: image -> one box (4,) x0, y0, x1, y1 in pixels, or None, which scores 0.
         best_of_three: also ``best`` and ``plain_best``, as ``Predictor.decode`` means it.
         seed: of points and coarse masks.
+
+    Raises:
+        UsageError: a kind of prompt is unknown.
+        InputError: no image has an object.
     """
     frozen = FrozenSam(model)
-    values: dict[tuple[str, str], list[tuple[float, float]]] = {}
     wanted = tuple(kinds)
-    predictors = {"best": Predictor(model)} if best_of_three else {}
-    asked = {"best": True, "plain_best": True, "plain": False}
-    if plain is not None:
-        predictors["plain"] = Predictor(plain)
-        if best_of_three:
-            predictors["plain_best"] = predictors["plain"]
+    others = {"plain": (Predictor(plain), False)} if plain else {}
+    if best_of_three:
+        others |= {f"{name}_best": (predictor, True) for name, (predictor, _) in others.items()}
+        others["best"] = (Predictor(model), True)
+    pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for number, item in enumerate(images):
         image = item.image()
         embedded = frozen.embed(image)
-        size = embedded.frame_size
-        embeddings = {name: _embedding(predictor.model, embedded) for name, predictor in predictors.items()}
+        embeddings = {name: _embedding(predictor.model, embedded) for name, (predictor, _) in others.items()}
         detected = detect(image) if detect else None
         for row, mask in enumerate(item.masks()):
             for kind in wanted:
-                if kind == "detected":
-                    prompt = None if detected is None else Prompt(kind, box=detected)
-                else:
-                    draw = (seed * 1_000_003 + number) * 1000 + row
+                draw = (seed * 1_000_003 + number) * 1000 + row
+                if kind != "detected":
                     prompt = fixed_prompt(kind, mask, draw, frozen.side // 4)
-                found = dict.fromkeys(("sum", "hq", *predictors), np.zeros(size, np.bool_))
+                elif detected is not None:
+                    prompt = Prompt(kind, box=detected)
+                else:
+                    prompt = None
+                found = dict.fromkeys(("sum", "hq", *others), np.zeros(mask.shape, np.bool_))
                 if prompt is not None:
-                    out = frozen.decode(embedded, prompt)
-                    hq = _hq_mask(model, embedded, out, kind)
-                    found["sum"] = to_frame(out.sam_logits + hq, size, frozen.side)
-                    found["hq"] = to_frame(hq, size, frozen.side)
-                    for name, predictor in predictors.items():
-                        found[name] = _drawn(predictor, embeddings[name], prompt, best_of_three=asked[name])
+                    found.update(_sum_and_hq(frozen, embedded, prompt))
+                    for name, (predictor, best) in others.items():
+                        found[name] = _decoded(predictor, embeddings[name], prompt, best_of_three=best)
                 for name, result in found.items():
                     pair = (mask_iou(result, mask), boundary_iou(result, mask))
-                    values.setdefault((kind, name), []).append(pair)
-    scores: dict[str, dict[str, Score]] = {kind: {} for kind in wanted}
-    for (kind, name), pairs in values.items():
-        means = np.mean(pairs, axis=0)
-        scores[kind][name] = Score(float(means[0]), float(means[1]), len(pairs))
-    return scores
+                    pairs.setdefault((kind, name), []).append(pair)
+    if not pairs:
+        raise InputError("there is nothing to evaluate on: no image has a mask with any pixel")
+    return {kind: {name: _mean(rows) for (k, name), rows in pairs.items() if k == kind} for kind in wanted}
 
 
-def _hq_mask(model: SamModel, image: EmbeddedImage, out: DecodedPrompt, kind: str) -> Tensor:
-    """HQ logits (4g, 4g) of one prompt."""
+def _mean(pairs: Sequence[tuple[float, float]]) -> Score:
+    iou, boundary = np.mean(pairs, axis=0)
+    return Score(float(iou), float(boundary), len(pairs))
+
+
+def _sum_and_hq(frozen: FrozenSam, image: EmbeddedImage, prompt: Prompt) -> dict[str, NDArray[np.bool_]]:
+    """One object's masks (H, W) by SAM + HQ logits (``sum``) and by the HQ logits alone (``hq``)."""
+    out = frozen.decode(image, prompt)
     nothing = torch.zeros(1, 0, dtype=torch.uint8)
     whole = HeadSample(
         image.features,
@@ -146,9 +154,13 @@ def _hq_mask(model: SamModel, image: EmbeddedImage, out: DecodedPrompt, kind: st
         out.hf_token[None],
         nothing,
         nothing,
-        kind,
+        prompt.kind,
     )
-    return hq_logits(model.mask_decoder, whole)[0]
+    hq = hq_logits(frozen.model.mask_decoder, whole)[0]
+    return {
+        name: to_frame(logits, image.frame_size, frozen.side)
+        for name, logits in (("sum", out.sam_logits + hq), ("hq", hq))
+    }
 
 
 @torch.inference_mode()
@@ -158,7 +170,7 @@ def _embedding(model: SamModel, image: EmbeddedImage) -> ImageEmbedding:
     return ImageEmbedding(image.frame_size, image.features, hq, model.size.name)
 
 
-def _drawn(
+def _decoded(
     predictor: Predictor, embedding: ImageEmbedding, prompt: Prompt, *, best_of_three: bool
 ) -> NDArray[np.bool_]:
     """One object's mask (H, W)."""

@@ -1,8 +1,7 @@
-"""How strongly two pieces of tubes speak for being one object: motion, size, shape and looks.
+"""Affinity of two tracklets (pieces of tubes): how likely they are one object, by motion, size, shape and looks.
 
-Each kind of evidence is a log likelihood ratio in nats: the same object against two that have
-nothing to do with each other. So they add up, and a long gap weakens the evidence of motion by
-itself, because everything becomes possible.
+Each part is a log likelihood ratio in nats: the same object against two that have nothing to do with each
+other. So they add up, and a long gap weakens the part of motion by itself, because everything becomes possible.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from trackers.overlap import MaskCrops, mask_iou
 from vis import masks as rle
 from vis.structures import Tube
 
-__all__ = ["End", "LookScale", "Looks", "gains", "look_scale"]
+__all__ = ["End", "LookScale", "Looks", "affinities", "look_scale"]
 
 Float64 = NDArray[np.float64]
 Looks = Mapping[int, Array]
@@ -34,9 +33,9 @@ are cut off where objects pass behind something) and for each second, and in sha
 _GROWTH, _GROWTH_PER_SECOND, _ANY_GROWTH = 0.25, 0.2, 0.7
 """By how much (log of the side) an object grows over a gap, and two objects differ."""
 _OTHER_LABEL = -0.5
-"""Evidence of two labels that differ."""
+"""Affinity of two labels that differ."""
 _BORDER = -3.0
-"""Evidence of an end at the picture's border where looks are unknown: it went out, or came in new."""
+"""Affinity of an end at the picture's border where looks are unknown: it went out, or came in new."""
 _WINDOW = 8
 """Frames whose looks are averaged at an end, or on either side of a possible cut."""
 
@@ -93,7 +92,7 @@ class LookScale:
     """Nats per unit of cosine."""
 
     def nats(self, cosine: Array) -> Array:
-        """Evidence of looks: at most 6 nats for, and 12 against, which outweighs any other kind."""
+        """Affinity by looks: at most 6 nats for, and 12 against, which outweighs any other part."""
         return np.clip((cosine - self.neutral) * self.slope, -12, 6)
 
     def breaks(self, looks: Array) -> Bool:
@@ -119,7 +118,7 @@ class LookScale:
 def look_scale(tubes: Sequence[Tube], looks: Looks) -> LookScale:
     """Learn what cosines mean: halves of a tube look the same, tubes on the same frame do not.
 
-    Two normal distributions of one variance make the evidence linear in the cosine (linear
+    Two normal distributions of one variance make the affinity linear in the cosine (linear
     discriminant). Without enough tubes to learn from, a cosine of 0.8 is neutral and 0.9 is 2 nats.
     """
     same, other = [], []
@@ -147,10 +146,10 @@ def look_scale(tubes: Sequence[Tube], looks: Looks) -> LookScale:
     return LookScale(neutral=(high + low) / 2, slope=min((high - low) / spread**2, 20 / (high - low)))
 
 
-def gains(
+def affinities(
     ends: Sequence[End], tails: Index, heads: Index, scale: LookScale | None, size: tuple[int, int]
 ) -> Float64:
-    """Evidence in nats (P,) that piece ``heads[p]`` goes on where ``tails[p]`` ended."""
+    """Affinity in nats (P,): that piece ``heads[p]`` goes on where ``tails[p]`` ended."""
     boxes, speeds = np.stack([end.boxes for end in ends]), np.stack([end.speeds for end in ends])
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
     sides = np.stack([end.sides for end in ends])
@@ -167,25 +166,25 @@ def gains(
     sigma = side * (_STRAY + _STRAY_PER_SECOND * gap) + _STRAY_PER_WAY * np.hypot(*drift.T)
     distance = np.square(moved - drift).sum(axis=1) / sigma**2
     # A bivariate Cauchy density against a uniform one over the picture.
-    evidence: Float64 = np.log(size[0] * size[1] / (2 * np.pi * sigma**2)) - 1.5 * np.log1p(distance)
+    affinity: Float64 = np.log(size[0] * size[1] / (2 * np.pi * sigma**2)) - 1.5 * np.log1p(distance)
 
     growth = np.log(sides[heads, 0] / sides[tails, 1])
     spread = _GROWTH + _GROWTH_PER_SECOND * gap
     # A Cauchy density against one as wide as sizes differ between any two objects.
-    evidence += (
+    affinity += (
         np.log(_ANY_GROWTH / spread)
         - np.log1p((growth / spread) ** 2)
         + np.log1p((growth / _ANY_GROWTH) ** 2)
     )
-    evidence += _OTHER_LABEL * (labels[tails] != labels[heads])
+    affinity += _OTHER_LABEL * (labels[tails] != labels[heads])
     if scale is None:
         leaves = _at_border(boxes, size)
-        evidence += _BORDER * (leaves[tails, 1].astype(float) + leaves[heads, 0])
+        affinity += _BORDER * (leaves[tails, 1].astype(float) + leaves[heads, 0])
     else:
         looks = np.stack([np.asarray(end.looks) for end in ends])
-        evidence += scale.nats((looks[tails, 1] * looks[heads, 0]).sum(axis=1))
-    evidence += _shapes(ends, tails, heads, gap, evidence)
-    return evidence
+        affinity += scale.nats((looks[tails, 1] * looks[heads, 0]).sum(axis=1))
+    affinity += _shapes(ends, tails, heads, gap, affinity)
+    return affinity
 
 
 def _at_border(boxes: Float64, size: tuple[int, int]) -> Bool:
@@ -197,10 +196,10 @@ def _at_border(boxes: Float64, size: tuple[int, int]) -> Bool:
     return touches
 
 
-def _shapes(ends: Sequence[End], tails: Index, heads: Index, gap: Float64, evidence: Float64) -> Float64:
+def _shapes(ends: Sequence[End], tails: Index, heads: Index, gap: Float64, affinity: Float64) -> Float64:
     """Up to a nat either way for masks that agree when laid over each other, fading in a second."""
     nats = np.zeros(len(tails))
-    for p in np.flatnonzero((gap < 1) & (evidence > -3)).tolist():
+    for p in np.flatnonzero((gap < 1) & (affinity > -3)).tolist():
         a, b = ends[tails[p]].masks, ends[heads[p]].masks
         if a is None or b is None:
             continue

@@ -32,13 +32,15 @@ from numpy.typing import NDArray
 
 from vis import boxes as box_maths
 from vis.errors import UsageError
+from vis.mask_cleaning import cleaned, resolve_overlaps
 from vis.structures import Detections
 
 if TYPE_CHECKING:
-    from vis.hqsam import Predictor
+    from vis.interfaces import MaskPredictor
 
-__all__ = ["POLICIES", "HQSamRefiner", "deepest_point", "mask_prompt"]
+__all__ = ["OVERLAPS", "POLICIES", "HQSamRefiner", "deepest_point", "mask_prompt"]
 
+OVERLAPS = ("keep", "resolve")
 POLICIES = ("box", "box+mask", "box+points", "gated")
 PROMPT_SIDE = 256  # SAM's mask prompt is a 256 x 256 map of the padded 1024 x 1024 input
 PROMPT_LOGIT = 8.0  # about the magnitude of SAM's own low-resolution logits inside an object
@@ -62,17 +64,19 @@ class RefineCounts:
 
 
 class HQSamRefiner:
-    """Refiner over a SAM or HQ-SAM predictor."""
+    """Refiner over any promptable mask model."""
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: MaskPredictor,
         *,
         policy: str = "box",
         gate: float = 0.5,
         whole_or_part: bool = False,
         hq_token_only: bool = False,
         zoom: bool = False,
+        overlap: str = "keep",
+        clean: bool = False,
     ) -> None:
         """``gate``: least IoU in [0, 1] with the coarse mask, for policy ``gated``.
 
@@ -81,6 +85,9 @@ class HQSamRefiner:
         thought of the same object's masks on the frames before counts too (:data:`MEMORY`).
         ``hq_token_only``: HQ logits alone instead; the authors advise it for images of one object.
         ``zoom``: embed a crop around each small object as well, which is slower and finer than the reference.
+        ``overlap``: ``keep``, or ``resolve``: a pixel that several masks claim goes to the one whose logit is highest;
+        of two masks of one thing the newer object's becomes empty.
+        ``clean``: remove specks and fill pin-holes (:func:`vis.mask_cleaning.cleaned`).
         """
         if policy not in POLICIES:
             raise UsageError(f"policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
@@ -88,7 +95,11 @@ class HQSamRefiner:
             raise UsageError(f"gate {gate} is out of range; give an IoU between 0 and 1")
         if whole_or_part and hq_token_only:
             raise UsageError("whole_or_part chooses SAM's mask, hq_token_only leaves SAM's out; choose one")
+        if overlap not in OVERLAPS:
+            raise UsageError(f"overlap {overlap!r} is unknown; choose one of {', '.join(OVERLAPS)}")
         self.predictor = predictor
+        self.overlap = overlap
+        self.clean = clean
         self.policy = policy
         self.gate = gate
         self.whole_or_part = whole_or_part
@@ -146,6 +157,7 @@ class HQSamRefiner:
     ) -> None:
         embedding = self.predictor.embed(image)
         estimates: dict[int, NDArray[np.float32]] = {}
+        logits: dict[int, NDArray[np.float32]] = {}
         for group, prompts in self._prompts(masks, rows, has_coarse=has_coarse):
             output = self._output(len(group), None if ids is None else ids[group])
             out = self.predictor.decode(embedding, boxes=clipped[group], **output, **prompts)
@@ -153,27 +165,33 @@ class HQSamRefiner:
                 estimates |= self._updated(ids[group], out.three_scores)
             refined = out.masks
             if self.zoom:
-                from vis.hqsam.zoom import zoom_refine
-
-                refined = zoom_refine(self.predictor, image, clipped[group], out.low_res_logits, **output)
+                refined = _zoomed(self.predictor, image, clipped[group], out.low_res_logits, output)
+            if self.clean:
+                for row, mask in enumerate(refined):
+                    refined[row] = cleaned(mask)
+            if self.overlap == "resolve":
+                logits |= zip(group.tolist(), out.low_res_logits, strict=True)
             if self.policy == "gated" and has_coarse:
                 agree = _mask_iou(refined, masks[group]) >= self.gate
                 self.counts.kept_coarse += int((~agree).sum())
                 masks[group[agree]] = refined[agree]
             else:
                 masks[group] = refined
+        if len(logits) > 1:
+            # Of two tubes on one thing the older has it.
+            resolve_overlaps(masks, logits, np.arange(len(masks)) if ids is None else ids)
         self._estimates = estimates
 
     def _output(self, count: int, ids: NDArray[np.int64] | None) -> dict[str, Any]:
         """Which mask of each object the predictor is asked for."""
         if not self.whole_or_part:
             return {"hq_token_only": self.hq_token_only}
-        prior = np.tile(NO_SUB_PART, (count, 1))
+        iou_bias = np.tile(NO_SUB_PART, (count, 1))
         if ids is not None:  # so the estimates of this frame choose as the running mean would
             share = MEMORY / (1 - MEMORY)
-            for row, one in zip(prior, ids.tolist(), strict=True):
+            for row, one in zip(iou_bias, ids.tolist(), strict=True):
                 row += share * self._estimates.get(one, np.float32(0))
-        return {"best_of_three": True, "iou_bias": prior}
+        return {"best_of_three": True, "iou_bias": iou_bias}
 
     def _updated(self, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
         """The running means of these objects with this frame's (N, 3) estimates."""
@@ -201,6 +219,24 @@ class HQSamRefiner:
                 labels = np.ones((len(known), 1), np.int64)
                 groups.append((known, {"points": points, "point_labels": labels}))
         return groups
+
+
+def _zoomed(
+    predictor: MaskPredictor,
+    image: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    output: dict[str, Any],
+) -> NDArray[np.bool_]:
+    """The masks drawn anew on crops around small objects, which only SAM's own predictor can."""
+    from vis.hqsam import Predictor
+    from vis.hqsam.zoom import zoom_refine
+
+    if not isinstance(predictor, Predictor):
+        raise UsageError(
+            f"zoom is for SAM and HQ-SAM, this model is a {type(predictor).__name__}; leave zoom out"
+        )
+    return zoom_refine(predictor, image, boxes, logits, **output)
 
 
 def mask_prompt(

@@ -1,18 +1,17 @@
-"""Losses in closed form, measures, and event files as TensorBoard's own format has them."""
+"""Losses and scores in closed form."""
 
 from __future__ import annotations
 
 import math
-import struct
 
 import numpy as np
 import pytest
 import torch
 
+from vis.errors import InputError, UsageError
 from vis.training.datasets import MaskedImage
-from vis.training.logs import EventLog, _masked_crc
+from vis.training.evaluate import boundary_iou, evaluate, fixed_prompt, mask_iou
 from vis.training.losses import mask_loss, sample_points, sample_values
-from vis.training.measure import boundary_iou, fixed_prompt, mask_iou, measure
 
 
 def test_loss_of_undecided_logits_is_known():
@@ -65,11 +64,12 @@ def test_more_points_hold_the_fewer():
     mask[10:30, 5:35] = True
     ten, three = fixed_prompt("points10", mask, 4), fixed_prompt("points3", mask, 4)
     np.testing.assert_array_equal(ten.points[:3], three.points)
-    with pytest.raises(ValueError, match="unknown"):
-        fixed_prompt("scribble", mask, 0)
+    for kind in ("scribble", "points", "points0", "points-1"):
+        with pytest.raises(UsageError, match="points with a number"):
+            fixed_prompt(kind, mask, 0)
 
 
-def test_measure_agrees_with_the_predictor(small_model, sam_state, drawn, tmp_path):
+def test_evaluation_agrees_with_the_predictor(small_model, sam_state, drawn, tmp_path):
     from dataclasses import replace
 
     from PIL import Image
@@ -84,7 +84,7 @@ def test_measure_agrees_with_the_predictor(small_model, sam_state, drawn, tmp_pa
     small_model.mode = "exact"
     items = [MaskedImage(tmp_path / "a.png", tmp_path / "m.png")]
     kinds = ("box", "detected")
-    scores = measure(
+    scores = evaluate(
         small_model, items, plain=plain, kinds=kinds, detect=lambda image: None, best_of_three=True
     )
     box = fixed_prompt("box", mask, 0).box[None]
@@ -100,35 +100,6 @@ def test_measure_agrees_with_the_predictor(small_model, sam_state, drawn, tmp_pa
         assert scores["box"][name].iou == pytest.approx(mask_iou(out.masks[0], mask), abs=2e-3)
         assert scores["detected"][name].iou == 0
     assert scores["box"]["sum"].objects == 1
-
-
-def test_event_file_is_read_back_record_by_record(tmp_path):
-    with EventLog(tmp_path) as log:
-        log.write(1, {"loss": 0.5})
-        log.write(300, {"loss": 0.25, "lr": 1e-3})
-    content = log.path.read_bytes()
-    records = []
-    while content:
-        (length,) = struct.unpack("<Q", content[:8])
-        assert content[8:12] == _masked_crc(content[:8])
-        body, checksum = content[12 : 12 + length], content[12 + length : 16 + length]
-        assert checksum == _masked_crc(body)
-        records.append(body)
-        content = content[16 + length :]
-    assert len(records) == 3
-    assert b"brain.Event:2" in records[0]
-    assert struct.pack("<f", 0.25) in records[2]
-    # CRC-32C of "123456789" is published as 0xE3069283.
-    crc = 0xE3069283
-    assert _masked_crc(b"123456789") == struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def test_tensorboard_reads_the_event_file(tmp_path):
-    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    with EventLog(tmp_path) as log:
-        for step in (1, 200, 40_000):
-            log.write(step, {"train/loss": 1 / step})
-    found = accumulators.EventAccumulator(str(tmp_path)).Reload()
-    rows = found.Scalars("train/loss")
-    assert [row.step for row in rows] == [1, 200, 40_000]
-    assert rows[1].value == pytest.approx(1 / 200)
+    Image.fromarray(np.zeros(mask.shape, np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="no image has a mask"):
+        evaluate(small_model, items)

@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["Columns"]
+__all__ = ["TrackArrays"]
 
-Self = TypeVar("Self", bound="Columns")
+Self = TypeVar("Self", bound="TrackArrays")
 
 
-class Columns:
+class TrackArrays:
     """Base of dataclasses whose fields all have one row per track.
 
-    A field is an array with the tracks on its first axis, or another ``Columns``. Arrays of
+    A field is an array with the tracks on its first axis, or another ``TrackArrays``. Arrays of
     dtype object (mask crops of different sizes) travel as lists of arrays in ``state``.
     """
 
@@ -30,7 +30,7 @@ class Columns:
     def put(self: Self, rows: Any, new: Self) -> None:
         """Overwrite the given rows in place."""
         for old, value in zip(self._values(), new._values(), strict=True):
-            if isinstance(old, Columns):
+            if isinstance(old, TrackArrays):
                 old.put(rows, value)
             else:
                 old[rows] = value
@@ -51,21 +51,21 @@ class Columns:
 
 
 def _take(value: Any, rows: Any) -> Any:
-    return value.take(rows) if isinstance(value, Columns) else value[rows]
+    return value.take(rows) if isinstance(value, TrackArrays) else value[rows]
 
 
 def _join(a: Any, b: Any) -> Any:
-    return a.extend(b) if isinstance(a, Columns) else np.concatenate([a, b])
+    return a.extend(b) if isinstance(a, TrackArrays) else np.concatenate([a, b])
 
 
 def _state(value: Any) -> Any:
-    if isinstance(value, Columns):
+    if isinstance(value, TrackArrays):
         return value.state()
     return [item.copy() for item in value] if value.dtype == object else value.copy()
 
 
 def _restore(like: Any, value: Any) -> Any:
-    if isinstance(like, Columns):
+    if isinstance(like, TrackArrays):
         return like.with_state(value)
     if like.dtype != object:
         return np.array(value, like.dtype)
