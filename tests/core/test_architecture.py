@@ -28,7 +28,6 @@ ROOMS = set(MAY_IMPORT) | {"tests", "benchmarks", "examples"}
 
 CYCLES_LEFT = {
     frozenset({"apps.batch", "apps.cluster"}),
-    frozenset({"vis.evaluation.native", "vis.evaluation.plain", "vis.evaluation.runs"}),
 }
 """Import cycles that are still to be undone. None may be added."""
 
