@@ -30,7 +30,7 @@ $(VENV)/.installed-demo: $(VENV)/.installed
 # The two references need nothing that is not there, but ask for a second OpenCV and for plots. Beside pip, on another
 # core, the evaluator's kernels are compiled, which tests would wait for.
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -c 'from vis.evaluation.kernel_store import functions; functions()' & \
+	$(BIN)/python -c 'from vis.evaluation import intervals, kernel_cache; kernel_cache.compile_all()' & \
 	$(PIP) --no-compile 'vis-tubes[test]' && \
 	$(PIP) --no-compile --no-deps segment-anything-hq==0.3 trackeval==1.3.0 && wait
 	touch $@

@@ -377,14 +377,15 @@ def camera_motion() -> Any:
 
 
 def build_refiner(refining: Refining | None, *, device: str) -> Any:
-    """The HQSamRefiner, or None where nothing is to be refined."""
+    """The refiner, or None where nothing is to be refined."""
     if refining is None:
         return None
-    from vis.hqsam import Predictor, load_model
-    from vis.refine import HQSamRefiner
+    from vis.refiners import load_refiner
 
-    return HQSamRefiner(
-        Predictor(load_model(refining.model, device=device, mode=refining.mode)),
+    return load_refiner(
+        refining.model,
+        device=device,
+        mode=refining.mode,
         policy=refining.policy,
         whole_or_part=refining.whole_or_part,
         zoom=refining.zoom,
@@ -397,7 +398,7 @@ def describe_refiner(refiner: Any) -> str:
     """The refiner in a few words."""
     if refiner is None:
         return "no refinement"
-    model = refiner.predictor.model.describe()
+    model = refiner.predictor.describe()
     asked = refiner.policy + (", whole or part" if refiner.whole_or_part else "")
     return f"{model['network']} {model['size']} ({asked}; {model['mode']}; {model['device']})"
 
@@ -472,7 +473,8 @@ def model_checksums(model: str) -> dict[str, str]:
 
     if model not in weights.MODELS:
         path = Path(model)
-        return {path.name: weights.sha256_of(path)}
+        # A model that another package adds by its name has no file that is known here.
+        return {path.name: weights.sha256_of(path)} if path.is_file() else {}
     entry = weights.MODELS[model]
     weight = weights.WEIGHTS[entry.weights]
     checksums = {weight.filename: weight.sha256}

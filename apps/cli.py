@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import importlib
 import importlib.util
 import io
@@ -24,7 +25,7 @@ from vis.errors import DependencyError, InputError, UsageError, VisError, VisWar
 __all__ = ["COMMANDS", "EXIT_CODES", "build_parser", "main"]
 
 COMMANDS = {
-    "run": ("apps.run", "find, track and refine the objects of one video"),
+    "run": ("apps.verbs.run", "find, track and refine the objects of one video"),
     "track": ("apps.track", "find and track only; saves an association to be refined later"),
     "follow": (
         "apps.follow",
@@ -77,7 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("default", VisWarning)
             warnings.showwarning = _show_warning
-            return run(args)
+            code = run(args)
+        if argv is None:
+            # The process ends here. Python's last search for cycles would go through every object of every library
+            # that was imported, which takes longer than an evaluation.
+            gc.freeze()
+        return code
     except VisError as error:
         print(f"vistubes: error: {error}", file=sys.stderr)
         return exit_code(error)

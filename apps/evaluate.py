@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,9 +134,6 @@ def _add_tubes(parser: argparse.ArgumentParser) -> None:
 
 
 def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from vis.evaluation import evaluate_tubes
-    from vis.evaluation import report as reports
-
     if args.frames and not args.report:
         raise UsageError("--frames gives the report its pictures; name the report's folder with --report")
     if args.frames and not args.frames.is_dir():
@@ -142,18 +141,22 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             f"{args.frames}: no such folder; --frames takes the folder of the truth's file_names"
         )
     started = time.perf_counter()
-    evaluation = evaluate_tubes(
-        args.truth,
-        args.results,
-        mode=args.mode,
-        key=args.key,
-        class_agnostic=args.class_agnostic,
-        pad_short=args.pad_short,
-        ratio=args.ratio,
-        kinds=tuple(args.kinds),
-        max_dets=tuple(args.max_dets or (1, 10, 100)),
-        threads=args.threads,
-    )
+    with _uncollected():
+        from vis.evaluation import evaluate_tubes
+        from vis.evaluation import report as reports
+
+        evaluation = evaluate_tubes(
+            args.truth,
+            args.results,
+            mode=args.mode,
+            key=args.key,
+            class_agnostic=args.class_agnostic,
+            pad_short=args.pad_short,
+            ratio=args.ratio,
+            kinds=tuple(args.kinds),
+            max_dets=tuple(args.max_dets or (1, 10, 100)),
+            threads=args.threads,
+        )
     answer = reports.summary(evaluation) | {"report": None}
     text = reports.table(evaluation)
     if args.report:
@@ -164,17 +167,29 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def _write_report(args: argparse.Namespace, evaluation: TubeEvaluation) -> str:
-    from vis.evaluation import page
+    from vis.evaluation import html_report
     from vis.evaluation import report as reports
     from vis.files import write_json, write_text
 
     folder: Path = args.report
-    whole = page.full_report(evaluation, frames=args.frames)
+    whole = html_report.full_report(evaluation, frames=args.frames)
     write_text(folder / "classes.csv", reports.to_csv(whole["classes"]))
     write_text(folder / "videos.csv", reports.to_csv(whole["videos_table"]))
-    write_text(folder / "report.html", page.render(whole, evaluation, title=Path(args.results).name))
+    write_text(folder / "report.html", html_report.render(whole, evaluation, title=Path(args.results).name))
     write_json(folder / "report.json", whole)  # last: its presence means that the report is whole
-    return page.losses_table(whole) + f"\nreport: {folder / 'report.html'}"
+    return html_report.losses_table(whole) + f"\nreport: {folder / 'report.html'}"
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without a search for cycles of objects: reading makes millions, and none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 # ---------------------------------------------------------------- coco
@@ -203,19 +218,17 @@ def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from vis.evaluation import evaluate
     from vis.evaluation import report as reports
     from vis.evaluation.loading import read_results, read_truth
-    from vis.evaluation.runs import engine
     from vis.evaluation.tubes import IMAGE_RULES
 
-    compute = engine()
-    truth = read_truth(args.truth, compute, images=True)
-    results = read_results(args.results, truth, compute, images=True)
+    with _uncollected():
+        truth = read_truth(args.truth, images=True)
+        results = read_results(args.results, truth, images=True)
     told = bool(truth.videos) and all(
         v.absent is not None and v.open is not None for v in truth.videos.values()
     )
     federated = args.federated == "yes" or (args.federated == "auto" and told)
     options: dict[str, Any] = {
         **IMAGE_RULES,
-        "compute": compute,
         "class_agnostic": args.class_agnostic,
         "max_dets": tuple(args.max_dets or (1, 10, 300 if federated else 100)),
         "threads": args.threads,

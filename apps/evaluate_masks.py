@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import InputError, UsageError
-from vis.evaluation.images import (
+from vis.evaluation.image_masks import (
     ImagePair,
     group_means,
     iou_and_boundary_iou,
@@ -112,7 +112,7 @@ def prompts_from_truth(
     the truth itself is first made coarse, an eighth of SAM's prompt resolution, unless ``given``.
     """
     from vis.masks import bounding_box, encode
-    from vis.refine import deepest_point, mask_prompt
+    from vis.prompt_policies import deepest_point, mask_prompt
 
     if kind == "box":
         return {"boxes": bounding_box(encode(truth))[None]}

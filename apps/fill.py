@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, fill, write; errors leave as exceptions of vis.errors."""
-    from apps.run import run_job
+    from apps.verbs.run import run_job
     from vis.formats import tubes
 
     started = time.time()

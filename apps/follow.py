@@ -106,7 +106,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; errors leave as exceptions of vis.errors."""
-    from apps.run import run_job
+    from apps.verbs.run import run_job
 
     started = time.time()
     given = [follow_prompts.parse(kind, value) for kind, value in args.prompts or []]

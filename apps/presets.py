@@ -24,7 +24,7 @@ class Preset:
     model: str
     """Name in vis.weights.MODELS, for the refiner."""
     policy: str
-    """Prompt policy of vis.refine."""
+    """Prompt policy of vis.prompt_policies."""
     whole_or_part: bool
     """Whether the refiner chooses between SAM's masks of the whole and of a part, instead of its single one."""
     min_score: float

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay the saved tubes on the video and refine them."""
     from apps import assemble
-    from apps.run import run_job
+    from apps.verbs.run import run_job
     from vis.formats import tubes
 
     started = time.time()

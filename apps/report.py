@@ -57,9 +57,8 @@ def run_record(
         },
     }
     if job.refiner is not None:
-        model = job.refiner.predictor.model
         record["refiner"] = {
-            **model.describe(),
+            **job.refiner.predictor.describe(),
             "kept_coarse": job.refiner.counts.kept_coarse,
         }
     return record

@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """As ``vistubes run --model none``."""
     from apps import assemble
-    from apps.run import run_job
+    from apps.verbs.run import run_job
 
     started = time.time()
     plan = assemble.Plan.from_args(args)

@@ -158,7 +158,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
 def _prepare(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from vis.hqsam.runtime.torch_ops import fast_dtype
+    from vis.hqsam.runtime.precision import low_precision_dtype
     from vis.training.frozen import FrozenSam, initial_head, with_head
     from vis.training.prepare import cache_views
 
@@ -167,7 +167,7 @@ def _prepare(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("prepare needs images with masks: --coco, --images or --hqseg44k")
     state = _sam_state(args.model)
     model = with_head(state, initial_head(state), device=args.device)
-    frozen = FrozenSam(model, bfloat16=fast_dtype(model.device.type) == torch.bfloat16)
+    frozen = FrozenSam(model, bfloat16=low_precision_dtype(model.device.type) == torch.bfloat16)
     made = cache_views(frozen, images, args.out, views=args.views, seed=args.seed, on_image=_say)
     return {"cache": str(args.out), "views": made}
 

@@ -26,7 +26,7 @@ from apps.assemble import Job
 from benchmarks.davis import truth_of, tube_iou
 from benchmarks.overhead import quick_with
 from vis.hqsam import ImageEmbedding, Predictor, load_model
-from vis.refine import HQSamRefiner
+from vis.prompt_policies import HQSamRefiner
 from vis.structures import Detections
 from vis.training.evaluate import boundary_iou, mask_iou
 from vis.training.prompts import tight_box

@@ -25,6 +25,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import _official_recipe as recipe
 from benchmarks import _synthetic_ytvis as synthetic
 from vis.masks import boundary_width
@@ -32,7 +34,8 @@ from vis.masks import boundary_width
 RUN = """
 import sys
 from apps.cli import main
-code = main(["eval", *sys.argv[1:]])
+sys.argv[:1] = ["vistubes", "eval"]
+code = main()
 print("VmHWM", next(line.split()[1] for line in open("/proc/self/status") if "VmHWM" in line), file=sys.stderr)
 sys.exit(code)
 """
@@ -118,16 +121,17 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 def cache_costs(truth: Path) -> tuple[float, float]:
     """CPU seconds to erode every truth, and only to hash them, as a cache of boundaries on disk would have to."""
+    from vis.evaluation import intervals
     from vis.evaluation.loading import read_truth
-    from vis.evaluation.runs import engine
+    from vis.evaluation.tube_masks import pack
 
-    compute = engine()
-    tubes = [tube.masks for tube in read_truth(truth, compute).tubes]
-    widths = [boundary_width(tube.size) for tube in tubes]
+    tubes = [tube.masks for tube in read_truth(truth).tubes]
+    packed, heights = pack(tubes), np.array([tube.size[0] for tube in tubes])
+    widths = np.array([boundary_width(tube.size) for tube in tubes])
     best = [float("inf")] * 2
     for _ in range(5):
         started = time.thread_time()
-        compute.erode(tubes, widths)
+        intervals.erode(packed, heights, widths)
         eroded = time.thread_time()
         for tube in tubes:
             hashlib.sha256(tube.edges).digest()

@@ -35,7 +35,7 @@ from benchmarks.davis import SINGLE_OBJECT
 from vis.evaluation.davis import contour_f, region_j
 from vis.follow import SPEEDS, Follower, Prompt, follow
 from vis.hqsam import ImageEmbedding, Predictor, load_embedding, load_model, save_embedding
-from vis.refine import deepest_point
+from vis.prompt_policies import deepest_point
 from vis.structures import Frame
 
 ALL_CLIPS = (*SINGLE_OBJECT, "bmx-trees", "horsejump-high", "scooter-black")

@@ -1,4 +1,4 @@
-"""HQ-SAM on one graphics processor: images/s, time per 10 and 50 boxes, memory, agreement, and a stream.
+"""HQ-SAM on one GPU: images/s, time per 10 and 50 boxes, memory, agreement, and a stream.
 
     python -m benchmarks.gpu --device cuda --json > gpu.json     # all; under three minutes on an H100
     python -m benchmarks.gpu --device cuda --sizes vit_h --no-compile
@@ -32,7 +32,7 @@ import torch
 from benchmarks._stream import stream_through
 from benchmarks.refiner import state_for
 from vis.hqsam import SIZES, Predictor, SamModel, build_model
-from vis.hqsam.runtime.batched import BatchedEngine
+from vis.hqsam.runtime.engine import FastEngine
 
 FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920)}
 START = time.perf_counter()
@@ -128,9 +128,9 @@ def contestant(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         predictor = Predictor(model.to(device), compiled=compiled)
-        if toy and mode != "exact" and device == "cpu":  # so that a processor tries every line
+        if toy and mode != "exact" and device == "cpu":  # so that a CPU tries every line
             with torch.inference_mode():
-                predictor._engine = BatchedEngine(model, torch.float32, compiled=compiled)
+                predictor._engine = FastEngine(model, torch.float32, batched=True, compiled=compiled)
     about: dict[str, Any] = predictor.describe()
     if caught:
         about["warnings"] = [str(one.message) for one in caught]
@@ -211,7 +211,9 @@ def size_report(name: str, args: argparse.Namespace, kept: dict[str, np.ndarray]
     for mode in ("fast", "fastest") if name == "vit_tiny" else ("fast",):
         free(args.device)
         with part(report, mode):
-            report[mode] = way_report(state, name, mode, args, report["reference"], kept.get(name))
+            report[mode] = way_report(
+                state, name, mode, args, before=report["reference"], want=kept.get(name)
+            )
             say(f"{name} {mode}: {json.dumps(report[mode])}")
     return report
 
@@ -221,9 +223,9 @@ def way_report(
     name: str,
     mode: str,
     args: argparse.Namespace,
+    *,
     before: dict[str, Any],
     want: np.ndarray | None,
-    *,
     compiled: bool = False,
 ) -> dict[str, Any]:
     """One way of ours, and how it compares to the reference."""
@@ -338,7 +340,13 @@ def main() -> int:
         with part(sizes, "fast, compiled"):
             before = sizes.get("reference", {})
             sizes["fast, compiled"] = got = way_report(
-                random_state(name, args), name, "fast", args, before, kept.get(name), compiled=True
+                random_state(name, args),
+                name,
+                "fast",
+                args,
+                before=before,
+                want=kept.get(name),
+                compiled=True,
             )
             say(f"{name} fast, compiled: {json.dumps(got)}")
         free(args.device)

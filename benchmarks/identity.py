@@ -25,7 +25,7 @@ from benchmarks import _scenes
 from trackers import TRACKERS, create
 from trackers.linking import drop_short, link
 from vis import masks as rle
-from vis.evaluation.identity import identity_metrics
+from vis.evaluation.tracking_metrics import identity_metrics
 from vis.structures import Detections, Tube, VideoInfo, VideoResult
 from vis.video.motion import CameraMotion
 

@@ -1,11 +1,12 @@
 """Speed and memory of SAM and HQ-SAM against the reference package, in the same run.
 
     python -m benchmarks.refiner --json                       # vit_tiny and vit_b, CPU
-    python -m benchmarks.refiner --sizes vit_tiny --repeats 5
+    python -m benchmarks.refiner --sizes vit_h --repeats 5 --ways modules fast --no-memory
     python -m benchmarks.refiner --device cuda --sizes vit_tiny vit_b vit_l vit_h
 
-One 1280x720 frame with ten drawn objects, boxes around them: embed, decode, masks at the frame's size.
-Contestants take turns in one process, so that a busy machine slows all alike; the best of the repeats
+One 1280x720 frame with ten drawn objects, boxes around them: embed, decode, masks at the frame's size. The ways are
+the reference package, this project's plain modules, and its three modes.
+They take turns in one process, so that a busy machine slows all alike; the best of the repeats
 counts, in wall seconds and in CPU seconds; on a machine that others use, trust CPU seconds with
 ``--threads 1``, for threads that wait for each other burn both. Peak memory with 50 boxes is measured in
 a fresh process each.
@@ -31,6 +32,7 @@ import numpy as np
 
 FRAME = (720, 1280)
 SIZES = ("vit_tiny", "vit_b")
+WAYS = ("reference", "modules", "exact", "fast", "fastest")
 
 
 def scene(objects: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,14 +101,18 @@ def make_reference(size: str, state: dict[str, Any], device: str) -> Callable[[n
     return run
 
 
-def make_ours(
-    size: str, state: dict[str, Any], device: str, mode: str
-) -> Callable[[np.ndarray, np.ndarray], Any]:
+def make_ours(state: dict[str, Any], device: str, way: str) -> Callable[[np.ndarray, np.ndarray], Any]:
     """embed + decode + masks with this project."""
-    from vis.hqsam import Predictor, build_model
+    import torch
 
-    del size
-    predictor = Predictor(build_model(state, mode=mode).to(device))
+    from vis.hqsam import Predictor, build_model
+    from vis.hqsam.runtime.engine import ExactEngine
+
+    plain = way == "modules"
+    predictor = Predictor(build_model(state, mode="exact" if plain else way).to(device))
+    if plain:  # whatever exact may run
+        with torch.inference_mode():
+            predictor._engine = ExactEngine(predictor.model)
 
     def run(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         return predictor.decode(predictor.embed(frame), boxes=boxes).masks
@@ -118,12 +124,11 @@ def make(name: str, size: str, device: str) -> Callable[[np.ndarray, np.ndarray]
     state = state_for(size)
     if name == "reference":
         return make_reference(size, state, device)
-    return make_ours(size, state, device, name)
+    return make_ours(state, device, name)
 
 
-def race(size: str, device: str, repeats: int, objects: int) -> dict[str, Any]:
-    """Best times of all contestants, in turns, and how their masks agree with the reference's."""
-    names = ("reference", "exact", "fast", "fastest")
+def race(size: str, device: str, names: list[str], *, repeats: int, objects: int) -> dict[str, Any]:
+    """Best times of all ways, in turns, and how they compare with the first one, and with the modules' time."""
     frame, boxes = scene(objects)
     runs = {name: make(name, size, device) for name in names}
     masks = {name: run(frame, boxes) for name, run in runs.items()}  # also the warm-up
@@ -138,16 +143,19 @@ def race(size: str, device: str, repeats: int, objects: int) -> dict[str, Any]:
             best[name]["wall_seconds"] = min(best[name]["wall_seconds"], time.perf_counter() - wall)
             best[name]["cpu_seconds"] = min(best[name]["cpu_seconds"], time.process_time() - cpu)
     out: dict[str, Any] = {}
-    want = masks["reference"]
+    first, want = best[names[0]], masks[names[0]]
     for name in names:
         inter, union = (want & masks[name]).sum((1, 2)), (want | masks[name]).sum((1, 2))
         iou = np.where(union > 0, inter / np.maximum(union, 1), 1.0)
         out[name] = {key: round(value, 4) for key, value in best[name].items()} | {
-            "times_faster_wall": round(best["reference"]["wall_seconds"] / best[name]["wall_seconds"], 2),
-            "times_faster_cpu": round(best["reference"]["cpu_seconds"] / best[name]["cpu_seconds"], 2),
+            "times_faster_wall": round(first["wall_seconds"] / best[name]["wall_seconds"], 2),
+            "times_faster_cpu": round(first["cpu_seconds"] / best[name]["cpu_seconds"], 2),
             "mask_iou_mean": round(float(iou.mean()), 5),
             "mask_iou_min": round(float(iou.min()), 5),
         }
+        if "modules" in names:
+            plain = best["modules"]["cpu_seconds"]
+            out[name]["of_modules_cpu"] = round(best[name]["cpu_seconds"] / plain, 3)
     return out
 
 
@@ -187,9 +195,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), help="default: vit_tiny vit_b")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="turns per contestant (vit_tiny; others take 1)"
-    )
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS, help="default: all")
+    parser.add_argument("--repeats", type=int, help="turns per way; default 3, on a CPU 1 but for vit_tiny")
     parser.add_argument("--objects", type=int, default=10)
     parser.add_argument("--memory-objects", type=int, default=50)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -210,14 +217,14 @@ def main() -> int:
         "sizes": {},
     }
     for size in args.sizes:
-        repeats = args.repeats if size == "vit_tiny" or args.device != "cpu" else 1
+        repeats = args.repeats or (3 if size == "vit_tiny" or args.device != "cpu" else 1)
         memory = {
             name: peak_memory(name, size, args.device, args.memory_objects, args.threads)
-            for name in ("reference", "exact", "fast")
-            if not args.no_memory
+            for name in args.ways
+            if name in ("reference", "exact", "fast") and not args.no_memory
         }
         report["sizes"][size] = {
-            "times": race(size, args.device, repeats, args.objects),
+            "times": race(size, args.device, args.ways, repeats=repeats, objects=args.objects),
             f"memory_{args.memory_objects}_objects": memory,
         }
         if not args.json:

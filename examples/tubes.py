@@ -7,17 +7,14 @@ import sys
 
 import detectors
 import trackers
-from vis.hqsam import Predictor, load_model
+import vis
 from vis.masks import decode
-from vis.pipeline import collect, refine, track
-from vis.refine import HQSamRefiner
-from vis.video import open_source
 
-source = open_source(sys.argv[1])
-detector = detectors.create("salient")
-tracked = track(source, detector, trackers.create("iou"))
-refined = refine(tracked, HQSamRefiner(Predictor(load_model("hq-tiny"))))
-result = collect(refined, source.info, detector.class_names)
+source, detector = vis.open_video(sys.argv[1]), detectors.create("salient")
+tracked = vis.track(source, detector, trackers.create("iou"))
+refined = vis.refine(tracked, vis.load_refiner("hq-tiny"))
+result = vis.collect(refined, source.info, detector.class_names)
+vis.write_results(result, "tubes.json")
 
 for tube in result.tubes:
     middle = len(tube) // 2

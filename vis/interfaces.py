@@ -23,6 +23,7 @@ __all__ = [
     "FrameIndexedDetector",
     "FrameSink",
     "FrameSource",
+    "MaskPredictor",
     "Refiner",
     "Resettable",
     "Stateful",
@@ -134,6 +135,34 @@ class Tracker(Resettable, Stateful, Protocol):
     @property
     def live_ids(self) -> tuple[int, ...]:
         """Ids that may still be continued."""
+
+
+@runtime_checkable
+class MaskPredictor(Protocol):
+    """A promptable mask model: what SAM, HQ-SAM and their kin have in common. Keeps nothing between calls."""
+
+    def embed(self, image: NDArray[np.uint8]) -> Any:
+        """What the model knows of one frame, RGB uint8 (H, W, 3), before any prompt: a value for ``decode``."""
+
+    def decode(
+        self,
+        embedding: Any,
+        *,
+        boxes: Any = None,
+        points: Any = None,
+        point_labels: Any = None,
+        masks: Any = None,
+        best_of_three: bool = False,
+        hq_token_only: bool = False,
+    ) -> Any:
+        """Masks of N prompts, which combine per object; what comes out is like ``vis.hqsam.MaskPrediction``.
+
+        Of the result ``masks`` (N, H, W) bool, ``low_res_logits`` (N, h, w) float32 and, with ``best_of_three``,
+        ``three_scores`` (N, 3) or None are read.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What runs, as plain JSON values: ``network``, ``size``, ``mode`` and ``device`` at least."""
 
 
 @runtime_checkable

@@ -10,13 +10,15 @@ away must not write to it afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vis.errors import DependencyError, UsageError
 
 __all__ = [
     "DatasetIds",
@@ -216,6 +218,56 @@ class Detections:
             pick(self.masks),
             pick(self.track_ids),
             pick(self.embeddings),
+        )
+
+    def to_supervision(self, class_names: Sequence[str] | None = None) -> Any:
+        """The same objects as ``supervision.Detections``, which many tools of this field take; arrays are shared.
+
+        Embeddings become ``data["embeddings"]``; with ``class_names`` (which the labels index) each object's name
+        becomes ``data["class_name"]``. Raises :class:`DependencyError` without the package ``supervision``.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise DependencyError(
+                "to_supervision needs the package supervision; install it: pip install supervision"
+            ) from error
+        data: dict[str, Any] = {}
+        if self.embeddings is not None:
+            data["embeddings"] = self.embeddings
+        if class_names is not None:
+            data["class_name"] = np.array([class_names[label] for label in self.labels.tolist()], np.str_)
+        fields = {"xyxy": self.boxes, "mask": self.masks, "confidence": self.scores}
+        return supervision.Detections(**fields, class_id=self.labels, tracker_id=self.track_ids, data=data)
+
+    @classmethod
+    def from_supervision(cls, found: Any) -> Detections:
+        """The objects of a ``supervision.Detections``; the package itself is not needed.
+
+        Where it has no confidence the scores are 1, where it has no class the labels are 0. Of ``data`` the
+        ``embeddings`` are kept, if they are there. Raises :class:`UsageError` for ids that are not above 0, which
+        is how some trackers mark what they do not follow yet.
+        """
+        count = len(found.xyxy)
+        ids = found.tracker_id
+        if ids is not None and (np.asarray(ids) <= 0).any():
+            raise UsageError(
+                "from_supervision: tracker_id holds ids that are not above 0; leave those objects out, "
+                "found[found.tracker_id > 0], or number from 1"
+            )
+
+        def as_array(value: Any, dtype: Any, fill: int | None = None) -> Any:
+            if value is None:
+                return None if fill is None else np.full(count, fill, dtype)
+            return np.asarray(value).astype(dtype)
+
+        return cls(
+            boxes=as_array(found.xyxy, np.float32),
+            scores=as_array(found.confidence, np.float32, 1),
+            labels=as_array(found.class_id, np.int64, 0),
+            masks=as_array(found.mask, np.bool_),
+            track_ids=as_array(ids, np.int64),
+            embeddings=as_array(found.data.get("embeddings"), np.float32),
         )
 
     def __repr__(self) -> str:

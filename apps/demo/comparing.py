@@ -133,12 +133,12 @@ def both_masks(
     from vis.hqsam.prompts import check_prompts
 
     size = embedding.frame_size
-    prompts = check_prompts(size, 4 * predictor.model.size.grid, boxes, None, None, None)
+    prompts = check_prompts(size, 4 * predictor.model.size.grid, boxes=boxes)
     sam, hq = (np.zeros((prompts.count, *size), np.bool_) for _ in range(2))
     up = predictor.upsampler(embedding)
     which = slice(0, 1) if like is None else slice(1, 4)
     with torch.inference_mode():
-        for rows, plain, added, _ in predictor.draw(embedding, prompts, which):
+        for rows, plain, added, _ in predictor.predict_masks(embedding, prompts, which):
             at = slice(rows[0], rows[-1] + 1)
             one = plain[:, 0] if like is None else _nearest(plain, added, like[at])
             up.masks(one, sam[at])
@@ -152,7 +152,7 @@ def _nearest(plain: Tensor, added: Tensor, masks: Bool) -> Tensor:
     """Of (n, 3, s, s) logits the (n, s, s) whose sum with ``added`` (n, s, s) is likest to masks (n, H, W)."""
     import torch
 
-    from vis.refine import mask_prompt
+    from vis.prompt_policies import mask_prompt
 
     drawn = plain + added[:, None] > 0
     wanted = torch.from_numpy(mask_prompt(masks, side=plain.shape[-1]) > 0).to(plain.device)[:, None]

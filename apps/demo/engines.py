@@ -11,7 +11,7 @@ from apps.demo.session import Session
 
 if TYPE_CHECKING:
     from apps.assemble import Job, Plan
-    from vis.hqsam import Predictor
+    from vis.interfaces import MaskPredictor
 
 __all__ = ["Engines"]
 
@@ -27,7 +27,7 @@ class Engines:
         self.most_jobs = most_jobs
         self.estimator = Estimator()
         self._jobs: dict[Plan, Job] = {}
-        self._predictors: dict[str, Predictor] = {}
+        self._predictors: dict[str, MaskPredictor] = {}
         self._lock = threading.Lock()
 
     def job_of(self, plan: Plan) -> Any:
@@ -48,11 +48,11 @@ class Engines:
 
     def predictor_of(self, model: str) -> Any:
         """A predictor for corrections and comparisons."""
-        from vis.hqsam import Predictor, load_model
+        from vis import refiners
 
         with self._lock:
             if model not in self._predictors:
-                self._predictors[model] = Predictor(load_model(model, device=self.device))
+                self._predictors[model] = refiners.create(model, device=self.device)
             return self._predictors[model]
 
     def decoder_of(self, session: Session) -> Any:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from vis import masks
+from vis.evaluation import intervals
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+HERE = Path(__file__).resolve().parent
+BENCHMARKS = HERE.parents[1] / "benchmarks"
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+def load(folder: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -24,13 +26,25 @@ def load(name: str) -> ModuleType:
 @pytest.fixture(scope="session")
 def recipe() -> ModuleType:
     """The slow evaluator, written from the definitions with pycocotools and OpenCV."""
-    return load("_official_recipe")
+    return load(BENCHMARKS, "_official_recipe")
 
 
 @pytest.fixture(scope="session")
 def synthetic() -> ModuleType:
     """The generator of synthetic YTVIS sets."""
-    return load("_synthetic_ytvis")
+    return load(BENCHMARKS, "_synthetic_ytvis")
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """:mod:`vis.evaluation.intervals` in plain numpy."""
+    return load(HERE, "reference")
+
+
+@pytest.fixture(scope="session", params=["compiled", "reference"])
+def compute(request: pytest.FixtureRequest, reference: ModuleType) -> ModuleType:
+    """Both implementations of what is computed on intervals."""
+    return intervals if request.param == "compiled" else reference
 
 
 class Scene:

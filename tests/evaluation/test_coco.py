@@ -211,7 +211,7 @@ def test_results_without_a_box_among_others_are_measured_and_told():
         ({"bbox": 7}, r"result 1, image 1: bbox: expected"),
         ({"image_id": 1.5}, r"result 1: image_id: expected a whole number, got 1.5"),
         ({"image_id": 9}, r"result 1: image 9 is not in the truth"),
-        ({"segmentation": 5}, r"result 1, image 1, frame 0: expected run lengths"),
+        ({"segmentation": 5}, r"result 1, image 1: expected run lengths"),
     ],
 )
 def test_fields_of_results_are_checked(changes, message):

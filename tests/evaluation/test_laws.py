@@ -1,9 +1,10 @@
-"""Laws of tube AP by property test, and agreement of both engines with the slow evaluator."""
+"""Laws of tube AP by property test; agreement with the slow evaluator and with the plain implementation."""
 
 from __future__ import annotations
 
 import json
 import warnings
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,11 +13,9 @@ from hypothesis import strategies as st
 
 from vis import masks
 from vis.errors import EvaluationWarning
-from vis.evaluation import evaluate_tubes
-from vis.evaluation.overlaps import boundary_ious, mask_ious
-from vis.evaluation.runs import TubeMasks, engine
-
-ENGINES = ("native", "plain")
+from vis.evaluation import evaluate_tubes, intervals
+from vis.evaluation.iou import boundary_ious, mask_ious
+from vis.evaluation.tube_masks import TubeMasks, pack
 
 
 def random_set(rng: np.random.Generator) -> tuple[dict, list[dict]]:
@@ -82,27 +81,25 @@ def assert_same(a, b):
 
 @settings(max_examples=60, deadline=None)
 @given(sets, st.booleans())
-def test_both_engines_equal_the_slow_evaluator(recipe, data, pooled):
+def test_the_slow_evaluator_agrees(recipe, reference, data, pooled):
     truth, results = data
     truths, found = recipe.prepare(truth, results, boundary=True)
-    for name in ENGINES:
-        ours = stats(truth, results, class_agnostic=pooled, engine_name=name)
+    for compute in (intervals, reference):
+        ours = stats(truth, results, class_agnostic=pooled, compute=compute)
         for kind in ours:
             theirs = recipe.statistics(truths, found, [1, 5], boundary=kind == "boundary", pooled=pooled)
             np.testing.assert_allclose(ours[kind], theirs, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_synthetic_sets_equal_the_slow_evaluator(recipe, synthetic, tmp_path, seed):
+def test_synthetic_sets_equal_the_slow_evaluator(recipe, reference, synthetic, tmp_path, seed):
     truth, results = synthetic.make_set(seed, 7, [(160, 96), (64, 200), (320, 180)], (3, 9))
     (tmp_path / "gt.json").write_text(json.dumps(truth))
     (tmp_path / "pred.json").write_text(json.dumps(results))
     for pooled in (False, True):
         theirs = recipe.run(tmp_path / "gt.json", tmp_path / "pred.json", boundary=True, pooled=pooled)
-        for name in ENGINES:
-            ours = stats(
-                tmp_path / "gt.json", tmp_path / "pred.json", class_agnostic=pooled, engine_name=name
-            )
+        for compute in (intervals, reference):
+            ours = stats(tmp_path / "gt.json", tmp_path / "pred.json", class_agnostic=pooled, compute=compute)
             assert_same(ours, theirs)
     for kind in ours:
         assert 0.05 < ours[kind][0] < 0.95  # the set tells results apart
@@ -184,14 +181,14 @@ def test_spelling_and_threads_do_not_matter(data):
 # ---------------------------------------------------------------- overlaps
 
 
-def tube_of(dense: np.ndarray, name: str) -> TubeMasks:
+def tube_of(dense: np.ndarray, compute: ModuleType = intervals) -> TubeMasks:
     texts = [mask.counts for mask in masks.encode_many(dense)]
-    return engine(name).from_text(b"".join(texts), np.cumsum([len(t) for t in texts]), dense.shape[1:])
+    return compute.from_text(b"".join(texts), np.cumsum([len(t) for t in texts]), dense.shape[1:])
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 9))
-def test_tube_and_boundary_iou_equal_dense_masks(seed, width_a, width_b):
+def test_tube_and_boundary_iou_equal_dense_masks(reference, seed, width_a, width_b):
     rng = np.random.default_rng(seed)
     shape = int(rng.integers(1, 4)), int(rng.integers(1, 50)), int(rng.integers(1, 50))
     a, b = (rng.random(shape) < density for density in rng.choice([0, 0.5, 0.98, 1], 2))
@@ -199,17 +196,17 @@ def test_tube_and_boundary_iou_equal_dense_masks(seed, width_a, width_b):
         np.array([masks.boundary(mask, width) for mask in side])
         for side, width in ((a, width_a), (b, width_b))
     ]
-    for name in ENGINES:
-        x, y = tube_of(a, name), tube_of(b, name)
+    for compute in (intervals, reference):
+        x, y = tube_of(a, compute), tube_of(b, compute)
         widths = np.array([width_a]), np.array([width_b])
-        band = boundary_ious([x], [y], np.zeros((1, 2), np.int64), *widths, engine(name))[0]
-        for ours, (p, q) in ((mask_ious([x], [y], engine(name))[0, 0], (a, b)), (band, bands)):
+        band = boundary_ious([x], [y], np.zeros((1, 2), np.int64), *widths, compute=compute)[0]
+        for ours, (p, q) in ((mask_ious([x], [y], compute)[0, 0], (a, b)), (band, bands)):
             union = (p | q).sum()
             assert ours == (pytest.approx((p & q).sum() / union, abs=1e-15) if union else 0)
 
 
-def test_combs_and_checkers_erode_right():
-    """Masks with many runs a column: the buffers of the compiled kernel have to grow."""
+def test_combs_and_checkers_erode_right(compute):
+    """Masks with many runs a column: the buffers of the compiled loop have to grow."""
     rng = np.random.default_rng(0)
     comb = np.ones((1, 301, 240), bool)
     comb[0, ::7, :] = False
@@ -218,9 +215,9 @@ def test_combs_and_checkers_erode_right():
     for dense in (comb, sieve, np.ones((2, 40, 50), bool), np.zeros((2, 4, 5), bool)):
         for width in (1, 2, 3):
             expected = np.array([masks.erode(mask, width) for mask in dense])
-            for name in ENGINES:
-                (eroded,) = engine(name).erode([tube_of(dense, name)], [width])
-                wanted = tube_of(expected, name)
-                np.testing.assert_array_equal(eroded.edges, wanted.edges)
-                np.testing.assert_array_equal(eroded.offsets, wanted.offsets)
-                np.testing.assert_array_equal(eroded.areas, expected.sum((1, 2)))
+            sizes = np.array([dense.shape[1]]), np.array([width])
+            eroded = compute.erode(pack([tube_of(dense, compute)]), *sizes)
+            wanted = tube_of(expected, compute)
+            np.testing.assert_array_equal(eroded.edges, wanted.edges)
+            np.testing.assert_array_equal(eroded.bounds, wanted.offsets)
+            np.testing.assert_array_equal(eroded.areas, expected.sum((1, 2)))

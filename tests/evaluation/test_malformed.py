@@ -8,15 +8,12 @@ import sys
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from vis.errors import AnnotationError, InputError
 from vis.evaluation import evaluate_tubes
 from vis.evaluation.comparison import compare_reports
-from vis.evaluation.loading import read_results, read_truth
-from vis.evaluation.page import full_report
-from vis.evaluation.runs import engine
+from vis.evaluation.html_report import full_report
 from vis.formats import json_stream, ytvis
 
 BOX = (20, 20, 80, 80)
@@ -114,11 +111,10 @@ RESULT_FAULTS = [
 
 
 @pytest.mark.parametrize(("changes", "message"), RESULT_FAULTS)
-@pytest.mark.parametrize("name", ["native", "plain"])
-def test_result_errors_name_entry_video_and_frame(scene, changes, message, name):
+def test_result_errors_name_entry_video_and_frame(scene, compute, changes, message):
     scene.results[1].update(changes)
     with pytest.raises(AnnotationError, match=r"^results: result 1, video 2[:,] ?" + message):
-        evaluate_tubes(scene.truth, scene.results, engine_name=name)
+        evaluate_tubes(scene.truth, scene.results, compute=compute)
 
 
 def test_whole_numbers_may_be_written_as_floats(scene):
@@ -234,7 +230,7 @@ def stream_everything(monkeypatch):
     monkeypatch.setattr(json_stream._Chunks.__init__, "__defaults__", (7,))
     monkeypatch.setattr(
         "vis.evaluation.loading.items",
-        lambda path, lists=(), prepare=bytes: whole(path, lists, whole_bytes=-1, prepare=prepare),
+        lambda path, lists=(): whole(path, lists, whole_bytes=-1),
     )
 
 
@@ -266,49 +262,3 @@ def test_zipped_results_and_server_zip(scene, tmp_path):
     packed.write_bytes(b"PK no zip")
     with pytest.raises(AnnotationError, match=r"out\.zip"):
         evaluate_tubes(scene.truth, packed)
-
-
-def test_lifted_lists_are_those_of_the_parser(tmp_path):
-    """Lists of run lengths are read past the JSON parser; odd spellings must come out the same."""
-    size = {"size": [10, 20]}
-    lists = [
-        "[200]", "[0,200]", "[ 50, 100 ,50 ]", "[50,\n100,50]", "[1,2,3,4,5,6,7,8,164]", "[10,10,10,10,10,10,140]",
-        "[0, 1, 199, 0, 0, 0, 0]",
-    ]  # fmt: skip
-    entries = [f'{{"size":[10,20],"counts":{text}}}' for text in lists]
-    entries += [f'{{"size":[10,20],"counts" : {text}}}' for text in lists]
-    truth = {"videos": [{"id": 1, "height": 10, "width": 20}], "categories": [], "annotations": []}
-    path = tmp_path / "pred.json"
-    path.write_text(f'[{{"video_id":1,"category_id":1,"score":1,"segmentations":[{",".join(entries)}]}}]')
-    parsed = [size | {"counts": json.loads(text)} for text in lists * 2]
-    in_memory = [{"video_id": 1, "category_id": 1, "score": 1, "segmentations": parsed}]
-    for name in ("native", "plain"):
-        compute = engine(name)
-        known = read_truth(truth, compute)
-        a, b = (read_results(source, known, compute)[0].masks for source in (path, in_memory))
-        np.testing.assert_array_equal(a.edges, b.edges)
-        np.testing.assert_array_equal(a.offsets, b.offsets)
-
-
-@pytest.mark.parametrize(
-    "text", ["[01,199,1,1,1,1,1]", "[1,2,3,4,5,6,,7]", "[1,2,3,4,5,6,7,]", "[-1,2,3,4,5,6,181]"]
-)
-def test_lists_that_are_no_json_stay_errors(tmp_path, text):
-    path = tmp_path / "pred.json"
-    path.write_text(
-        f'[{{"video_id":1,"category_id":1,"score":1,"segmentations":[{{"size":[10,20],"counts":{text}}}]}}]'
-    )
-    truth = {"videos": [{"id": 1, "height": 10, "width": 20}], "categories": [], "annotations": []}
-    with pytest.raises(AnnotationError, match=r"pred\.json"):
-        evaluate_tubes(truth, path)
-
-
-def test_a_string_that_looks_like_a_lifted_list_is_no_mask(tmp_path):
-    path = tmp_path / "pred.json"
-    for marker in ("#0", "\\u00230"):
-        masks = '{"size":[10,20],"counts":[100,50,10,10,10,10,10]},{"size":[10,20],"counts":"MARK"}'
-        masks = masks.replace("MARK", marker)
-        path.write_text(f'[{{"video_id":1,"category_id":1,"score":1,"segmentations":[{masks}]}}]')
-        truth = {"videos": [{"id": 1, "height": 10, "width": 20}], "categories": [], "annotations": []}
-        with pytest.raises(AnnotationError, match="frame 1: counts"):
-            evaluate_tubes(truth, path)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from vis.hqsam import SIZES, ImageEmbedding, Predictor
-from vis.hqsam.predictor import network_size
-from vis.hqsam.runtime.engine import Drawn
+from vis.hqsam.resize import network_size
+from vis.hqsam.runtime.requests import LowResMasks
 from vis.structures import Frame
 
 HEIGHT, WIDTH = 144, 256
@@ -49,7 +49,9 @@ class ColourPredictor(Predictor):
             out.append(ImageEmbedding(image.shape[:2], features, torch.from_numpy(cells)[None], "vit_tiny"))
         return out
 
-    def draw(self, embedding: ImageEmbedding, prompts: Any, which: slice, **_: Any) -> Iterator[Drawn]:
+    def predict_masks(
+        self, embedding: ImageEmbedding, prompts: Any, masks: slice, **_: Any
+    ) -> Iterator[LowResMasks]:
         colours = embedding.hq_features[0].numpy()
         scale = 4 * SIZE.grid / max(embedding.frame_size)
         for row in range(prompts.count):
@@ -68,8 +70,8 @@ class ColourPredictor(Predictor):
             alike = inside & (np.abs(colours - wanted[:, None, None]).max(axis=0) < 40)
             logits = torch.from_numpy(np.where(alike, 4.0, -4.0).astype(np.float32))
             score = torch.full((4,), 0.95 if alike.any() else 0.05)
-            sam = logits.repeat(4, 1, 1)[which]
-            yield Drawn([row], sam[None], logits[None], score[None])
+            sam = logits.repeat(4, 1, 1)[masks]
+            yield LowResMasks([row], sam[None], logits[None], score[None])
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from vis.hqsam import SIZES, Predictor, SamModel, Size
-from vis.hqsam.runtime.engine import ExactEngine
 
 
 def random_state(state: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
@@ -125,19 +124,6 @@ def photo() -> np.ndarray:
 @pytest.fixture(scope="session")
 def toy_predictor(make_model: Callable[..., SamModel]) -> Predictor:
     return Predictor(make_model(toy_size("vit_b")))
-
-
-@pytest.fixture(scope="session")
-def by_modules() -> Callable[[SamModel], Predictor]:
-    """A predictor that runs the plain modules, whatever its model's mode: what the engines are held against."""
-
-    def make(model: SamModel) -> Predictor:
-        predictor = Predictor(model)
-        with torch.inference_mode():
-            predictor._engine = ExactEngine(model)
-        return predictor
-
-    return make
 
 
 @pytest.fixture(scope="session")

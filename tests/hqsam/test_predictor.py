@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
 from vis.errors import InputError, PromptError
 from vis.hqsam import ImageEmbedding, Predictor, load_embedding, save_embedding
-from vis.hqsam.predictor import network_size
-from vis.hqsam.upsample import Upsampler
 from vis.hqsam.zoom import crop_around, zoom_refine
 
 BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199]], np.float32)
@@ -67,12 +66,12 @@ def test_wrong_images(image: Any, message: str, toy_predictor: Predictor) -> Non
         ({"boxes": BOXES, "multimask": True, "hq_token_only": True}, "choose one"),
         ({"boxes": BOXES, "multimask": True, "best_of_three": True}, "choose one"),
         ({"boxes": BOXES, "best_of_three": True, "hq_token_only": True}, "choose one"),
-        ({"boxes": BOXES, "prior": np.zeros((3, 3))}, "give best_of_three=True with it"),
+        ({"boxes": BOXES, "iou_bias": np.zeros((3, 3))}, "give best_of_three=True with it"),
         (
-            {"boxes": BOXES, "best_of_three": True, "prior": np.zeros((2, 3))},
-            r"prior: expected finite numbers \(3, 3\), one for each .* got \(2, 3\)",
+            {"boxes": BOXES, "best_of_three": True, "iou_bias": np.zeros((2, 3))},
+            r"iou_bias: expected finite numbers \(3, 3\), one for each .* got \(2, 3\)",
         ),
-        ({"boxes": BOXES, "best_of_three": True, "prior": "first"}, "expected finite numbers .* got str"),
+        ({"boxes": BOXES, "best_of_three": True, "iou_bias": "first"}, "expected finite numbers .* got str"),
         ({"boxes": BOXES, "chunk": 0}, "chunk: expected at least 1 object at a time, got 0"),
     ],
 )
@@ -137,12 +136,38 @@ def test_objects_choose_among_the_three_one_by_one(make_model: Any, sizes: Any, 
     np.testing.assert_array_equal(chosen.three_scores, three.scores)
     # with something known beforehand, every object can be made to choose another
     other = (best + 1) % 3
-    prior = np.zeros((len(boxes), 3))
-    prior[rows, other] = 100
-    led = predictor.decode(embedding, boxes=boxes, best_of_three=True, prior=prior)
+    iou_bias = np.zeros((len(boxes), 3))
+    iou_bias[rows, other] = 100
+    led = predictor.decode(embedding, boxes=boxes, best_of_three=True, iou_bias=iou_bias)
     np.testing.assert_array_equal(led.scores, three.scores[rows, other])
     summed = three.low_res_logits[rows, other] + three.hq_low_res_logits
     np.testing.assert_allclose(led.low_res_logits, summed, rtol=1e-4, atol=1e-4)
+
+
+def test_former_names_of_arguments(toy_predictor: Predictor, embedding: ImageEmbedding) -> None:
+    bias = np.roll(np.eye(3), 1, axis=1) * 10
+    with pytest.warns(DeprecationWarning, match=r"decode\(\): prior is now called iou_bias"):
+        had = toy_predictor.decode(embedding, boxes=BOXES, best_of_three=True, prior=bias)  # type: ignore[call-arg]
+    has = toy_predictor.decode(embedding, boxes=BOXES, best_of_three=True, iou_bias=bias)
+    np.testing.assert_array_equal(had.masks, has.masks)
+    with pytest.warns(DeprecationWarning, match="whole is now called full_frame"):
+        toy_predictor.decode(embedding, boxes=BOXES[:1], whole=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="got full_frame twice: whole is its former name"):
+        toy_predictor.decode(embedding, boxes=BOXES, whole=True, full_frame=True)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("former", "present", "name"),
+    [
+        ("everything", "automatic_masks", "find_everything"),
+        ("huggingface", "network.huggingface", "to_transformers"),
+    ],
+)
+def test_former_places(former: str, present: str, name: str) -> None:
+    sys.modules.pop(f"vis.hqsam.{former}", None)
+    with pytest.warns(DeprecationWarning, match=f"vis.hqsam.{former} is now vis.hqsam.{present}"):
+        old = importlib.import_module(f"vis.hqsam.{former}")
+    assert getattr(old, name) is getattr(importlib.import_module(f"vis.hqsam.{present}"), name)
 
 
 def test_chunks_change_nothing(toy_predictor: Predictor, embedding: ImageEmbedding) -> None:
@@ -181,25 +206,6 @@ def test_an_embedding_on_disk(toy_predictor: Predictor, embedding: ImageEmbeddin
     save_file({"features": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="is no embedding; expected a file that save_embedding wrote"):
         load_embedding(tmp_path / "other.safetensors")
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(20, 400), st.integers(20, 400), st.integers(0, 2**32 - 1), st.floats(-3, 3), st.booleans())
-def test_upsampling_is_the_two_bilinear_steps(
-    height: int, width: int, seed: int, shift: float, small: bool
-) -> None:
-    """Wherever the logits are high, in all of the map or in a corner of it, for any frame."""
-    generator = torch.Generator().manual_seed(seed)
-    logits = F.avg_pool2d(torch.randn(1, 64, 64, generator=generator), 5, 1, 2)[0] * 5 + shift
-    if small:
-        logits[12:] = -5
-    kept = network_size((height, width), 256)
-    masks = Upsampler((height, width), kept, 64, 256, torch.device("cpu")).above(logits, (0.0, 1.0, -1.0))
-    full = F.interpolate(logits[None, None], (256, 256), mode="bilinear")[..., : kept[0], : kept[1]]
-    want = F.interpolate(full, (height, width), mode="bilinear")[0, 0]
-    for mask, level in zip(masks, (0.0, 1.0, -1.0), strict=True):
-        sure = (want - level).abs() > 1e-4
-        assert torch.equal(mask[sure], (want > level)[sure])
 
 
 @settings(max_examples=50, deadline=None)

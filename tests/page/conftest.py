@@ -98,7 +98,7 @@ class StandInPredictor:
     def embed(self, image):
         return StandInEmbedding(image)
 
-    def draw(self, embedding, prompts, which):
+    def predict_masks(self, embedding, prompts, which):
         """Logits at the frame's size: SAM's, and what HQ adds to them."""
         import torch
 

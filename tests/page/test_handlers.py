@@ -157,8 +157,7 @@ def test_of_three_masks_those_are_compared_that_the_run_chose():
     import torch
 
     from apps.demo.comparing import both_masks
-    from vis.hqsam.predictor import network_size
-    from vis.hqsam.upsample import upsampler
+    from vis.hqsam.resize import network_size, upsampler
 
     frame = (90, 160)
     up = upsampler(frame, network_size(frame, 256), 64, 256, torch.device("cpu"))
@@ -170,13 +169,13 @@ def test_of_three_masks_those_are_compared_that_the_run_chose():
     added[:, :40, 44] = 20.0  # what HQ adds to any of them
     asked = []
 
-    def draw(embedding, prompts, which):
+    def predict_masks(embedding, prompts, which):
         asked.append(which)
         for row in range(2):
             yield [row], three[row : row + 1, : which.stop - which.start], added[row : row + 1], None
 
     model = SimpleNamespace(size=SimpleNamespace(grid=16), device=SimpleNamespace(type="cpu"))
-    predictor = SimpleNamespace(model=model, draw=draw, upsampler=lambda embedding: up)
+    predictor = SimpleNamespace(model=model, predict_masks=predict_masks, upsampler=lambda embedding: up)
     embedding = SimpleNamespace(frame_size=frame)
     boxes = np.array([[5, 5, 60, 80], [60, 5, 120, 80]], np.float32)
     made = np.zeros((2, *frame), np.bool_)

@@ -13,7 +13,7 @@ from trackers.appearance import WIDTH, colour_looks, colours
 from trackers.linking import drop_empty, drop_short, fill, keep_best, link, stitch
 from vis import masks as rle
 from vis.errors import UsageError
-from vis.evaluation.identity import identity_metrics
+from vis.evaluation.tracking_metrics import identity_metrics
 from vis.structures import Detections, Frame, Tube, VideoInfo, VideoResult
 
 SIZE = (360, 640)

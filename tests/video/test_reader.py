@@ -157,12 +157,14 @@ def test_iterating_twice_starts_anew(make_clip, ahead):
 
 def test_leaving_early_stops_the_thread_and_closes_the_file(make_clip):
     source = VideoReader(make_clip(frames=60), ahead=2)
+    before = set(threading.enumerate())
     frames = iter(source)
     assert next(frames).index == 0
-    assert any(thread.name == "vis-read-ahead" for thread in threading.enumerate())
+    started = set(threading.enumerate()) - before
+    assert [thread.name for thread in started] == ["vis-read-ahead"]
     frames.close()
     gc.collect()
-    assert not any(thread.name == "vis-read-ahead" for thread in threading.enumerate())
+    assert not any(thread.is_alive() for thread in started)
 
 
 def test_reading_ahead_is_bounded(make_clip, monkeypatch):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import EvaluationWarning, InputError
-from vis.evaluation.images import read_pixels
+from vis.evaluation.image_masks import read_pixels
 from vis.files import files_under
 
 __all__ = [

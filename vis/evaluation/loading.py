@@ -7,15 +7,17 @@ Every field is of its type before it is used, and every mask is validated here, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from vis import masks as rle
 from vis.errors import AnnotationError, EvaluationWarning
+from vis.evaluation import intervals
 from vis.evaluation.fields import (
     box_area,
     category_ids,
@@ -29,9 +31,9 @@ from vis.evaluation.fields import (
     whole,
     wrong,
 )
-from vis.evaluation.mask_reader import MaskReader
+from vis.evaluation.mask_reader import read_masks
 from vis.evaluation.records import Category, ResultTube, Truth, TruthTube, Video
-from vis.evaluation.runs import Engine
+from vis.evaluation.tube_masks import TubeMasks
 from vis.formats.json_stream import items, members
 
 __all__ = ["read_results", "read_truth"]
@@ -91,7 +93,9 @@ IMAGES = Layout(
 # ---------------------------------------------------------------- truth
 
 
-def read_truth(source: Source, compute: Engine, *, strict: bool = False, images: bool = False) -> Truth:
+def read_truth(
+    source: Source, *, strict: bool = False, images: bool = False, compute: ModuleType = intervals
+) -> Truth:
     """Read a truth file (path or parsed dict); ``images`` reads COCO's, an image as a one-frame video.
 
     ``strict`` makes an error of annotations of unknown videos or categories, which otherwise are
@@ -99,12 +103,11 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False, images:
     """
     name = str(source) if isinstance(source, str | Path) else "truth"
     layout = IMAGES if images else VIDEOS
-    reader = MaskReader(compute)
     head: dict[str, Any] = {}
     held: list[Any] = []
     building: _TruthBuilder | None = None
     index = 0
-    for key, value in _members(source, "annotations", prepare=reader.lift):
+    for key, value in _members(source, "annotations"):
         if not key:
             raise AnnotationError(
                 f"{name}: expected an object with {layout.videos}, categories and annotations, got a list; a list of "
@@ -115,7 +118,7 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False, images:
             continue
         # Annotations may stand before the videos and categories that they refer to.
         if building is None and layout.videos in head and "categories" in head:
-            building = _TruthBuilder(head, name, layout, reader, strict)
+            building = _TruthBuilder(head, name, layout, strict=strict, compute=compute)
         if building is None:
             held.append(value)
         else:
@@ -124,7 +127,7 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False, images:
     if index < 2 or "annotations" in head:
         _check_annotations(source, name, layout)
     if building is None:
-        building = _TruthBuilder(head, name, layout, reader, strict)
+        building = _TruthBuilder(head, name, layout, strict=strict, compute=compute)
         for position, entry in enumerate(held):
             building.add(entry, position)
     if building.unknown:
@@ -137,13 +140,8 @@ def read_truth(source: Source, compute: Engine, *, strict: bool = False, images:
     return building.truth
 
 
-def _members(
-    source: Source, *lists: str, prepare: Callable[[bytes], bytes] = bytes
-) -> Iterator[tuple[str, Any]]:
-    if isinstance(source, str | Path):
-        yield from items(source, lists, prepare=prepare)
-    else:
-        yield from members(source, lists)
+def _members(source: Source, *lists: str) -> Iterator[tuple[str, Any]]:
+    return items(source, lists) if isinstance(source, str | Path) else members(source, lists)
 
 
 def _check_annotations(source: Source, name: str, layout: Layout) -> None:
@@ -171,9 +169,9 @@ class _TruthBuilder:
     """Checks annotations one by one; ``truth`` holds the good ones, ``unknown`` counts those left out."""
 
     def __init__(
-        self, head: dict[str, Any], name: str, layout: Layout, reader: MaskReader, strict: bool
+        self, head: dict[str, Any], name: str, layout: Layout, *, strict: bool, compute: ModuleType
     ) -> None:
-        self.name, self.layout, self.reader, self.strict = name, layout, reader, strict
+        self.name, self.layout, self.strict, self.compute = name, layout, strict, compute
         videos = [
             _video(entry, layout, f"{name}: {layout.video} {index}")
             for index, entry in enumerate(self._list(head, layout.videos))
@@ -215,21 +213,26 @@ class _TruthBuilder:
             self.unknown += 1
             return
         where = f"{where}, {layout.video} {video.id}"
-        refined = entry.get("segmentations_refined") if layout is VIDEOS else None
         areas = _areas(entry, layout, where)
+        crowd, ignore = flag(entry, "iscrowd", where), flag(entry, "ignore", where)
+        masks = _masks(entry, layout, video.size, where, self.compute)
+        refined = None
+        if layout is VIDEOS and entry.get("segmentations_refined") is not None:
+            listed = entry["segmentations_refined"]
+            refined = read_masks(listed, video.size, f"{where}, refined", self.compute)
         self.truth.tubes.append(
             TruthTube(
                 id=number,
                 video=video.id,
                 category=category,
-                crowd=flag(entry, "iscrowd", where),
-                ignore=flag(entry, "ignore", where),
+                crowd=crowd,
+                ignore=ignore,
                 areas=areas,
-                masks=_masks(entry, layout, self.reader, video.size, where),
-                refined=None
-                if refined is None
-                else self.reader.read(refined, video.size, f"{where}, refined"),
+                masks=masks,
+                refined=refined,
                 stated_area=float(np.array(areas).mean()) if areas else 0.0,
+                mask_area=masks.mean_area(),
+                refined_area=0.0 if refined is None else refined.mean_area(),
             )
         )
 
@@ -283,18 +286,20 @@ def _areas(entry: dict[str, Any], layout: Layout, where: str) -> tuple[float, ..
 
 
 def _masks(
-    entry: dict[str, Any], layout: Layout, reader: MaskReader, size: tuple[int, int], where: str
-) -> Any:
+    entry: dict[str, Any], layout: Layout, size: tuple[int, int], where: str, compute: ModuleType
+) -> TubeMasks:
     if layout.masks not in entry:
         raise AnnotationError(f"{where}: {layout.masks} is missing; {layout.missing_masks(entry)}")
-    value = entry[layout.masks]
-    return reader.read([value] if layout is IMAGES else value, size, where)
+    one, value = layout is IMAGES, entry[layout.masks]
+    return read_masks([value] if one else value, size, where, compute, one=one)
 
 
 # ---------------------------------------------------------------- results
 
 
-def read_results(source: Source, truth: Truth, compute: Engine, *, images: bool = False) -> list[ResultTube]:
+def read_results(
+    source: Source, truth: Truth, *, images: bool = False, compute: ModuleType = intervals
+) -> list[ResultTube]:
     """Read results (path of a JSON or zip file, or a list) for the videos of ``truth``.
 
     ``images`` reads COCO's. There sizes come from the boxes when the first result has a ``bbox``, and from the
@@ -304,14 +309,13 @@ def read_results(source: Source, truth: Truth, compute: Engine, *, images: bool 
     name = str(source) if isinstance(source, str | Path) else "results"
     layout = IMAGES if images else VIDEOS
     tubes: list[ResultTube] = []
-    reader = MaskReader(compute)
-    for key, entry in _members(source, prepare=reader.lift):
+    for key, entry in _members(source):
         if key != "":
             raise AnnotationError(
                 f"{name}: expected a list of results, got an object with {shown(key)}; results are a list of "
                 f"{{{layout.video_id}, category_id, score, {layout.masks}}}"
             )
-        tubes.append(_result_tube(entry, len(tubes), truth, reader, layout, f"{name}: result {len(tubes)}"))
+        tubes.append(_result_tube(entry, len(tubes), truth, layout, name, compute=compute))
     if not tubes or tubes[0].box_area is None:
         return [tube if tube.box_area is None else replace(tube, box_area=None) for tube in tubes]
     if without := sum(tube.box_area is None for tube in tubes):
@@ -325,8 +329,9 @@ def read_results(source: Source, truth: Truth, compute: Engine, *, images: bool 
 
 
 def _result_tube(
-    entry: Any, index: int, truth: Truth, reader: MaskReader, layout: Layout, where: str
+    entry: Any, index: int, truth: Truth, layout: Layout, name: str, *, compute: ModuleType
 ) -> ResultTube:
+    where = f"{name}: result {index}"
     if isinstance(entry, dict) and layout.video_id not in entry:
         other = IMAGES if layout is VIDEOS else VIDEOS
         hint = f"; it has {other.video_id}: '{other.verb}' scores those" if other.video_id in entry else ""
@@ -338,11 +343,14 @@ def _result_tube(
             f"{where}: {layout.video} {number} is not in the truth; are these results of another split?"
         )
     where = f"{where}, {layout.video} {number}"
+    category, score = whole(entry, "category_id", where), finite(entry, "score", where)
+    masks = _masks(entry, layout, video.size, where, compute)
     return ResultTube(
         index=index,
         video=number,
-        category=whole(entry, "category_id", where),
-        score=finite(entry, "score", where),
-        masks=_masks(entry, layout, reader, video.size, where),
+        category=category,
+        score=score,
+        masks=masks,
+        mask_area=masks.mean_area(),
         box_area=box_area(entry, where) if layout is IMAGES else None,
     )

@@ -1,4 +1,4 @@
-"""The kernel that fills polygons as COCO's tools do. See :mod:`vis.evaluation.kernels`.
+"""The loop that fills polygons as COCO's tools do.
 
 COCO's rule: the outline is drawn on a grid five times as fine; where it steps from one fine column to
 the next in the middle of a pixel column, the mask changes below that point::
@@ -8,20 +8,24 @@ the next in the middle of a pixel column, the mask changes below that point::
 """
 
 # mypy: ignore-errors
-# numba types these functions, from the signatures in vis.evaluation.kernels; pointers have no Python type.
+# numba infers the types; mypy knows neither what it makes of a function nor of whole numbers of numpy.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from vis.evaluation.mask_kernels import box, put_ones
+from vis.evaluation.kernel_cache import kernel
+from vis.evaluation.kernel_types import FLOATS, INT, INTS
+from vis.evaluation.mask_kernels import fill_box, longer, put_ones
 
 __all__ = ["fill"]
 
 FINE = 5
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
 
 
 @njit
@@ -37,17 +41,14 @@ def fine(value: float, side: int) -> int:
 
 
 @njit
-def sort_pairs(
-    keys: Any, extra: Any, n: int, other_keys: Any, other_extra: Any, counts: Any, height: int, width: int
-) -> None:
-    """Sort by key, 0 to height * width, by counting rows and then columns: linear whatever comes."""
+def sort_pairs(keys: Int64, extra: Int64, n: int, height: int, width: int) -> tuple[Int64, Int64]:
+    """The first ``n``, sorted by key, 0 to height * width, by counting rows and then columns: linear whatever comes."""
     for turn in range(2):
-        buckets = height if turn == 0 else width + 1
-        for c in range(buckets + 1):
-            counts[c] = 0
+        other_keys, other_extra = np.empty_like(keys), np.empty_like(extra)
+        counts = np.zeros((height if turn == 0 else width + 1) + 1, np.int64)
         for i in range(n):
             counts[1 + (keys[i] % height if turn == 0 else keys[i] // height)] += 1
-        for c in range(buckets):
+        for c in range(len(counts) - 1):
             counts[c + 1] += counts[c]
         for i in range(n):
             bucket = keys[i] % height if turn == 0 else keys[i] // height
@@ -55,12 +56,12 @@ def sort_pairs(
             counts[bucket] = place + 1
             other_keys[place] = keys[i]
             other_extra[place] = extra[i]
-        keys, other_keys = other_keys, keys
-        extra, other_extra = other_extra, extra
+        keys, extra = other_keys, other_extra
+    return keys, extra
 
 
 @njit
-def length(points: Any, start: int, stop: int, height: int, width: int) -> float:
+def length(points: Float64, start: int, stop: int, height: int, width: int) -> float:
     """The longer side of each line of the outline, summed, where it is kept near the frame."""
     total = 0.0
     for p in range(start, stop, 2):
@@ -72,10 +73,12 @@ def length(points: Any, start: int, stop: int, height: int, width: int) -> float
 
 
 @njit
-def crossings(points: Any, start: int, stop: int, height: int, width: int, keys: Any, room: int) -> int:
-    """Where the outline crosses pixel columns, column * height + row each; how often, or -1 without room."""
+def crossings(
+    points: Float64, start: int, stop: int, height: int, width: int, keys: Int64
+) -> tuple[Int64, int]:
+    """Where the outline crosses pixel columns, column * height + row each, in ``keys`` or a longer copy; how often."""
     n = 0
-    before_u = before_v = np.int64(0)
+    before_u = before_v = 0
     begun = False
     for p in range(start, stop, 2):
         q = p + 2 if p + 2 < stop else start
@@ -101,46 +104,29 @@ def crossings(points: Any, start: int, stop: int, height: int, width: int, keys:
                 left_of = u if u < before_u else u - 1
                 column = (left_of - FINE // 2) // FINE
                 if left_of == FINE * column + FINE // 2 and 0 <= column < width:
-                    if n >= room:
-                        return -1
+                    if n == len(keys):
+                        keys = longer(keys, n + 1)
                     row = -((FINE // 2 - min(v, before_v)) // FINE)
                     keys[n] = column * height + min(max(row, 0), height)
                     n += 1
             before_u, before_v, begun = u, v, True
-    return n
+    return keys, n
 
 
+@kernel(FLOATS, INTS, INTS, INT, INT, INT)
 def fill(
-    points: Any,
-    polygon_ends: Any,
-    mask_ends: Any,
-    masks: int,
-    height: int,
-    width: int,
-    longest: int,
-    edges: Any,
-    room: int,
-    offsets: Any,
-    areas: Any,
-    boxes: Any,
-    keys: Any,
-    extra: Any,
-    other_keys: Any,
-    other_extra: Any,
-    starts: Any,
-    stops: Any,
-    counts: Any,
-) -> int:
-    """Edges, areas and boxes of masks made of polygons; a mask without any is absent.
+    points: Float64, polygon_ends: Int64, mask_ends: Int64, height: int, width: int, longest: int
+) -> tuple[int, Int32, Int64, Int64, Int32]:
+    """-1, edges, offsets, areas and boxes of the masks of a :class:`Polygons`; a mask without any is absent.
 
-    Polygon p ends at ``points[polygon_ends[p]]`` (x, y, x, y, ...), mask t at polygon ``mask_ends[t]``, both
-    counted from 0. ``edges`` and the six arrays after ``boxes`` hold ``room`` values each, ``counts``
-    max(height, width) + 3. Returns -1, or the index of the first mask whose outlines are longer than
-    ``longest`` pixels, or -2 when ``room`` is too little.
+    Instead of -1 comes the index of the first mask whose outlines are longer than ``longest`` pixels.
     """
-    n = 0
-    polygon = start = np.int64(0)
-    offsets[0] = 0
+    masks = len(mask_ends)
+    edges = np.empty(1024, np.int32)
+    offsets, areas = np.zeros(masks + 1, np.int64), np.zeros(masks, np.int64)
+    boxes = np.zeros((masks, 4), np.int32)
+    keys, starts, stops = np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int64)
+    n = polygon = start = 0
     for t in range(masks):
         first = n
         intervals = 0
@@ -150,32 +136,28 @@ def fill(
             stop = polygon_ends[polygon]
             outline += length(points, start, stop, height, width)
             if outline > longest:
-                return t
-            found = crossings(points, start, stop, height, width, keys, room)
-            if found < 0:
-                return -2
-            sort_pairs(keys, extra, found, other_keys, other_extra, counts, height, width)
-            if intervals + found > room:
-                return -2
+                return t, edges, offsets, areas, boxes
+            keys, found = crossings(points, start, stop, height, width, keys)
+            ordered, _ = sort_pairs(keys, keys, found, height, width)
+            if intervals + found > len(starts):
+                starts, stops = longer(starts, intervals + found), longer(stops, intervals + found)
             for i in range(0, found, 2):
-                starts[intervals] = keys[i]
-                stops[intervals] = keys[i + 1] if i + 1 < found else height * width
+                starts[intervals] = ordered[i]
+                stops[intervals] = ordered[i + 1] if i + 1 < found else height * width
                 intervals += stops[intervals] > starts[intervals]
             start = stop
             polygon += 1
         if several:
-            sort_pairs(starts, stops, intervals, other_keys, other_extra, counts, height, width)
-        if n + 2 * intervals > room:
-            return -2
-        reach = np.int64(0)
-        total = np.int64(0)
+            starts, stops = sort_pairs(starts, stops, intervals, height, width)
+        if n + 2 * intervals > len(edges):
+            edges = longer(edges, n + 2 * intervals)
+        reach = 0
         for i in range(intervals):
             begin = max(starts[i], reach)
             if stops[i] > begin:
                 n = put_ones(edges, first, n, begin, stops[i] - begin)
-                total += stops[i] - begin
+                areas[t] += stops[i] - begin
                 reach = stops[i]
         offsets[t + 1] = n
-        areas[t] = total
-        box(edges, first, n, height, boxes, t)
-    return -1
+        fill_box(edges, first, n, height, boxes, t)
+    return -1, edges[:n].copy(), offsets, areas, boxes

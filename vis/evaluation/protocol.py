@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
-
-from vis.evaluation.runs import Engine
 
 __all__ = ["STATS", "AreaRanges", "Group", "Matches", "Summary", "accumulate", "match_groups", "summarize"]
 
@@ -49,17 +48,17 @@ class Group:
     """(G,) pixels per frame."""
     crowd: Bool
     """(G,) may be matched often, never counts."""
-    ignore: Bool
+    truth_ignored: Bool
     """(G,) never counts."""
     uncounted: Bool
     """(G,) truths whose match is not remembered: the official evaluator's trouble with id 0."""
-    excused: Bool
+    detection_ignored: Bool
     """(D,) not counted when unmatched: not every object of its class is annotated there (LVIS)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """The verdict on one group, for A area ranges and T thresholds."""
+    """The matches of one group, for A area ranges and T thresholds."""
 
     group: Group
     """What was matched."""
@@ -78,19 +77,22 @@ def match_groups(
     spans: NDArray[np.int64],
     together: Group,
     ious: Sequence[Float64],
-    compute: Engine,
+    compute: ModuleType,
     *,
     areas: AreaRanges,
     thresholds: Float64,
 ) -> list[list[Matches]]:
-    """Match by each of several kinds of IoU and judge every detection.
+    """Match by each of several kinds of IoU: what every detection counts as.
 
     Group k, of (video, category) ``places[k]``, is detections ``spans[k, 0]`` to ``spans[k, 1]`` and truths
-    ``spans[k, 2]`` to ``spans[k, 3]`` of ``together``; ``ious`` follow each other as from ``compute.ious``.
+    ``spans[k, 2]`` to ``spans[k, 3]`` of ``together``; ``ious`` follow each other as
+    :func:`vis.evaluation.intervals.ious` gives them.
     """
     low, high = np.array(areas, np.float64).T[:, :, None]
-    ignored = together.ignore | (together.truth_areas < low) | (together.truth_areas > high)
-    outside = (together.detection_areas < low) | (together.detection_areas > high) | together.excused
+    ignored = together.truth_ignored | (together.truth_areas < low) | (together.truth_areas > high)
+    outside = (
+        (together.detection_areas < low) | (together.detection_areas > high) | together.detection_ignored
+    )
     outside = outside[:, None, :]
     counting = np.concatenate([np.zeros((len(areas), 1), np.int64), np.cumsum(~ignored, axis=1)], axis=1)
     positives = (counting[:, spans[:, 3]] - counting[:, spans[:, 2]]).T
@@ -101,22 +103,28 @@ def match_groups(
     whole = spans.tolist()
     groups = [
         Group(
-            category, video, together.scores[d0:d1], together.detection_areas[d0:d1],
-            together.truth_areas[g0:g1], together.crowd[g0:g1], together.ignore[g0:g1], together.uncounted[g0:g1],
-            together.excused[d0:d1],
+            category=category,
+            video=video,
+            scores=together.scores[d0:d1],
+            detection_areas=together.detection_areas[d0:d1],
+            truth_areas=together.truth_areas[g0:g1],
+            crowd=together.crowd[g0:g1],
+            truth_ignored=together.truth_ignored[g0:g1],
+            uncounted=together.uncounted[g0:g1],
+            detection_ignored=together.detection_ignored[d0:d1],
         )
         for (video, category), (d0, d1, g0, g1) in zip(places, whole, strict=True)
-    ]  # fmt: skip
+    ]
     out = []
     for one in ious:
-        truth = compute.match(one, spans, ignored, together.crowd, thresholds, count)
+        truth = compute.match(one, spans, ignored, together.crowd, thresholds, detections=count)
         found = truth >= 0
-        matched, excused = found, found
-        if len(together.ignore):
+        matched, uncounted = found, found
+        if len(together.truth_ignored):
             matched = found & ~together.uncounted[truth]
-            excused = found & ignored[rows, truth]
-        excused = excused | (~matched & outside)
-        hit, miss = matched & ~excused, ~(matched | excused)
+            uncounted = found & ignored[rows, truth]
+        uncounted = uncounted | (~matched & outside)
+        hit, miss = matched & ~uncounted, ~(matched | uncounted)
         truth = np.where(found, truth - begin, -1)
         out.append(
             [
@@ -151,7 +159,7 @@ def accumulate(
     areas: int,
     max_dets: tuple[int, ...],
 ) -> Summary:
-    """Pool the verdicts per category; ``matches`` ordered by video, which decides ties of scores."""
+    """Pool the matches per category; ``matches`` ordered by video, which decides ties of scores."""
     shape = len(thresholds), len(categories), areas, len(max_dets)
     precision = np.full((shape[0], len(RECALLS), *shape[1:]), -1.0)
     recall = np.full(shape, -1.0)

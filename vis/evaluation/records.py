@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vis.evaluation.runs import TubeMasks
+from vis.evaluation.tube_masks import TubeMasks
 
 __all__ = ["Category", "ResultTube", "Truth", "TruthTube", "Video"]
 
@@ -66,6 +66,10 @@ class TruthTube:
     """From ``segmentations_refined`` (HQ-YTVIS), where the annotation has it."""
     stated_area: float = 0.0
     """Mean of ``areas``, 0 without any."""
+    mask_area: float = 0.0
+    """Mean pixels of ``masks`` over the frames where the object is."""
+    refined_area: float = 0.0
+    """The same of ``refined``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +86,8 @@ class ResultTube:
     """Finite; only its order counts."""
     masks: TubeMasks
     """One per frame of the results entry."""
+    mask_area: float = 0.0
+    """Mean pixels over the frames where the object is."""
     box_area: float | None = None
     """Width times height of its ``bbox``, where COCO's rule takes sizes from boxes; None: from the masks."""
 

@@ -1,6 +1,6 @@
 """What an evaluation says: plain values for JSON, a table for the terminal, rows for CSV.
 
-The HTML page is made by :mod:`vis.evaluation.page`.
+The HTML page is made by :mod:`vis.evaluation.html_report`.
 """
 
 from __future__ import annotations

@@ -1,42 +1,33 @@
-"""Kernels on many tubes: sizes, IoUs, matching. See :mod:`vis.evaluation.kernels`.
+"""Loops over many tubes: overlaps, IoUs, matching. Tubes come as :class:`Packed`; pairs of groups as spans.
 
-Tubes come as a *table*: per tube five int64, the addresses of its edges, offsets, areas and boxes, and
-its number of frames. Each table is passed three times, typed by what its values point to.
+A span int64 (4,) pairs every tube ``span[0]`` to ``span[1]`` of a with every tube ``span[2]`` to ``span[3]`` of b.
 """
 
 # mypy: ignore-errors
-# numba types these functions, from the signatures in vis.evaluation.kernels; pointers have no Python type.
+# numba infers the types; mypy knows neither what it makes of a function nor of whole numbers of numpy.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-__all__ = ["bands", "ious", "match", "overlap", "sizes"]
+from vis.evaluation.kernel_cache import kernel
+from vis.evaluation.kernel_types import BOOLS, BOOLS_2D, FLOAT, FLOATS, INT, INTS_2D, PACKED
+from vis.evaluation.tube_masks import Packed
 
-# Columns of a table.
-EDGES, OFFSETS, AREAS, BOXES, FRAMES, COLUMNS = 0, 1, 2, 3, 4, 5
+__all__ = ["boundary_ious", "ious", "match", "overlap"]
 
-
-def sizes(longs: Any, counts: Any, tubes: int, totals: Any, present: Any) -> int:
-    """Pixels over all frames, and frames with any, of each tube."""
-    for k in range(tubes):
-        areas = longs[COLUMNS * k + AREAS]
-        total = frames = np.int64(0)
-        for t in range(counts[COLUMNS * k + FRAMES]):
-            total += areas[t]
-            frames += areas[t] > 0
-        totals[k] = total
-        present[k] = frames
-    return 0
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
 
 
 @njit
-def common_pixels(a: Any, i: int, i_end: int, b: Any, j: int, j_end: int) -> int:
+def common_pixels(a: Int32, i: int, i_end: int, b: Int32, j: int, j_end: int) -> int:
     """Pixels that two interval lists share."""
-    total = np.int64(0)
+    total = 0
     while i < i_end and j < j_end:
         a_stop, b_stop = a[i + 1], b[j + 1]
         total += max(min(a_stop, b_stop) - max(a[i], b[j]), 0)
@@ -47,151 +38,127 @@ def common_pixels(a: Any, i: int, i_end: int, b: Any, j: int, j_end: int) -> int
 
 
 @njit
-def frame_overlap(a_ints: Any, a_longs: Any, a: int, b_ints: Any, b_longs: Any, b: int, t: int) -> int:
-    """Pixels that tube a of one table and tube b of another share in frame t."""
-    a, b = COLUMNS * a, COLUMNS * b
-    a_boxes, b_boxes = a_ints[a + BOXES], b_ints[b + BOXES]
-    k = 4 * t
+def frame_overlap(
+    a_edges: Int32,
+    a_bounds: Int64,
+    a_boxes: Int32,
+    f: int,
+    b_edges: Int32,
+    b_bounds: Int64,
+    b_boxes: Int32,
+    g: int,
+) -> int:
+    """Pixels that frame f of a and frame g of b share."""
     if (
-        a_boxes[k] >= b_boxes[k + 2]
-        or b_boxes[k] >= a_boxes[k + 2]
-        or a_boxes[k + 1] >= b_boxes[k + 3]
-        or b_boxes[k + 1] >= a_boxes[k + 3]
+        a_boxes[f, 0] >= b_boxes[g, 2]
+        or b_boxes[g, 0] >= a_boxes[f, 2]
+        or a_boxes[f, 1] >= b_boxes[g, 3]
+        or b_boxes[g, 1] >= a_boxes[f, 3]
     ):
         return 0
-    a_offsets, b_offsets = a_longs[a + OFFSETS], b_longs[b + OFFSETS]
-    return common_pixels(
-        a_ints[a + EDGES], a_offsets[t], a_offsets[t + 1], b_ints[b + EDGES], b_offsets[t], b_offsets[t + 1]
-    )
-
-
-def overlap(a_ints: Any, a_longs: Any, b_ints: Any, b_longs: Any, frames: int, out: Any) -> int:
-    """Pixels that two tubes share in each of their first ``frames`` frames."""
-    for t in range(frames):
-        out[t] = frame_overlap(a_ints, a_longs, 0, b_ints, b_longs, 0, t)
-    return 0
+    return common_pixels(a_edges, a_bounds[f], a_bounds[f + 1], b_edges, b_bounds[g], b_bounds[g + 1])
 
 
 @njit
-def shared(a_ints: Any, a_longs: Any, a: int, b_ints: Any, b_longs: Any, b: int, frames: int) -> int:
-    """Pixels that tube a of one table and tube b of another share."""
-    total = np.int64(0)
+def shared_pixels(a: Packed, f: int, b: Packed, g: int, frames: int) -> int:
+    """Pixels that the ``frames`` frames from f of a and from g of b share."""
+    a_edges, a_bounds, _, a_boxes, _ = a
+    b_edges, b_bounds, _, b_boxes, _ = b
+    total = 0
     for t in range(frames):
-        total += frame_overlap(a_ints, a_longs, a, b_ints, b_longs, b, t)
+        total += frame_overlap(a_edges, a_bounds, a_boxes, f + t, b_edges, b_bounds, b_boxes, g + t)
     return total
 
 
-def ious(
-    a_ints: Any,
-    a_longs: Any,
-    a_counts: Any,
-    b_ints: Any,
-    b_longs: Any,
-    b_counts: Any,
-    spans: Any,
-    groups: int,
-    floor: Any,
-    out: Any,
-) -> int:
-    """Mask tube IoU over the frames that both lists cover; 0 where it cannot reach ``floor[0]``.
+@kernel(PACKED, PACKED, INT)
+def overlap(a: Packed, b: Packed, frames: int) -> Int64:
+    """Pixels that the first tube of each share in each of their first ``frames`` frames, int64 (frames,)."""
+    out = np.empty(frames, np.int64)
+    for t in range(frames):
+        out[t] = shared_pixels(a, t, b, t, 1)
+    return out
 
-    Each group pairs tubes ``spans[0]`` to ``spans[1]`` of a with ``spans[2]`` to ``spans[3]`` of b.
-    """
+
+@kernel(PACKED, PACKED, INTS_2D, FLOAT)
+def ious(a: Packed, b: Packed, spans: Int64, floor: float) -> Float64:
+    """Mask tube IoU of all pairs of the spans, in order, over the frames that both cover; 0 below ``floor``."""
+    a_areas, a_first, b_areas, b_first = a.areas, a.first, b.areas, b.first
+    pairs = 0
+    for group in range(len(spans)):
+        pairs += (spans[group, 1] - spans[group, 0]) * (spans[group, 3] - spans[group, 2])
+    out = np.zeros(pairs)
     n = 0
-    for group in range(groups):
-        for i in range(spans[4 * group], spans[4 * group + 1]):
-            for j in range(spans[4 * group + 2], spans[4 * group + 3]):
-                frames = min(a_counts[COLUMNS * i + FRAMES], b_counts[COLUMNS * j + FRAMES])
-                a_areas, b_areas = a_longs[COLUMNS * i + AREAS], b_longs[COLUMNS * j + AREAS]
-                total = most = np.int64(0)
+    for group in range(len(spans)):
+        for i in range(spans[group, 0], spans[group, 1]):
+            for j in range(spans[group, 2], spans[group, 3]):
+                f, g = a_first[i], b_first[j]
+                frames = min(a_first[i + 1] - f, b_first[j + 1] - g)
+                total = most = 0
                 for t in range(frames):
-                    total += a_areas[t] + b_areas[t]
+                    total += a_areas[f + t] + b_areas[g + t]
                     # No intersection is larger than the smaller mask of each frame.
-                    most += min(a_areas[t], b_areas[t])
-                value = 0.0
-                if most > 0 and most / (total - most) >= floor[0]:
-                    common = shared(a_ints, a_longs, i, b_ints, b_longs, j, frames)
-                    value = common / (total - common)
-                out[n] = value
+                    most += min(a_areas[f + t], b_areas[g + t])
+                if most > 0 and most / (total - most) >= floor:
+                    common = shared_pixels(a, f, b, g, frames)
+                    out[n] = common / (total - common)
                 n += 1
-    return 0
+    return out
 
 
-def bands(
-    a_ints: Any,
-    a_longs: Any,
-    a_counts: Any,
-    a_inner_ints: Any,
-    a_inner_longs: Any,
-    b_ints: Any,
-    b_longs: Any,
-    b_counts: Any,
-    b_inner_ints: Any,
-    b_inner_longs: Any,
-    pairs: Any,
-    count: int,
-    out: Any,
-) -> int:
-    """Boundary tube IoU of each pair (row of a, row of b), from the masks and the eroded masks."""
-    for k in range(count):
-        i, j = pairs[2 * k], pairs[2 * k + 1]
-        a_row, b_row = COLUMNS * i, COLUMNS * j
-        frames = min(a_counts[a_row + FRAMES], b_counts[b_row + FRAMES])
+@kernel(PACKED, PACKED, PACKED, PACKED, INTS_2D)
+def boundary_ious(a: Packed, a_inner: Packed, b: Packed, b_inner: Packed, pairs: Int64) -> Float64:
+    """Boundary tube IoU of pairs int64 (P, 2) of a tube of a and one of b, from the masks and the eroded masks."""
+    out = np.zeros(len(pairs))
+    for k in range(len(pairs)):
+        i, j = pairs[k, 0], pairs[k, 1]
+        f, g = a.first[i], b.first[j]
+        frames = min(a.first[i + 1] - f, b.first[j + 1] - g)
         common = (
-            shared(a_ints, a_longs, i, b_ints, b_longs, j, frames)
-            - shared(a_ints, a_longs, i, b_inner_ints, b_inner_longs, j, frames)
-            - shared(a_inner_ints, a_inner_longs, i, b_ints, b_longs, j, frames)
-            + shared(a_inner_ints, a_inner_longs, i, b_inner_ints, b_inner_longs, j, frames)
+            shared_pixels(a, f, b, g, frames)
+            - shared_pixels(a, f, b_inner, g, frames)
+            - shared_pixels(a_inner, f, b, g, frames)
+            + shared_pixels(a_inner, f, b_inner, g, frames)
         )
         union = -common
         for t in range(frames):
-            union += a_longs[a_row + AREAS][t] - a_inner_longs[a_row + AREAS][t]
-            union += b_longs[b_row + AREAS][t] - b_inner_longs[b_row + AREAS][t]
-        out[k] = common / union if union > 0 else 0.0
-    return 0
+            union += a.areas[f + t] - a_inner.areas[f + t] + b.areas[g + t] - b_inner.areas[g + t]
+        if union > 0:
+            out[k] = common / union
+    return out
 
 
+@kernel(FLOATS, INTS_2D, BOOLS_2D, BOOLS, FLOATS, INT)
 def match(
-    ious: Any,
-    spans: Any,
-    groups: int,
-    ignored: Any,
-    crowd: Any,
-    truths: int,
-    ranges: int,
-    thresholds: Any,
-    levels: int,
-    detections: int,
-    taken: Any,
-    matched: Any,
-) -> int:
+    ious: Float64, spans: Int64, ignored: Bool, crowd: Bool, thresholds: Float64, detections: int
+) -> Int64:
     """COCO's greedy matching of detections (best first) to truths, per group, area range and threshold.
 
-    Fills ``matched`` (ranges, levels, detections) with rows of truths, -1 for none. ``ignored`` is (ranges,
-    truths); ``crowd`` and ``taken`` hold ``truths``.
+    ``ious`` and ``spans`` as in :func:`ious`; ``ignored`` (A, G), ``crowd`` (G), ``thresholds`` (T). Returns
+    (A, T, D): rows of truths, -1 for none.
     """
+    ranges, levels = len(ignored), len(thresholds)
+    matched = np.full((ranges, levels, detections), -1, np.int64)
+    taken = np.zeros(len(crowd), np.bool_)
     first = 0
-    for group in range(groups):
-        d0, d1 = spans[4 * group], spans[4 * group + 1]
-        g0, g1 = spans[4 * group + 2], spans[4 * group + 3]
+    for group in range(len(spans)):
+        d0, d1, g0, g1 = spans[group]
         for a in range(ranges):
             for t in range(levels):
-                for g in range(g0, g1):
-                    taken[g] = 0
+                taken[g0:g1] = False
                 for d in range(d0, d1):
                     best = min(thresholds[t], 1 - 1e-10)
-                    found = np.int64(-1)
+                    found = -1
                     # Truths that count come first; ignored ones only when none of those fits.
                     for turn in range(2):
                         if found < 0:
                             for g in range(g0, g1):
-                                able = ignored[a * truths + g] == turn and (taken[g] == 0 or crowd[g] != 0)
+                                able = ignored[a, g] == (turn == 1) and (not taken[g] or crowd[g])
                                 value = ious[first + (d - d0) * (g1 - g0) + g - g0]
                                 if able and value >= best:
                                     best = value
                                     found = g
-                    matched[(a * levels + t) * detections + d] = found
+                    matched[a, t, d] = found
                     if found >= 0:
-                        taken[found] = 1
+                        taken[found] = True
         first += (d1 - d0) * (g1 - g0)
-    return 0
+    return matched

@@ -11,14 +11,16 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import AnnotationError, EvaluationWarning, UsageError
-from vis.evaluation.judge import POOLED, Judge, Members, judge_all
+from vis.evaluation import intervals
 from vis.evaluation.loading import Source, read_results, read_truth
+from vis.evaluation.matching import POOLED, GroupMatcher, Members, match_all
 from vis.evaluation.protocol import (
     IMAGE_AREAS,
     IOU_THRESHOLDS,
@@ -31,7 +33,7 @@ from vis.evaluation.protocol import (
     summarize,
 )
 from vis.evaluation.records import ResultTube, Truth, TruthTube
-from vis.evaluation.runs import Engine, TubeMasks, engine
+from vis.evaluation.tube_masks import TubeMasks
 
 __all__ = ["KINDS", "TubeEvaluation", "evaluate", "evaluate_images", "evaluate_tubes"]
 
@@ -64,7 +66,7 @@ class TubeEvaluation:
     summaries: dict[str, Summary]
     """Precision and recall per kind."""
     matches: dict[str, list[Matches]]
-    """The verdicts per kind, ordered by video."""
+    """The matches per kind, ordered by video."""
     members: list[tuple[list[ResultTube], list[TruthTube]]]
     """The tubes behind each entry of ``matches``, in its order."""
     notes: dict[str, int] = field(default_factory=dict)
@@ -73,10 +75,9 @@ class TubeEvaluation:
 
 def evaluate_tubes(truth: Source, results: Source, **options: Any) -> TubeEvaluation:
     """Read both and evaluate; see :func:`evaluate` for the options."""
-    compute = engine(options.pop("engine_name", "auto"))
-    strict = options.get("mode", "official") == "strict"
-    read = read_truth(truth, compute, strict=strict)
-    return evaluate(read, read_results(results, read, compute), compute=compute, **options)
+    compute, strict = options.get("compute", intervals), options.get("mode", "official") == "strict"
+    read = read_truth(truth, strict=strict, compute=compute)
+    return evaluate(read, read_results(results, read, compute=compute), **options)
 
 
 def evaluate_images(truth: Source, results: Source, **options: Any) -> TubeEvaluation:
@@ -84,11 +85,10 @@ def evaluate_images(truth: Source, results: Source, **options: Any) -> TubeEvalu
 
     COCO's area ranges and its crowd rule; the options are those of :func:`evaluate`.
     """
-    compute = engine(options.pop("engine_name", "auto"))
-    strict = options.get("mode", "official") == "strict"
-    read = read_truth(truth, compute, strict=strict, images=True)
-    found = read_results(results, read, compute, images=True)
-    return evaluate(read, found, compute=compute, **IMAGE_RULES | options)
+    compute, strict = options.get("compute", intervals), options.get("mode", "official") == "strict"
+    read = read_truth(truth, strict=strict, images=True, compute=compute)
+    found = read_results(results, read, images=True, compute=compute)
+    return evaluate(read, found, **IMAGE_RULES | options)
 
 
 def evaluate(
@@ -108,9 +108,9 @@ def evaluate(
     same_ratio: bool | None = None,
     federated: bool = False,
     floor: float | None = None,
-    compute: Engine | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    compute: ModuleType = intervals,
 ) -> TubeEvaluation:
     """Evaluate tubes.
 
@@ -137,9 +137,9 @@ def evaluate(
             and the largest limit holds for all classes of a video together. The truth must say so for
             every video.
         floor: IoUs below it may be left at 0; None is the lowest threshold, where it changes nothing.
-        compute: from :func:`vis.evaluation.runs.engine`.
         threads: how many parts of the data at a time; None is one per core, at most 8.
         progress: called with (groups done, groups); a group is a class in a video.
+        compute: private; the tests put a plain implementation of :mod:`vis.evaluation.intervals` here.
 
     Raises :class:`AnnotationError` (strict mode: lengths, unknown categories) and
     :class:`UsageError`.
@@ -153,17 +153,14 @@ def evaluate(
     if threads is not None and threads < 1:
         raise UsageError(f"threads: expected 1 or more, got {threads}")
     key = ("official" if mode == "official" else "refined") if key == "auto" else key
-    compute = compute or engine()
     strict = mode == "strict"
     notes: dict[str, int] = {}
     if federated:
         results = _verified(truth, results, max_dets[-1], notes)
-    mean_areas = _mean_areas(truth, results, compute)
-    results = _checked(truth, results, mean_areas, notes, strict=strict, pad_short=pad_short)
-    if strict and pad_short:
+    results = _checked(truth, results, notes, strict=strict, pad_short=pad_short)
+    if pad_short:
         truth, results = _padded(truth, results)
-        mean_areas = _mean_areas(truth, results, compute)
-    judge = Judge(
+    matcher = GroupMatcher(
         compute=compute,
         truth=truth,
         strict=strict,
@@ -177,16 +174,15 @@ def evaluate(
         crowd_as_share=strict if crowd_as_share is None else crowd_as_share,
         result_ratio=ratio if (strict if same_ratio is None else same_ratio) else OFFICIAL_RESULT_RATIO,
         federated=federated,
-        mean_areas=mean_areas,
     )
     groups = _groups(truth, results, class_agnostic=class_agnostic)
-    matches = judge_all(judge, groups, threads, progress)
+    matches = match_all(matcher, groups, threads, progress)
     # Categories without a tube on either side say nothing; some files list tens of thousands.
     categories = sorted({category for (_, category), _, _ in groups})
     summaries, stats = {}, {}
-    for kind in judge.kinds:
+    for kind in matcher.kinds:
         summaries[kind] = accumulate(
-            matches[kind], categories, thresholds=judge.thresholds, areas=len(areas), max_dets=max_dets
+            matches[kind], categories, thresholds=matcher.thresholds, areas=len(areas), max_dets=max_dets
         )
         stats[kind] = summarize(summaries[kind], literal_100=not (strict or federated))
     if not results:
@@ -222,7 +218,6 @@ def _has_refined(truth: Truth) -> bool:
 def _checked(
     truth: Truth,
     results: list[ResultTube],
-    mean_areas: dict[int, float],
     notes: dict[str, int],
     *,
     strict: bool,
@@ -247,12 +242,11 @@ def _checked(
     for tube in results:
         scores[tube.video, tube.category].add(tube.score)
     notes["score_ties"] = len(results) - sum(map(len, scores.values()))
-    notes["empty_results"] = sum(mean_areas[id(tube.masks)] == 0 for tube in results)
+    notes["empty_results"] = sum(tube.mask_area == 0 for tube in results)
     notes["area_mismatches"] = sum(
-        tube.areas is not None and abs(tube.stated_area - mean_areas[id(tube.masks)]) > 0.5
-        for tube in truth.tubes
+        tube.areas is not None and abs(tube.stated_area - tube.mask_area) > 0.5 for tube in truth.tubes
     )
-    return [tube for tube in results if mean_areas[id(tube.masks)]] if strict else results
+    return [tube for tube in results if tube.mask_area] if strict else results
 
 
 def _verified(truth: Truth, results: list[ResultTube], limit: int, notes: dict[str, int]) -> list[ResultTube]:
@@ -283,7 +277,7 @@ def _check_lengths(truth: Truth, results: list[ResultTube], *, strict: bool, pad
     lengths = _lengths(truth)
     for name, video, masks in _listed(truth, results):
         expected, have = lengths[video], len(masks)
-        if have != expected and not (strict and pad_short and have < expected):
+        if have != expected and not (pad_short and have < expected):
             wrong.append(f"{name}, video {video}: {have} frames, expected {expected}")
     if wrong and strict:
         raise AnnotationError(
@@ -337,15 +331,6 @@ def _padded(truth: Truth, results: list[ResultTube]) -> tuple[Truth, list[Result
 
 def _warn(message: str) -> None:
     warnings.warn(message, EvaluationWarning, stacklevel=4)
-
-
-def _mean_areas(truth: Truth, results: list[ResultTube], compute: Engine) -> dict[int, float]:
-    """Mean pixels over the frames where the object is, 0 when it never is, by id() of the masks."""
-    masks = [tube.masks for tube in results]
-    for tube in truth.tubes:
-        masks += [tube.masks] if tube.refined is None else [tube.masks, tube.refined]
-    totals, present = compute.sizes(masks)
-    return dict(zip(map(id, masks), (totals / np.maximum(present, 1)).tolist(), strict=True))
 
 
 # ---------------------------------------------------------------- groups

@@ -42,16 +42,13 @@ def candidates(predictor: Predictor, embedding: ImageEmbedding, **prompts: Any) 
     checked = check_prompts(
         embedding.frame_size,
         4 * predictor.model.size.grid,
-        prompts.get("boxes"),
-        prompts.get("points"),
-        prompts.get("point_labels"),
-        prompts.get("masks"),
+        **prompts,
     )
     side = 4 * predictor.model.size.grid
     logits = np.zeros((checked.count, 4, side, side), np.float32)
     scores = np.zeros((checked.count, 4), np.float32)
     with torch.inference_mode():
-        for rows, sam, hq, predicted in predictor.draw(embedding, checked, slice(0, 4)):
+        for rows, sam, hq, predicted in predictor.predict_masks(embedding, checked, slice(0, 4)):
             logits[rows] = sam.float().cpu().numpy()
             if hq is not None:
                 logits[rows, 0] += hq.float().cpu().numpy()
@@ -63,8 +60,7 @@ def masks_of(predictor: Predictor, frame: tuple[int, int], logits: Float32) -> N
     """Low-resolution logits (N, side, side) as masks (N, H, W) of a frame of (height, width)."""
     import torch
 
-    from vis.hqsam.predictor import network_size
-    from vis.hqsam.upsample import upsampler
+    from vis.hqsam.resize import network_size, upsampler
 
     model = predictor.model
     side = model.size.image_size

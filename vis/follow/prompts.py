@@ -97,7 +97,7 @@ def _unit(score: Any) -> float:
 
 def _arguments(prompt: Prompt) -> dict[str, Any]:
     """The predictor's arguments for one object."""
-    from vis.refine import mask_prompt
+    from vis.prompt_policies import mask_prompt
 
     given: dict[str, Any] = {}
     points, labels = list(prompt.points), list(prompt.point_labels)
@@ -117,7 +117,7 @@ def _arguments(prompt: Prompt) -> dict[str, Any]:
 
 def _inside(mask: Bool, away_from: list[Point]) -> Point:
     """The pixel deepest inside the mask that keeps clear of the points; of the whole mask if none does."""
-    from vis.refine import deepest_point
+    from vis.prompt_policies import deepest_point
 
     ys, xs = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]]
     reach = 0.04 * mask.sum()  # a radius of a fifth of the object's side, squared

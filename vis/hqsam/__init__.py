@@ -16,11 +16,16 @@ Knows no video, no tracker and no detector.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vis.hqsam.embedding_files import load_embedding, save_embedding
 from vis.hqsam.network.checkpoints import build_model, load_model
 from vis.hqsam.network.model import MODES, SamModel
 from vis.hqsam.network.sizes import SIZES, Size, hq_parameter_names
 from vis.hqsam.predictor import ImageEmbedding, MaskPrediction, Predictor
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "MODES",
@@ -34,5 +39,13 @@ __all__ = [
     "hq_parameter_names",
     "load_embedding",
     "load_model",
+    "load_predictor",
     "save_embedding",
 ]
+
+
+def load_predictor(
+    name: str | Path, *, device: str = "auto", mode: str = "fast", head: str | Path | None = None
+) -> Predictor:
+    """A predictor over :func:`load_model`, with its arguments and errors."""
+    return Predictor(load_model(name, device=device, mode=mode, head=head))

@@ -1,11 +1,11 @@
 """Everything mode: a grid of points instead of prompts (Segment Anything, arXiv 2304.02643, section 5).
 
-Each point of a grid is a click; what it draws is kept when the network is sure of it (predicted IoU), when
+Each point of a grid is a click; its mask is kept when the network is sure of it (predicted IoU), when
 it hardly moves with the threshold (stability), and when no better mask has nearly the same box. Crops of
 the frame repeat this at larger scale. Defaults and every rule follow the released generator.
 
 A plain SAM gives each point's three masks; an HQ-SAM gives, as its reference does, the best of the three
-with the HQ mask added. Points whose masks all miss the predicted IoU are never drawn, and masks live as
+with the HQ mask added. Points whose masks all miss the predicted IoU cost no mask, and masks live as
 run lengths: memory does not grow with the number of points.
 """
 
@@ -26,7 +26,7 @@ from vis import masks as rle
 from vis.errors import UsageError
 from vis.hqsam.predictor import Predictor
 from vis.hqsam.prompts import Prompts, check_image
-from vis.hqsam.runtime.engine import Drawn
+from vis.hqsam.runtime.requests import LowResMasks
 from vis.structures import MaskRLE
 
 __all__ = ["FoundMask", "crop_boxes", "find_everything", "point_grid", "remove_small_regions"]
@@ -102,7 +102,7 @@ def find_everything(
     for crop, layer in crops:
         in_crop = []
         for point, mask in _search(
-            predictor, image, crop, grids[layer], (predicted_iou, stability), stability_offset
+            predictor, image, crop, grids[layer], limits=(predicted_iou, stability, stability_offset)
         ):
             if mask is not None:
                 in_crop.append(mask)
@@ -146,10 +146,14 @@ def _search(
     image: NDArray[np.uint8],
     crop: Box,
     grid: NDArray[np.float64],
-    limits: tuple[float, float],
-    offset: float,
+    *,
+    limits: tuple[float, float, float],
 ) -> Iterator[tuple[int, FoundMask | None]]:
-    """(points done, a mask that passed or None) over one crop, in the order of points and of their masks."""
+    """(points done, a mask that passed or None) over one crop, in the order of points and of their masks.
+
+    ``limits``: of predicted IoU and of stability, and the offset that stability is measured with.
+    """
+    min_iou, min_stability, offset = limits
     x0, y0, x1, y1 = crop
     frame = (image.shape[0], image.shape[1])
     embedding = predictor.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
@@ -157,16 +161,16 @@ def _search(
     clicks = points.astype(np.float32)[:, None]
     prompts = Prompts(len(points), None, clicks, np.ones((len(points), 1), np.int64), None)
     up = predictor.upsampler(embedding)
-    drawn = predictor.draw(embedding, prompts, slice(1, 4), least=limits[0])
-    for row, sam, hq, scores in (one for some in drawn for one in _one_by_one(some)):
+    parts = predictor.predict_masks(embedding, prompts, slice(1, 4), min_iou=min_iou)
+    for row, sam, hq, scores in (one for part in parts for one in _one_by_one(part)):
         yield row, None
         for logits, score in _candidates(sam, hq, scores[1:]):
-            if score <= limits[0]:
+            if score <= min_iou:
                 continue
             inner, mask, outer = up.above(logits, (offset, 0.0, -offset))
             whole = int(outer.sum())
             steady = int(inner.sum()) / whole if whole else 0.0
-            if steady < limits[1]:
+            if steady < min_stability:
                 continue
             dense = mask.cpu().numpy()
             box = _around(dense, crop)
@@ -179,10 +183,10 @@ def _search(
     yield len(grid), None
 
 
-def _one_by_one(drawn: Drawn) -> Iterator[tuple[int, Tensor, Tensor | None, Tensor]]:
+def _one_by_one(part: LowResMasks) -> Iterator[tuple[int, Tensor, Tensor | None, Tensor]]:
     """Row, SAM logits (M, 4g, 4g), HQ logits (4g, 4g) or None, and scores (4,) of each object."""
-    for i, row in enumerate(drawn.rows):
-        yield row, drawn.sam[i], None if drawn.hq is None else drawn.hq[i], drawn.scores[i]
+    for i, row in enumerate(part.rows):
+        yield row, part.sam[i], None if part.hq is None else part.hq[i], part.scores[i]
 
 
 def _candidates(sam: Tensor, hq: Tensor | None, scores: Tensor) -> list[tuple[Tensor, float]]:

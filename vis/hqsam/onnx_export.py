@@ -69,11 +69,11 @@ class DecoderGraph(nn.Module):
         dense = has_mask * given + (1 - has_mask) * none
         image = (features + dense) - none  # the decoder adds a dense map of its own: the empty one
         tokens, rows = decoder.transform(image, self.position, prompt.encode_labelled(points, labels), none)
-        pieces = decoder.upscale(tokens, rows)
-        out = (decoder.sam_masks(pieces, slice(0, 4)), decoder.iou(pieces.iou_token))
+        output = decoder.upscale(tokens, rows)
+        out = (decoder.sam_masks(output, slice(0, 4)), decoder.iou(output.iou_token))
         if hq_features is None:
             return out
-        return (*out, decoder.hq_mask(pieces, hq_features))
+        return (*out, decoder.hq_mask(output, hq_features))
 
 
 def export_encoder(model: SamModel, path: str | Path) -> None:
@@ -82,24 +82,23 @@ def export_encoder(model: SamModel, path: str | Path) -> None:
         raise UsageError(f"{model.size.name} is larger than the 2 GB that one ONNX file holds; export vit_l")
     side = model.size.image_size
     names = ["features", "hq_features"] if model.has_hq else ["features"]
-    _export(EncoderGraph(model), (torch.zeros(1, 3, side, side),), ["frame"], names, {}, Path(path))
+    frame = torch.zeros(1, 3, side, side)
+    _export(EncoderGraph(model), {"frame": frame}, outputs=names, free={}, path=Path(path))
 
 
 def export_decoder(model: SamModel, path: str | Path) -> None:
     """Write the decoder to ``path``."""
     g = model.size.grid
-    given = [
-        torch.zeros(1, 256, g, g),
-        torch.rand(2, 3, 2) * model.size.image_size,
-        torch.tensor([[1.0, 2, 3], [0, 2, 3]]),
-        torch.zeros(2, 1, 4 * g, 4 * g),
-        torch.zeros(1),
-    ]
-    inputs = ["features", "points", "labels", "masks", "has_mask"]
+    inputs = {
+        "features": torch.zeros(1, 256, g, g),
+        "points": torch.rand(2, 3, 2) * model.size.image_size,
+        "labels": torch.tensor([[1.0, 2, 3], [0, 2, 3]]),
+        "masks": torch.zeros(2, 1, 4 * g, 4 * g),
+        "has_mask": torch.zeros(1),
+    }
     outputs = ["sam_logits", "scores"]
     if model.has_hq:
-        given.append(torch.zeros(1, 32, 4 * g, 4 * g))
-        inputs.append("hq_features")
+        inputs["hq_features"] = torch.zeros(1, 32, 4 * g, 4 * g)
         outputs.append("hq_logits")
     free = {
         "points": {0: "objects", 1: "points"},
@@ -107,13 +106,13 @@ def export_decoder(model: SamModel, path: str | Path) -> None:
         "masks": {0: "objects"},
     }
     free |= {name: {0: "objects"} for name in outputs}
-    _export(DecoderGraph(model), tuple(given), inputs, outputs, free, Path(path))
+    _export(DecoderGraph(model), inputs, outputs=outputs, free=free, path=Path(path))
 
 
 def _export(
     graph: nn.Module,
-    given: tuple[Tensor, ...],
-    inputs: list[str],
+    inputs: dict[str, Tensor],
+    *,
     outputs: list[str],
     free: dict[str, dict[int, str]],
     path: Path,
@@ -124,9 +123,9 @@ def _export(
         try:
             torch.onnx.export(
                 graph.cpu().eval(),
-                given,
+                tuple(inputs.values()),
                 str(temporary),
-                input_names=inputs,
+                input_names=list(inputs),
                 output_names=outputs,
                 dynamic_axes=free,
                 opset_version=_OPSET,

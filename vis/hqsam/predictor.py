@@ -17,11 +17,12 @@ from torch import Tensor
 from vis.errors import PromptError
 from vis.hqsam.network.model import SamModel
 from vis.hqsam.prompts import Prompts, check_image, check_prompts
-from vis.hqsam.resize import resize
-from vis.hqsam.runtime.engine import Asked, Drawn, make_engine
-from vis.hqsam.upsample import Upsampler, upsampler
+from vis.hqsam.resize import Upsampler, network_size, resize, upsampler
+from vis.hqsam.runtime.engine import make_engine
+from vis.hqsam.runtime.requests import DecodeRequest, LowResMasks
+from vis.renamed import renamed_arguments
 
-__all__ = ["ImageEmbedding", "MaskPrediction", "Predictor", "network_size"]
+__all__ = ["ImageEmbedding", "MaskPrediction", "Predictor"]
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -60,12 +61,6 @@ class MaskPrediction:
     """(N, H, W): likewise."""
     three_scores: Float32 | None = None
     """(N, 3): the estimates that were chosen among, only with ``best_of_three=True``."""
-
-
-def network_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
-    """(height, width) of a frame once its longer side is ``side``."""
-    scale = side / max(frame_size)
-    return int(frame_size[0] * scale + 0.5), int(frame_size[1] * scale + 0.5)
 
 
 class Predictor:
@@ -108,6 +103,7 @@ class Predictor:
             for i, image in enumerate(images)
         ]
 
+    @renamed_arguments(prior="iou_bias", whole="full_frame")
     @torch.inference_mode()
     def decode(
         self,
@@ -119,9 +115,9 @@ class Predictor:
         masks: Any = None,
         multimask: bool = False,
         best_of_three: bool = False,
-        prior: Any = None,
+        iou_bias: Any = None,
         hq_token_only: bool = False,
-        whole: bool = False,
+        full_frame: bool = False,
         chunk: int | None = None,
     ) -> MaskPrediction:
         """Masks for N objects of one frame; boxes, points and masks combine per object.
@@ -138,15 +134,15 @@ class Predictor:
             best_of_three: the one of those three that SAM itself thinks best, and the HQ mask added: the
                 reference's ``multimask_output=True``. Better than the single mask for boxes that do not fit
                 well, such as a detector's, and for one click; a little worse for exact boxes. It costs
-                nothing: the others are not drawn.
-            prior: (N, 3), with ``best_of_three``: added to SAM's estimates before the best is chosen, so that
+                nothing: the others are not computed.
+            iou_bias: (N, 3), with ``best_of_three``: added to SAM's estimates before the best is chosen, so that
                 what is known from elsewhere, such as the frames before, has a say.
             hq_token_only: the HQ mask alone instead of SAM + HQ: for images of one object.
-            whole: the fast modes draw an object given by a box only around the box and wherever SAM's own
-                logits, sampled over all of the frame, come near zero; elsewhere ``low_res_logits`` are
-                samples, well below zero. True draws every pixel; ``exact`` always does.
+            full_frame: the fast modes compute the mask of an object given by a box only around the box and
+                wherever SAM's own logits, sampled over all of the frame, come near zero; elsewhere
+                ``low_res_logits`` are samples, well below zero. True computes every pixel; ``exact`` always does.
             chunk: objects decoded at once, which bounds memory; None leaves it to the engine: 4 on a
-                processor, as many as free memory bears on CUDA.
+                CPU, as many as free memory bears on CUDA.
 
         Raises:
             PromptError: prompts that cannot make a mask; the message names the row.
@@ -164,19 +160,30 @@ class Predictor:
                 "best_of_three gives one of SAM's masks with the HQ mask added, multimask all three, "
                 "hq_token_only the HQ mask alone; choose one"
             )
-        prompts = check_prompts(embedding.frame_size, 4 * model.size.grid, boxes, points, point_labels, masks)
-        prior = _check_prior(prior, prompts.count, best_of_three)
+        prompts = check_prompts(
+            embedding.frame_size,
+            4 * model.size.grid,
+            boxes=boxes,
+            points=points,
+            point_labels=point_labels,
+            masks=masks,
+        )
+        iou_bias = _check_bias(iou_bias, prompts.count, best_of_three)
         if chunk is not None and chunk < 1:
             raise PromptError(f"chunk: expected at least 1 object at a time, got {chunk}")
         arrays = _Arrays(prompts.count, embedding.frame_size, 4 * model.size.grid, model.device)
         out = arrays.prediction(multimask=multimask, best_of_three=best_of_three, has_hq=model.has_hq)
-        which = slice(1, 4) if multimask or best_of_three else slice(0, 1)
         up = self.upsampler(embedding)
-        near = not (whole or multimask or hq_token_only)
-        drawing = self.draw(
-            embedding, prompts, which, best=best_of_three, prior=prior, chunk=chunk, near_boxes=near
+        parts = self.predict_masks(
+            embedding,
+            prompts,
+            slice(1, 4) if multimask or best_of_three else slice(0, 1),
+            best_only=best_of_three,
+            iou_bias=iou_bias,
+            chunk=chunk,
+            near_boxes=not (full_frame or multimask or hq_token_only),
         )
-        for rows, sam, hq, scores in drawing:
+        for rows, sam, hq, scores in parts:
             at = slice(rows[0], rows[-1] + 1)  # none is left out, so they follow one another
             if multimask:
                 _send(sam, out.low_res_logits[at])
@@ -197,28 +204,28 @@ class Predictor:
         if model.device.type == "cuda":
             torch.cuda.current_stream(model.device).synchronize()
         if out.three_scores is not None:  # the engine chose by the same sums
-            best = (out.three_scores if prior is None else out.three_scores + prior).argmax(axis=1)
+            best = (out.three_scores if iou_bias is None else out.three_scores + iou_bias).argmax(axis=1)
             out.scores[:] = out.three_scores[np.arange(prompts.count), best]
         return out
 
-    def draw(
+    def predict_masks(
         self,
         embedding: ImageEmbedding,
         prompts: Prompts,
-        which: slice,
+        masks: slice,
         *,
-        least: float = float("-inf"),
-        best: bool = False,
-        prior: Float32 | None = None,
+        min_iou: float = float("-inf"),
+        best_only: bool = False,
+        iou_bias: Float32 | None = None,
         chunk: int | None = None,
         near_boxes: bool = False,
-    ) -> Iterator[Drawn]:
+    ) -> Iterator[LowResMasks]:
         """Low-resolution logits, some objects at a time; call it in inference mode.
 
-        ``which`` of SAM's four masks (0 the single one, 1-3 the three), or with ``best`` only the one of
-        them that has the highest score, its ``prior`` (N, M) added; objects none of whose scores among them
-        exceeds ``least`` are left out before they are drawn. ``near_boxes`` allows one mask an object to be
-        drawn only in part, as ``whole`` of :meth:`decode` says.
+        ``masks`` of SAM's four (0 the single one, 1-3 the three), or with ``best_only`` just the one of
+        them that has the highest score, its ``iou_bias`` (N, M) added. Objects none of whose scores among them
+        exceeds ``min_iou`` are left out before their masks are computed. ``near_boxes`` allows one mask an object
+        to be computed only in part, as ``full_frame`` of :meth:`decode` says.
         """
         features, hq_features = embedding.features, embedding.hq_features
         features = features.to(self.model.device)
@@ -227,10 +234,10 @@ class Predictor:
         for at in range(0, prompts.count, step):
             scaled = self._to_network(prompts, slice(at, at + step), embedding.frame_size)
             sparse, dense = self.model.prompt_encoder(*scaled)
-            lean = None if prior is None else torch.from_numpy(prior[at : at + step]).to(sparse)
-            asked = Asked(which, least, best, lean, scaled[2] if near_boxes else None)
-            for drawn in self._engine.decode(features, hq_features, sparse, dense, asked):
-                yield drawn._replace(rows=[at + row for row in drawn.rows])
+            bias = None if iou_bias is None else torch.from_numpy(iou_bias[at : at + step]).to(sparse)
+            request = DecodeRequest(masks, min_iou, best_only, bias, scaled[2] if near_boxes else None)
+            for part in self._engine.decode(features, hq_features, sparse, dense, request):
+                yield part._replace(rows=[at + row for row in part.rows])
 
     def upsampler(self, embedding: ImageEmbedding) -> Upsampler:
         """What turns low-resolution logits of this embedding into masks of its frame."""
@@ -280,20 +287,20 @@ class Predictor:
         return tensor(points), tensor(labels), tensor(boxes), tensor(masks)
 
 
-def _check_prior(prior: Any, count: int, best_of_three: bool) -> Float32 | None:
+def _check_bias(iou_bias: Any, count: int, best_of_three: bool) -> Float32 | None:
     """As float32 (N, 3), or None."""
-    if prior is None:
+    if iou_bias is None:
         return None
     if not best_of_three:
-        raise PromptError("prior: it helps to choose among three masks; give best_of_three=True with it")
+        raise PromptError("iou_bias: it helps to choose among three masks; give best_of_three=True with it")
     try:
-        checked = np.asarray(prior, np.float32)
+        checked = np.asarray(iou_bias, np.float32)
     except (TypeError, ValueError):
         checked = np.zeros(0, np.float32)
     if checked.shape != (count, 3) or not np.isfinite(checked).all():
         raise PromptError(
-            f"prior: expected finite numbers ({count}, 3), one for each of three masks of each object, got "
-            f"{checked.shape if checked.size else type(prior).__name__}"
+            f"iou_bias: expected finite numbers ({count}, 3), one for each of three masks of each object, got "
+            f"{checked.shape if checked.size else type(iou_bias).__name__}"
         )
     return checked
 

@@ -46,10 +46,11 @@ def check_image(image: object) -> NDArray[np.uint8]:
 def check_prompts(
     size: tuple[int, int],
     mask_side: int,
-    boxes: Any,
-    points: Any,
-    point_labels: Any,
-    masks: Any,
+    *,
+    boxes: Any = None,
+    points: Any = None,
+    point_labels: Any = None,
+    masks: Any = None,
 ) -> Prompts:
     """Prompts for a frame of ``size`` (height, width) as float32 arrays; PromptError when they make none."""
     if boxes is None and points is None and masks is None:

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.hqsam.predictor import Predictor, network_size
-from vis.hqsam.upsample import upsampler
+from vis.hqsam.predictor import Predictor
+from vis.hqsam.resize import network_size, upsampler
+from vis.renamed import renamed_arguments
 
 __all__ = ["crop_around", "zoom_refine"]
 
 
+@renamed_arguments(prior="iou_bias")
 def zoom_refine(
     predictor: Predictor,
     image: NDArray[np.uint8],
@@ -31,7 +33,7 @@ def zoom_refine(
     margin: float = 0.5,
     agreement: float = 0.7,
     best_of_three: bool = False,
-    prior: NDArray[np.float32] | None = None,
+    iou_bias: NDArray[np.float32] | None = None,
     hq_token_only: bool = False,
 ) -> NDArray[np.bool_]:
     """Masks (N, H, W) of N objects, those of small ones drawn from crops.
@@ -44,7 +46,7 @@ def zoom_refine(
         largest: objects whose longer side is above this share of the frame's longer side are left alone.
         margin: space around the box on each side, in box sides; context for the network.
         agreement: least IoU in [0, 1] between crop and coarse mask for the crop's to be taken.
-        best_of_three, prior, hq_token_only: as in ``Predictor.decode``.
+        best_of_three, iou_bias, hq_token_only: as in ``Predictor.decode``.
     """
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     frame = (image.shape[0], image.shape[1])
@@ -60,7 +62,7 @@ def zoom_refine(
             embedding,
             boxes=within,
             best_of_three=best_of_three,
-            prior=None if prior is None else prior[row : row + 1],
+            iou_bias=None if iou_bias is None else iou_bias[row : row + 1],
             hq_token_only=hq_token_only,
         ).masks[0]
         # What the coarse mask has outside the crop cannot be seen from inside it, and stays.

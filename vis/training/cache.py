@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from vis.files import whole_file
-from vis.hqsam.predictor import network_size
+from vis.hqsam.resize import network_size
 from vis.training.frozen import EmbeddedImage, FrozenSam
 from vis.training.prompts import Prompt, sample_prompt
 from vis.training.samples import HeadSample

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vis.errors import InputError, UsageError
 from vis.hqsam import ImageEmbedding, Predictor, SamModel
-from vis.hqsam.predictor import network_size
+from vis.hqsam.resize import network_size
 from vis.masks import boundary, boundary_width
 from vis.training.datasets import MaskedImage
 from vis.training.frozen import EmbeddedImage, FrozenSam

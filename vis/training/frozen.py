@@ -20,7 +20,7 @@ from torch import Tensor
 from vis.errors import CheckpointError
 from vis.hqsam import SamModel, build_model, hq_parameter_names
 from vis.hqsam.network.checkpoints import State, pick_device
-from vis.hqsam.predictor import network_size
+from vis.hqsam.resize import network_size
 from vis.training.prompts import Prompt
 
 __all__ = [
@@ -131,11 +131,11 @@ class FrozenSam:
             tensors("box", np.tile(scales, 2)),
             None if mask is None else mask[:, None],
         )
-        pieces = model.mask_decoder.pieces(features, self.position, sparse, dense)
-        if pieces.hf_token is None:
+        output = model.mask_decoder.decode(features, self.position, sparse, dense)
+        if output.hf_token is None:
             raise CheckpointError("the model has no HQ branch; lay one over it with initial_head")
-        sam = model.mask_decoder.sam_masks(pieces, slice(0, 1))
-        return DecodedPrompt(pieces.upscaled, sam[:, 0], pieces.hf_token)
+        sam = model.mask_decoder.sam_masks(output, slice(0, 1))
+        return DecodedPrompt(output.upscaled, sam[:, 0], output.hf_token)
 
 
 def _scale(frame_size: tuple[int, int], side: int) -> NDArray[np.float32]:

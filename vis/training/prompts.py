@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.refine import ALONE_LOGIT, PROMPT_LOGIT
+from vis.prompt_policies import ALONE_LOGIT, PROMPT_LOGIT
 
 __all__ = ["MIX", "Prompt", "coarse_mask", "jitter_box", "random_points", "sample_prompt", "tight_box"]
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vis.errors import UsageError
-from vis.hqsam.predictor import network_size
+from vis.hqsam.resize import network_size
 from vis.training.cache import on_network
 from vis.training.frozen import FrozenSam
 from vis.training.makers import ViewSource

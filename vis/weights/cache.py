@@ -12,17 +12,10 @@ import json
 import os
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from vis.cache import cache_folder
 from vis.weights.table import Weight
 
 __all__ = ["cache_folder", "cached", "file_path", "sha256_of", "stamp"]
-
-
-def cache_folder() -> Path:
-    """``$VISTUBES_CACHE``, else the user's cache folder of this system."""
-    chosen = os.environ.get("VISTUBES_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("vistubes", appauthor=False)
 
 
 def file_path(weight: Weight) -> Path:

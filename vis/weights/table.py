@@ -276,6 +276,8 @@ class Model:
     """Licence of weights and head together."""
     note: str = ""
     """What it is, in a few words."""
+    family: str = "hqsam"
+    """Key of ``vis.refiners.REFINERS``, or of an entry point of its group: what loads it."""
 
 
 _REFINERS = (

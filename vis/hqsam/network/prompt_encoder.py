@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vis.hqsam.network.blocks import LayerNorm2d
+from vis.hqsam.network.blocks import GELU, LayerNorm2d
 from vis.hqsam.network.sizes import DECODER_WIDTH
 
 __all__ = ["PromptEncoder"]
@@ -44,10 +44,10 @@ class PromptEncoder(nn.Module):
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(1, 4, 2, 2),
             LayerNorm2d(4),
-            nn.GELU(),
+            GELU(),
             nn.Conv2d(4, 16, 2, 2),
             LayerNorm2d(16),
-            nn.GELU(),
+            GELU(),
             nn.Conv2d(16, DECODER_WIDTH, 1),
         )
         self.no_mask_embed = nn.Embedding(1, DECODER_WIDTH)

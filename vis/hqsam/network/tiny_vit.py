@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vis.hqsam.network.blocks import LayerNorm2d
+from vis.hqsam.network.blocks import GELU, LayerNorm2d, gelu
 from vis.hqsam.network.sizes import DECODER_WIDTH, Size
 
 __all__ = ["TinyViT"]
@@ -29,8 +29,19 @@ class ConvBN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inp, H, W) to (B, out, H / stride, W / stride)."""
-        y: Tensor = self.bn(self.c(x))
-        return y
+        if self.training:
+            y: Tensor = self.bn(self.c(x))
+            return y
+        conv = self.c
+        return F.conv2d(x, *self.folded(), conv.stride, conv.padding, groups=conv.groups)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight (out, inp / groups, kernel, kernel) and bias (out,) of the convolution that is both in evaluation."""
+        bn = self.bn
+        assert bn.running_mean is not None
+        assert bn.running_var is not None
+        scale = bn.weight / (bn.running_var + bn.eps).sqrt()
+        return self.c.weight * scale[:, None, None, None], bn.bias - bn.running_mean * scale
 
 
 class MBConv(nn.Module):
@@ -44,9 +55,9 @@ class MBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        y = F.gelu(self.conv1(x))
-        y = F.gelu(self.conv2(y))
-        return F.gelu(self.conv3(y) + x)
+        y = gelu(self.conv1(x))
+        y = gelu(self.conv2(y))
+        return gelu(self.conv3(y) + x)
 
 
 class Merge(nn.Module):
@@ -60,7 +71,7 @@ class Merge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inp, H, W) to (B, out, H / stride, W / stride)."""
-        y: Tensor = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        y: Tensor = self.conv3(gelu(self.conv2(gelu(self.conv1(x)))))
         return y
 
 
@@ -106,7 +117,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) to the same shape."""
-        y: Tensor = self.fc2(F.gelu(self.fc1(self.norm(x))))
+        y: Tensor = self.fc2(gelu(self.fc1(self.norm(x))))
         return y
 
 
@@ -167,7 +178,7 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.seq = nn.Sequential(ConvBN(3, width // 2, 3, 2), nn.GELU(), ConvBN(width // 2, width, 3, 2))
+        self.seq = nn.Sequential(ConvBN(3, width // 2, 3, 2), GELU(), ConvBN(width // 2, width, 3, 2))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, width, H / 4, W / 4)."""

@@ -1,4 +1,4 @@
-"""The two-way transformer of the mask decoder: tokens look at the image, the image looks back.
+"""The two-way transformer of the mask decoder: tokens attend to the image, the image to the tokens.
 
 The image side may have batch 1 while the tokens have batch N: what does not depend on the prompt is
 then computed once and broadcast. That is the same arithmetic, only not repeated.
@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from vis.hqsam.network.blocks import MLP
 from vis.hqsam.network.sizes import DECODER_WIDTH
 
-__all__ = ["TwoWayTransformer"]
+__all__ = ["HEADS", "Attention", "Layer", "TwoWayTransformer"]
 
-_HEADS = 8
+HEADS = 8
+"""Of every attention here."""
 
 
 class Attention(nn.Module):
@@ -41,7 +42,7 @@ class Attention(nn.Module):
 
 def _split(x: Tensor) -> Tensor:
     """(N, n, c) to (N, heads, n, c / heads)."""
-    return x.view(x.shape[0], x.shape[1], _HEADS, -1).transpose(1, 2)
+    return x.view(x.shape[0], x.shape[1], HEADS, -1).transpose(1, 2)
 
 
 class Layer(nn.Module):
@@ -82,7 +83,7 @@ class Layer(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Two layers and a last look of the tokens at the image."""
+    """Two layers, and the tokens attend to the image once more."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,5 +96,5 @@ class TwoWayTransformer(nn.Module):
         origin = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, origin, position)
-        look = self.final_attn_token_to_image(tokens + origin, image + position, image)
-        return self.norm_final_attn(tokens + look), image
+        seen = self.final_attn_token_to_image(tokens + origin, image + position, image)
+        return self.norm_final_attn(tokens + seen), image

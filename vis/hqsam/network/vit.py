@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vis.hqsam.network.blocks import MLP, LayerNorm2d
+from vis.hqsam.network.blocks import GELU, MLP, LayerNorm2d
 from vis.hqsam.network.sizes import DECODER_WIDTH, Size
 
 __all__ = ["ViT"]
@@ -74,7 +74,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads, window or grid)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = MLP(width, 4 * width, nn.GELU())
+        self.mlp = MLP(width, 4 * width, GELU())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same shape."""

@@ -17,16 +17,16 @@ from torch import Tensor
 
 from vis.errors import FallbackWarning
 
-__all__ = ["Recorded"]
+__all__ = ["CudaGraphRunner"]
 
 _KEPT = 16
-"""Recorded graphs per function; each holds its inputs and outputs, and all share their scratch memory."""
+"""CudaGraphRunner graphs per function; each holds its inputs and outputs, and all share their scratch memory."""
 
 Function = Callable[..., tuple[Tensor, ...]]
 
 
-class Recorded:
-    """Calls ``function(*tensors) -> tuple of tensors``, recorded where ``device`` is a CUDA one.
+class CudaGraphRunner:
+    """Calls ``function(*tensors) -> tuple of tensors``, as a CUDA graph where ``device`` is a CUDA one.
 
     The function must be pure, must not look at values (no ``item()``), and must launch the same kernels for
     the same shapes. Where recording fails it is called plainly from then on, with a warning.

@@ -1,12 +1,15 @@
-"""The plain ViT for graphics processors: the same function as :mod:`vis.hqsam.network.vit`, for fused attention.
+"""The plain ViT for inference: the same function as :mod:`vis.hqsam.network.vit`, arranged for speed.
 
-A fused attention kernel takes no position bias, but the bias here is a product itself: for the query at any
-place, ``q . R_h`` holds one number per row of keys and ``q . R_w`` one per column. So they are put behind the
-query, and behind each key stand ones at its own row and column:
+What differs: matrix products take bfloat16 where that pays, while the residual stream and the norms stay float32;
+padded tokens are not projected (after the norm they are zero, so they are the bias); and attention never holds
+the position bias of a whole image.
+
+On a CPU attention runs head by head over slices of queries, with the slice's bias beside it. A GPU's fused
+attention takes no such bias, but the bias here is a product itself: for the query at any place, ``q . R_h`` holds one
+number per row of keys and ``q . R_w`` one per column. So they are put behind the query, and behind each key stand
+ones at its own row and column:
 
     [q * scale, q . R_h, q . R_w] . [k, onehot(row), onehot(column)]  =  scale * q . k + bias
-
-Nothing of the size of the attention matrix is ever held. The residual stream and the norms stay float32.
 """
 
 from __future__ import annotations
@@ -18,34 +21,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vis.hqsam.network.blocks import gelu
 from vis.hqsam.network.vit import Block, ViT, relative_table
-from vis.hqsam.runtime.tiny_vit import Norm
+from vis.hqsam.runtime.torch_ops import Neck, Norm, Weights, linear_weights
 
-__all__ = ["FlashViT"]
+__all__ = ["FastViT"]
+
+_QUERIES = 512
+"""Queries of a head at a time on a CPU: with 4096 keys their bias is 8 MiB in float32."""
+_TOKENS = 1024
+"""Tokens of the feed-forward part at a time on a CPU."""
 
 
 class BlockWeights(NamedTuple):
     """One block's tensors. They are arguments, so that one compiled block serves all blocks of a kind."""
 
     norm1: tuple[Tensor, Tensor]
-    qkv: tuple[Tensor, Tensor]
+    qkv: Weights
     rows: Tensor
     """(side, d, side): from the query's row, its head, to the key's row."""
     columns: Tensor
     places: Tensor
     """(side * side, more): ones at each key's row and column, then zeros up to a multiple of eight."""
-    proj: tuple[Tensor, Tensor]
+    proj: Weights
     norm2: tuple[Tensor, Tensor]
-    widen: tuple[Tensor, Tensor]
-    narrow: tuple[Tensor, Tensor]
+    widen: Weights
+    narrow: Weights
 
 
-def _weights(block: Block, grid: int, dtype: torch.dtype) -> BlockWeights:
+def _block_weights(block: Block, grid: int, dtype: torch.dtype) -> BlockWeights:
     attn = block.attn
     side = block.window or grid
-
-    def pair(layer: torch.nn.Module, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-        return layer.weight.detach().to(kind), layer.bias.detach().to(kind)  # type: ignore[operator]
+    norm1, norm2 = Norm.of(block.norm1, torch.float32), Norm.of(block.norm2, torch.float32)
 
     def table(values: Tensor) -> Tensor:
         return relative_table(values.detach(), side).transpose(1, 2).to(dtype).contiguous()
@@ -54,25 +61,28 @@ def _weights(block: Block, grid: int, dtype: torch.dtype) -> BlockWeights:
     places = torch.cat([one.repeat_interleave(side, 0), one.repeat(side, 1)], dim=1)
     size = attn.rel_pos_h.shape[1]
     return BlockWeights(
-        pair(block.norm1, torch.float32),
-        pair(attn.qkv, dtype),
+        (norm1.weight, norm1.bias),
+        linear_weights(attn.qkv, dtype),
         table(attn.rel_pos_h),
         table(attn.rel_pos_w),
         F.pad(places, (0, -(size + 2 * side) % 8)),
-        pair(attn.proj, dtype),
-        pair(block.norm2, torch.float32),
-        pair(block.mlp.lin1, dtype),
-        pair(block.mlp.lin2, dtype),
+        linear_weights(attn.proj, dtype),
+        (norm2.weight, norm2.bias),
+        linear_weights(block.mlp.lin1, dtype),
+        linear_weights(block.mlp.lin2, dtype),
     )
 
 
 def run_block(x: Tensor, w: BlockWeights, heads: int, window: int) -> Tensor:
     """(B, H, W, C) float32 to the same; ``window`` 0 attends over the whole map."""
-    dtype, width = w.qkv[0].dtype, x.shape[-1]
+    dtype, width = w.qkv.weight.dtype, x.shape[-1]
     qkv = F.linear(F.layer_norm(x, (width,), *w.norm1, 1e-6).to(dtype), *w.qkv)
     x = x + F.linear(_in_windows(qkv, w, heads, window) if window else _attend(qkv, w, heads), *w.proj)
-    y = F.layer_norm(x, (width,), *w.norm2, 1e-6).to(dtype)
-    return x + F.linear(F.gelu(F.linear(y, *w.widen)), *w.narrow)
+    rows = x.view(-1, width)
+    for part in torch.split(rows, _TOKENS) if x.device.type == "cpu" else (rows,):
+        wide = gelu(F.linear(F.layer_norm(part, (width,), *w.norm2, 1e-6).to(dtype), *w.widen))
+        part += F.linear(wide, *w.narrow)
+    return x
 
 
 def _in_windows(qkv: Tensor, w: BlockWeights, heads: int, window: int) -> Tensor:
@@ -93,19 +103,43 @@ def _attend(qkv: Tensor, w: BlockWeights, heads: int) -> Tensor:
     """(B, H, W, 3 * C) to (B, H, W, C)."""
     batch, height, width, _ = qkv.shape
     q, k, v = qkv.view(batch, height, width, 3, heads, -1).permute(3, 0, 4, 1, 2, 5).unbind(0)
+    attend = _head_by_head if qkv.device.type == "cpu" else _fused
+    return attend(q, k.flatten(2, 3), v.flatten(2, 3), w).reshape(batch, height, width, -1)
+
+
+def _head_by_head(q: Tensor, k: Tensor, v: Tensor, w: BlockWeights) -> Tensor:
+    """q (B, heads, H, W, d), k and v (B, heads, H * W, d): (B, H, W, heads, d)."""
+    batch, heads, height, width, size = q.shape
+    out = q.new_empty(batch, height, width, heads, size)
+    step = max(1, _QUERIES // width)
+    for head in range(heads):
+        for top in range(0, height, step):
+            rows = slice(top, top + step)
+            part = q[:, head, rows]
+            by_row = part @ w.rows[rows]
+            by_column = (part.transpose(1, 2) @ w.columns).transpose(1, 2)
+            bias = (by_row[..., :, None] + by_column[..., None, :]).flatten(1, 2).flatten(2)
+            seen = F.scaled_dot_product_attention(
+                part.flatten(1, 2)[:, None], k[:, head, None], v[:, head, None], bias[:, None]
+            )
+            out[:, rows, :, head] = seen.view(part.shape)
+    return out
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, w: BlockWeights) -> Tensor:
+    """As :func:`_head_by_head`, by one kernel that nothing of the size of the attention matrix leaves."""
+    batch, heads = q.shape[:2]
     by_row = q @ w.rows
     by_column = (q.transpose(2, 3) @ w.columns).transpose(2, 3)
     size, more = q.shape[-1], w.places.shape[1]
     spare = q.new_zeros(()).expand(*q.shape[:-1], more - by_row.shape[-1] - by_column.shape[-1])
-    asked = torch.cat([q * size**-0.5, by_row, by_column, spare], dim=-1).flatten(2, 3)
-    places = w.places.expand(batch, heads, -1, -1)
-    known = torch.cat([k.flatten(2, 3), places], dim=-1)
-    told = F.pad(v.flatten(2, 3), (0, more))
-    out = F.scaled_dot_product_attention(asked, known, told, scale=1.0)[..., :size]
-    return out.transpose(1, 2).reshape(batch, height, width, -1)
+    queries = torch.cat([q * size**-0.5, by_row, by_column, spare], dim=-1).flatten(2, 3)
+    keys = torch.cat([k, w.places.expand(batch, heads, -1, -1)], dim=-1)
+    out = F.scaled_dot_product_attention(queries, keys, F.pad(v, (0, more)), scale=1.0)[..., :size]
+    return out.transpose(1, 2)
 
 
-class FlashViT:
+class FastViT:
     """Made from a :class:`ViT`; a copy of its weights in ``dtype``.
 
     ``compiled`` hands the blocks to PyTorch's compiler: some seconds for the first frame of each batch size.
@@ -123,20 +157,17 @@ class FlashViT:
         self.patch = encoder.patch_embed.proj.weight.detach(), encoder.patch_embed.proj.bias
         self.position = encoder.pos_embed.detach()
         blocks: list[Block] = list(encoder.blocks)  # type: ignore[arg-type]
-        self.blocks = [(_weights(block, grid, dtype), block.attn.heads, block.window) for block in blocks]
-        narrow, norm1, mix, norm2 = encoder.neck
-        self.narrow: Tensor = narrow.weight.detach()[:, :, 0, 0].to(dtype)  # type: ignore[operator]
-        self.mix: Tensor = mix.weight.detach().to(dtype, memory_format=torch.channels_last)  # type: ignore[operator]
-        self.norms = Norm.of(norm1, torch.float32), Norm.of(norm2, torch.float32)
+        self.blocks = [
+            (_block_weights(block, grid, dtype), block.attn.heads, block.window) for block in blocks
+        ]
+        self.neck = Neck(encoder.neck, dtype)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) normalised to embedding (B, g, g, 256) float32 and early feature (B, g, g, C)."""
-        x = F.conv2d(x, *self.patch, stride=16).permute(0, 2, 3, 1) + self.position
+        x = (F.conv2d(x, *self.patch, stride=16).permute(0, 2, 3, 1) + self.position).contiguous()
         early = x
         for i, block in enumerate(self.blocks):
             x = self.run(x, *block)
             if i == self.early_block:
                 early = x
-        x = self.norms[0](F.linear(x.to(self.dtype), self.narrow).float()).to(self.dtype)
-        x = F.conv2d(x.permute(0, 3, 1, 2), self.mix, padding=1).permute(0, 2, 3, 1)
-        return self.norms[1](x.float()), early.to(self.dtype)
+        return self.neck(x), early.to(self.dtype)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from vis.evaluation import bootstrap, report
 from vis.evaluation.comparison import FORMAT
-from vis.evaluation.diagnosis import MEANINGS, Diagnosis, diagnose
+from vis.evaluation.error_analysis import MEANINGS, ErrorAnalysis, analyze_errors
 from vis.evaluation.protocol import RECALLS
 from vis.evaluation.records import ResultTube, TruthTube
-from vis.evaluation.runs import TubeMasks
+from vis.evaluation.tube_masks import TubeMasks
 from vis.evaluation.tubes import TubeEvaluation
 
 __all__ = ["full_report", "losses_table", "render"]
@@ -34,7 +34,7 @@ def full_report(evaluation: TubeEvaluation, frames: Path | None = None) -> dict[
     """
     proofs = {kind: report.evidence(matches) for kind, matches in evaluation.matches.items()}
     thresholds = {kind: values.thresholds.tolist() for kind, values in evaluation.summaries.items()}
-    found = {kind: diagnose(evaluation, kind) for kind in evaluation.matches}
+    found = {kind: analyze_errors(evaluation, kind) for kind in evaluation.matches}
     worst = _worst(evaluation, next(iter(found.values())), frames)
     return {
         "format": FORMAT,
@@ -72,7 +72,7 @@ def losses_table(whole: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- worst tubes
 
 
-def _worst(evaluation: TubeEvaluation, found: Diagnosis, frames: Path | None) -> list[dict[str, Any]]:
+def _worst(evaluation: TubeEvaluation, found: ErrorAnalysis, frames: Path | None) -> list[dict[str, Any]]:
     """Missed truths, largest first, then false results that should have been a truth, best score first."""
     rows: list[dict[str, Any]] = []
 
@@ -91,18 +91,18 @@ def _worst(evaluation: TubeEvaluation, found: Diagnosis, frames: Path | None) ->
 
     for truth in found.missed[: WORST // 2]:
         add(truth, "missed")
-    for verdict in found.verdicts:
+    for error in found.errors:
         if len(rows) >= WORST:
             break
-        if verdict.truth is not None and verdict.reason != "duplicate":
+        if error.truth is not None and error.type != "duplicate":
             add(
-                verdict.truth,
-                verdict.reason,
-                verdict.result,
-                result=verdict.result.index,
-                found_as=evaluation.truth.categories[verdict.result.category].name,
-                iou=verdict.iou,
-                score=verdict.result.score,
+                error.truth,
+                error.type,
+                error.result,
+                result=error.result.index,
+                found_as=evaluation.truth.categories[error.result.category].name,
+                iou=error.iou,
+                score=error.result.score,
             )
     return rows
 

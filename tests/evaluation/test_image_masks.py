@@ -11,7 +11,7 @@ from PIL import Image
 
 from apps.evaluate_masks import evaluate_folder
 from vis.errors import InputError
-from vis.evaluation.images import iou_and_boundary_iou, pair_folders, read_mask
+from vis.evaluation.image_masks import iou_and_boundary_iou, pair_folders, read_mask
 
 
 def touch(folder, *names):

@@ -1,21 +1,25 @@
-"""Compares and matches the tubes of many groups at a time: a group is a class in a video."""
+"""Compares and matches the tubes of many groups at a time: a group is a class in a video.
+
+Boundaries are made only for pairs whose mask IoU reaches the lowest threshold: the smaller IoU counts.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.evaluation.overlaps import boundary_ious
+from vis.evaluation.iou import boundary_ious
 from vis.evaluation.protocol import AreaRanges, Group, Matches, match_groups
 from vis.evaluation.records import ResultTube, Truth, TruthTube
-from vis.evaluation.runs import Engine, TubeMasks
+from vis.evaluation.tube_masks import TubeMasks, pack
 from vis.masks import boundary_width
 
-__all__ = ["POOLED", "Judge", "Members", "judge_all"]
+__all__ = ["POOLED", "GroupMatcher", "Members", "match_all"]
 
 Members = tuple[tuple[int, int], list[ResultTube], list[TruthTube]]
 """((video, category), detections best first, truths) of one group."""
@@ -25,21 +29,21 @@ PART = 64
 """Groups that are compared at a time."""
 
 
-def judge_all(
-    judge: Judge,
+def match_all(
+    matcher: GroupMatcher,
     groups: list[Members],
     threads: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, list[Matches]]:
-    """The verdicts on every group, by kind, in order; see :func:`vis.evaluation.tubes.evaluate`."""
+    """The matches of every group, by kind, in order; see :func:`vis.evaluation.tubes.evaluate`."""
     threads = min(os.cpu_count() or 1, 8) if threads is None else threads
     parts = [groups[i : i + PART] for i in range(0, len(groups), PART)]
-    matches: dict[str, list[Matches]] = {kind: [] for kind in judge.kinds}
+    matches: dict[str, list[Matches]] = {kind: [] for kind in matcher.kinds}
 
     def collect(stream: Iterable[list[list[Matches]]]) -> None:
         done = 0
         for part, by_kind in zip(parts, stream, strict=True):
-            for kind, some in zip(judge.kinds, by_kind, strict=True):
+            for kind, some in zip(matcher.kinds, by_kind, strict=True):
                 matches[kind] += some
             done += len(part)
             if progress:
@@ -49,17 +53,17 @@ def judge_all(
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(threads) as pool:
-            collect(pool.map(judge, parts))
+            collect(pool.map(matcher, parts))
     else:
-        collect(map(judge, parts))
+        collect(map(matcher, parts))
     return matches
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class GroupMatcher:
     """Matches groups by mask and by boundary; holds what all groups share."""
 
-    compute: Engine
+    compute: ModuleType
     truth: Truth
     strict: bool
     key: str
@@ -72,11 +76,9 @@ class Judge:
     crowd_as_share: bool
     result_ratio: float
     federated: bool
-    mean_areas: dict[int, float]
-    """Mean pixels over the frames where the object is, by id() of the masks."""
 
     def __call__(self, groups: list[Members]) -> list[list[Matches]]:
-        """The verdicts on several groups, by kind."""
+        """The matches of several groups, by kind."""
         found = [tube for _, some, _ in groups for tube in some[: self.limit]]
         truths = [tube for _, _, some in groups for tube in some]
         counts = np.array([(min(len(d), self.limit), len(g)) for _, d, g in groups], np.int64)
@@ -90,13 +92,13 @@ class Judge:
             detection_areas=np.array([self._size(tube) for tube in found], np.float64),
             truth_areas=np.array([self._area(tube) for tube in truths], np.float64),
             crowd=crowd,
-            ignore=crowd | np.array([self.strict and tube.ignore for tube in truths], bool),
+            truth_ignored=crowd | np.array([self.strict and tube.ignore for tube in truths], bool),
             uncounted=np.array([not self.strict and tube.id == 0 for tube in truths], bool),
-            excused=self._excused(found),
+            detection_ignored=self._open(found),
         )
         detections = [tube.masks for tube in found]
         for_masks = [self._masks(tube, refined=self.key == "refined") for tube in truths]
-        mask = self.compute.ious(detections, for_masks, spans, self.floor)
+        mask: NDArray[np.float64] = self.compute.ious(pack(detections), pack(for_masks), spans, self.floor)
         pairs = _pairs(spans)
         if self.crowd_as_share:
             self._crowd_shares(mask, pairs, detections, for_masks, crowd)
@@ -113,7 +115,7 @@ class Judge:
                     pairs[able],
                     np.repeat([boundary_width(size, self.result_ratio) for size in sizes], counts[:, 0]),
                     np.repeat([boundary_width(size, self.ratio) for size in sizes], counts[:, 1]),
-                    self.compute,
+                    compute=self.compute,
                 ),
             )
         return match_groups(
@@ -126,7 +128,7 @@ class Judge:
             thresholds=self.thresholds,
         )
 
-    def _excused(self, found: list[ResultTube]) -> NDArray[np.bool_]:
+    def _open(self, found: list[ResultTube]) -> NDArray[np.bool_]:
         if not self.federated:
             return np.zeros(len(found), bool)
         videos = self.truth.videos
@@ -138,12 +140,13 @@ class Judge:
     def _size(self, tube: ResultTube) -> float:
         if not self.strict and tube.box_area is not None:
             return tube.box_area
-        return self.mean_areas[id(tube.masks)]
+        return tube.mask_area
 
     def _area(self, tube: TruthTube) -> float:
         if not self.strict and tube.areas is not None:
             return tube.stated_area
-        return self.mean_areas[id(self._masks(tube, refined=self.key == "refined"))]
+        refined = self.key == "refined" and tube.refined is not None
+        return tube.refined_area if refined else tube.mask_area
 
     def _crowd_shares(
         self,
@@ -162,7 +165,7 @@ class Judge:
 
 
 def _pairs(spans: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64 (P, 2): the detection and the truth of each value that ``Engine.ious`` gives for ``spans``."""
+    """int64 (P, 2): the detection and the truth of each value that ``intervals.ious`` gives for ``spans``."""
     sizes = spans[:, 1::2] - spans[:, 0::2]
     counts = sizes[:, 0] * sizes[:, 1]
     group = np.repeat(np.arange(len(spans)), counts)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vis import masks
 from vis.evaluation import identity_from_similarity, identity_metrics
-from vis.evaluation.identity import FrameSimilarity
+from vis.evaluation.tracking_metrics import FrameSimilarity
 from vis.structures import Tube, VideoInfo, VideoResult
 
 

@@ -36,7 +36,7 @@ from vis.mask_cleaning import cleaned, resolve_overlaps
 from vis.structures import Detections
 
 if TYPE_CHECKING:
-    from vis.hqsam import Predictor
+    from vis.interfaces import MaskPredictor
 
 __all__ = ["OVERLAPS", "POLICIES", "HQSamRefiner", "deepest_point", "mask_prompt"]
 
@@ -64,11 +64,11 @@ class RefineCounts:
 
 
 class HQSamRefiner:
-    """Refiner over a SAM or HQ-SAM predictor."""
+    """Refiner over any promptable mask model."""
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: MaskPredictor,
         *,
         policy: str = "box",
         gate: float = 0.5,
@@ -165,9 +165,7 @@ class HQSamRefiner:
                 estimates |= self._updated(ids[group], out.three_scores)
             refined = out.masks
             if self.zoom:
-                from vis.hqsam.zoom import zoom_refine
-
-                refined = zoom_refine(self.predictor, image, clipped[group], out.low_res_logits, **output)
+                refined = _zoomed(self.predictor, image, clipped[group], out.low_res_logits, output)
             if self.clean:
                 for row, mask in enumerate(refined):
                     refined[row] = cleaned(mask)
@@ -188,12 +186,12 @@ class HQSamRefiner:
         """Which mask of each object the predictor is asked for."""
         if not self.whole_or_part:
             return {"hq_token_only": self.hq_token_only}
-        prior = np.tile(NO_SUB_PART, (count, 1))
+        iou_bias = np.tile(NO_SUB_PART, (count, 1))
         if ids is not None:  # so the estimates of this frame choose as the running mean would
             share = MEMORY / (1 - MEMORY)
-            for row, one in zip(prior, ids.tolist(), strict=True):
+            for row, one in zip(iou_bias, ids.tolist(), strict=True):
                 row += share * self._estimates.get(one, np.float32(0))
-        return {"best_of_three": True, "prior": prior}
+        return {"best_of_three": True, "iou_bias": iou_bias}
 
     def _updated(self, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
         """The running means of these objects with this frame's (N, 3) estimates."""
@@ -221,6 +219,24 @@ class HQSamRefiner:
                 labels = np.ones((len(known), 1), np.int64)
                 groups.append((known, {"points": points, "point_labels": labels}))
         return groups
+
+
+def _zoomed(
+    predictor: MaskPredictor,
+    image: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    output: dict[str, Any],
+) -> NDArray[np.bool_]:
+    """The masks drawn anew on crops around small objects, which only SAM's own predictor can."""
+    from vis.hqsam import Predictor
+    from vis.hqsam.zoom import zoom_refine
+
+    if not isinstance(predictor, Predictor):
+        raise UsageError(
+            f"zoom is for SAM and HQ-SAM, this model is a {type(predictor).__name__}; leave zoom out"
+        )
+    return zoom_refine(predictor, image, boxes, logits, **output)
 
 
 def mask_prompt(

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from vis.errors import UsageError
-from vis.refine import MEMORY, NO_SUB_PART, POLICIES, PROMPT_LOGIT, HQSamRefiner, deepest_point, mask_prompt
+from vis.prompt_policies import (
+    MEMORY,
+    NO_SUB_PART,
+    POLICIES,
+    PROMPT_LOGIT,
+    HQSamRefiner,
+    deepest_point,
+    mask_prompt,
+)
 from vis.structures import Detections
 
 SIZE = (60, 80)
@@ -190,7 +198,7 @@ def test_every_policy_may_choose_between_whole_and_part(policy: str, choose: boo
     for asked in network.asked:
         assert asked.get("best_of_three", False) is choose
         if choose:  # the sub-part, of the highest estimate here, does not win
-            assert ((np.array([0.9, 0.6, 0.7]) + asked["prior"]).argmax(axis=1) == 2).all()
+            assert ((np.array([0.9, 0.6, 0.7]) + asked["iou_bias"]).argmax(axis=1) == 2).all()
     with pytest.raises(UsageError, match="hq_token_only leaves SAM's out; choose one"):
         HQSamRefiner(network, whole_or_part=True, hq_token_only=True)  # type: ignore[arg-type]
 
@@ -203,11 +211,11 @@ def test_earlier_frames_of_a_tube_have_a_say_in_the_choice() -> None:
     mean, chosen = None, []
     for now in scores:
         refiner.refine(IMAGE, detections(BOXES))
-        prior = network.asked[-1]["prior"]
-        assert prior.shape == (3, 3)
-        assert (prior == prior[0]).all(), "all objects were told the same"
+        iou_bias = network.asked[-1]["iou_bias"]
+        assert iou_bias.shape == (3, 3)
+        assert (iou_bias == iou_bias[0]).all(), "all objects were told the same"
         mean = now if mean is None else MEMORY * mean + (1 - MEMORY) * now
-        assert int((now + prior[0]).argmax()) == 1 + int(mean[1:].argmax())
+        assert int((now + iou_bias[0]).argmax()) == 1 + int(mean[1:].argmax())
         chosen.append(1 + int(mean[1:].argmax()))
     assert chosen == [1, 1, 2, 2], "frame by frame it would be 1, 2, 2, 2"
 
@@ -217,23 +225,23 @@ def test_memory_is_of_one_object_and_of_consecutive_frames() -> None:
     refiner = HQSamRefiner(network, whole_or_part=True)  # type: ignore[arg-type]
     refiner.refine(IMAGE, detections(BOXES[:2]))
     refiner.refine(IMAGE, detections(BOXES))  # the third is new
-    assert (network.asked[-1]["prior"] != NO_SUB_PART).any(axis=1).tolist() == [True, True, False]
+    assert (network.asked[-1]["iou_bias"] != NO_SUB_PART).any(axis=1).tolist() == [True, True, False]
     other = HQSamRefiner(network, whole_or_part=True)  # type: ignore[arg-type]
     other.load_state_dict(refiner.state_dict())
     assert other.counts == refiner.counts
     for one in (refiner, other):
         one.refine(IMAGE, detections(BOXES))
-    first, second = (asked["prior"] for asked in network.asked[-2:])
+    first, second = (asked["iou_bias"] for asked in network.asked[-2:])
     assert (first != NO_SUB_PART).all()
     np.testing.assert_array_equal(first, second)
     refiner.refine(IMAGE, detections([]))
     refiner.refine(IMAGE, detections(BOXES))
-    assert (network.asked[-1]["prior"] == NO_SUB_PART).all(), "they were away for a frame"
+    assert (network.asked[-1]["iou_bias"] == NO_SUB_PART).all(), "they were away for a frame"
     other.reset()
     other.refine(IMAGE, detections(BOXES))
-    assert (network.asked[-1]["prior"] == NO_SUB_PART).all(), "another video"
+    assert (network.asked[-1]["iou_bias"] == NO_SUB_PART).all(), "another video"
     other.refine(IMAGE, replace(detections(BOXES), track_ids=None))
-    assert (network.asked[-1]["prior"] == NO_SUB_PART).all(), "nobody knows what they were"
+    assert (network.asked[-1]["iou_bias"] == NO_SUB_PART).all(), "nobody knows what they were"
 
 
 def test_unknown_policy_and_gate_are_usage_errors() -> None:

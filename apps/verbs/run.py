@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +74,15 @@ def run_job(
     *,
     stops: bool = False,
     keeps_readable: bool = False,
+    command: Sequence[str] | None = None,
+    done: Callable[[VideoResult], None] | None = None,
 ) -> int:
     """What ``run``, ``track``, ``refine``, ``fill`` and ``follow`` do alike once they know what to run.
 
     The source and the folder are looked at before ``make_job`` loads any weights: a wrong path is
     told at once. Results are final before a picture is drawn. ``stops``: Ctrl-C keeps the frames that were
     finished, without pictures. ``keeps_readable``: a video that reads no further keeps them too, unless --strict.
+    ``command``: what repeats this run, if not the process's own arguments. ``done`` gets the result once it is saved.
     """
     from apps import drawing, report
     from apps.identity import default_folder, source_identity
@@ -99,11 +102,15 @@ def run_job(
         )
         report.write_results(folder.part, result)
         record = report.run_record(job, result, source_identity(path), args, started)
+        if command is not None:
+            record["command"] = list(command)
         if partial is not None:
             record["partial"] = partial
         stopped = partial is not None and "reason" not in partial
         record["pictures"] = dict(drawing.LEFT_OUT if stopped else drawing.PENDING)
         report.write_record(folder.part, record)
+    if done is not None:
+        done(result)
     missing: dict[str, Exception] = {}
     if not stopped:
         try:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from vis import masks
 from vis.errors import InputError
-from vis.evaluation.overlaps import boundary_ious, mask_ious
-from vis.evaluation.runs import Engine, TubeMasks, engine
+from vis.evaluation import intervals
+from vis.evaluation.iou import boundary_ious, mask_ious
+from vis.evaluation.tube_masks import TubeMasks
 from vis.files import files_under
 
 __all__ = [
@@ -39,26 +40,24 @@ def iou_and_boundary_iou(
     truth: NDArray[np.bool_],
     *,
     ratio: float = 0.02,
-    compute: Engine | None = None,
 ) -> tuple[float, float]:
     """IoU and boundary IoU of two bool (H, W) masks; 1 where both are empty.
 
-    The band is ``max(1, round(ratio * diagonal))`` pixels wide. Raises ValueError on unequal sizes.
+    The boundary is ``max(1, round(ratio * diagonal))`` pixels wide. Raises ValueError on unequal sizes.
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"masks of different sizes: {prediction.shape} and {truth.shape}")
-    compute = compute or engine()
-    a, b = _one(prediction, compute), _one(truth, compute)
+    a, b = _one(prediction), _one(truth)
     if not len(a.edges) and not len(b.edges):
         return 1.0, 1.0
     width = np.array([masks.boundary_width(a.size, ratio)])
-    band = boundary_ious([a], [b], np.zeros((1, 2), np.int64), width, width, compute)
-    return float(mask_ious([a], [b], compute)[0, 0]), float(band[0])
+    boundary = boundary_ious([a], [b], np.zeros((1, 2), np.int64), width, width)
+    return float(mask_ious([a], [b])[0, 0]), float(boundary[0])
 
 
-def _one(mask: NDArray[np.bool_], compute: Engine) -> TubeMasks:
+def _one(mask: NDArray[np.bool_]) -> TubeMasks:
     encoded = masks.encode(mask)
-    return compute.from_text(encoded.counts, np.array([len(encoded.counts)], np.int64), encoded.size)
+    return intervals.from_text(encoded.counts, np.array([len(encoded.counts)], np.int64), encoded.size)
 
 
 # ---------------------------------------------------------------- groups

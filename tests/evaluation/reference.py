@@ -1,42 +1,20 @@
-"""The inner loops on run lengths in numpy: the same numbers as :mod:`vis.evaluation.native`.
-
-Used where numba is missing, and by the tests as the second opinion.
-"""
+"""A second opinion on :mod:`vis.evaluation.intervals`: the same functions in plain numpy, slow and short."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vis import masks as rle
 from vis.errors import AnnotationError
-from vis.evaluation.runs import BadMaskError, Lifted, Polygons, Text, TubeMasks
-
-__all__ = [
-    "bands",
-    "erode",
-    "from_polygons",
-    "from_runs",
-    "from_text",
-    "ious",
-    "lift",
-    "match",
-    "overlap",
-    "sizes",
-]
+from vis.evaluation.tube_masks import BadMaskError, Packed, Polygons, TubeMasks, pack
 
 Int64 = NDArray[np.int64]
 
 
-def lift(text: bytes) -> Lifted | None:  # noqa: ARG001
-    """See :class:`vis.evaluation.runs.Engine`. Lifts nothing: in Python the JSON parser is fastest."""
-    return None
-
-
-def from_text(text: Text, ends: Int64, size: tuple[int, int]) -> TubeMasks:
-    """See :class:`vis.evaluation.runs.Engine`."""
+def from_text(text: bytes, ends: Int64, size: tuple[int, int]) -> TubeMasks:
     chars = np.frombuffer(text, np.uint8)
     parts = [np.zeros(0, np.int64)] * len(ends)
     for t, part in enumerate(np.split(chars, ends[:-1])):
@@ -50,12 +28,10 @@ def from_text(text: Text, ends: Int64, size: tuple[int, int]) -> TubeMasks:
 
 
 def from_runs(lengths: Int64, ends: Int64, size: tuple[int, int]) -> TubeMasks:
-    """See :class:`vis.evaluation.runs.Engine`."""
     return _collect(np.split(lengths[: ends[-1] if len(ends) else 0], ends[:-1]), size)
 
 
 def from_polygons(polygons: Polygons, size: tuple[int, int]) -> TubeMasks:
-    """See :class:`vis.evaluation.runs.Engine`."""
     outlines = np.split(polygons.points, polygons.polygon_ends[:-1])
     texts, start = [], 0
     for t, end in enumerate(polygons.mask_ends.tolist()):
@@ -96,14 +72,7 @@ def _join(size: tuple[int, int], edges: list[Int64], boxes: NDArray[np.int32]) -
     return TubeMasks(size, joined, offsets, areas, boxes)
 
 
-def sizes(tubes: Sequence[TubeMasks]) -> tuple[Int64, Int64]:
-    """See :class:`vis.evaluation.runs.Engine`."""
-    totals = np.array([tube.areas.sum() for tube in tubes], np.int64)
-    return totals, np.array([np.count_nonzero(tube.areas) for tube in tubes], np.int64)
-
-
 def overlap(a: TubeMasks, b: TubeMasks, frames: int) -> Int64:
-    """See :class:`vis.evaluation.runs.Engine`."""
     (a_start, a_stop), (b_start, b_stop) = _on_one_axis(a, frames), _on_one_axis(b, frames)
     whole = np.concatenate([[0], np.cumsum(b_stop - b_start)])
     stops = np.concatenate([[0], b_stop])
@@ -118,8 +87,21 @@ def overlap(a: TubeMasks, b: TubeMasks, frames: int) -> Int64:
     return per_frame
 
 
-def ious(a: Sequence[TubeMasks], b: Sequence[TubeMasks], spans: Int64, floor: float) -> NDArray[np.float64]:
-    """See :class:`vis.evaluation.runs.Engine`."""
+def _unpacked(tubes: Packed, heights: Int64 | None = None) -> list[TubeMasks]:
+    """The tubes one by one; of a size that only ``heights`` tells, or none."""
+    out = []
+    for k, (start, stop) in enumerate(itertools.pairwise(tubes.first.tolist())):
+        bounds = tubes.bounds[start : stop + 1]
+        size = (1, 1) if heights is None else (int(heights[k]), 1)
+        edges = tubes.edges[bounds[0] : bounds[-1]]
+        out.append(
+            TubeMasks(size, edges, bounds - bounds[0], tubes.areas[start:stop], tubes.boxes[start:stop])
+        )
+    return out
+
+
+def ious(a: Packed, b: Packed, spans: Int64, floor: float) -> NDArray[np.float64]:
+    a, b = _unpacked(a), _unpacked(b)
     return np.array(
         [_iou(x, y, floor) for i, j, k, m in spans.tolist() for x in a[i:j] for y in b[k:m]], np.float64
     )
@@ -137,18 +119,16 @@ def _iou(a: TubeMasks, b: TubeMasks, floor: float) -> float:
     return common / (total - common)
 
 
-def bands(
-    a: Sequence[TubeMasks],
-    a_inner: Sequence[TubeMasks],
-    b: Sequence[TubeMasks],
-    b_inner: Sequence[TubeMasks],
-    pairs: Int64,
+def boundary_ious(
+    a: Packed, a_inner: Packed, b: Packed, b_inner: Packed, pairs: Int64
 ) -> NDArray[np.float64]:
-    """See :class:`vis.evaluation.runs.Engine`."""
-    return np.array([_band(a[i], a_inner[i], b[j], b_inner[j]) for i, j in pairs.tolist()], np.float64)
+    a, a_inner, b, b_inner = map(_unpacked, (a, a_inner, b, b_inner))
+    return np.array(
+        [_boundary_iou(a[i], a_inner[i], b[j], b_inner[j]) for i, j in pairs.tolist()], np.float64
+    )
 
 
-def _band(a: TubeMasks, a_inner: TubeMasks, b: TubeMasks, b_inner: TubeMasks) -> float:
+def _boundary_iou(a: TubeMasks, a_inner: TubeMasks, b: TubeMasks, b_inner: TubeMasks) -> float:
     frames = min(len(a), len(b))
     common = overlap(a, b, frames) - overlap(a, b_inner, frames)
     common += overlap(a_inner, b_inner, frames) - overlap(a_inner, b, frames)
@@ -160,14 +140,14 @@ def _band(a: TubeMasks, a_inner: TubeMasks, b: TubeMasks, b_inner: TubeMasks) ->
 def _on_one_axis(masks: TubeMasks, frames: int) -> tuple[Int64, Int64]:
     """Interval starts and stops, each frame moved behind the one before it."""
     offsets = masks.offsets[: frames + 1]
-    shift = np.arange(frames) * (masks.size[0] * masks.size[1])
+    shift = np.arange(frames) * rle.MAX_PIXELS
     moved: Int64 = masks.edges[offsets[0] : offsets[-1]].astype(np.int64) + np.repeat(shift, np.diff(offsets))
     return moved[0::2], moved[1::2]
 
 
-def erode(tubes: Sequence[TubeMasks], widths: Sequence[int]) -> list[TubeMasks]:
-    """See :class:`vis.evaluation.runs.Engine`."""
-    return [_eroded(tube, width) for tube, width in zip(tubes, widths, strict=True)]
+def erode(tubes: Packed, heights: Int64, widths: Int64) -> Packed:
+    each = zip(_unpacked(tubes, heights), widths.tolist(), strict=True)
+    return pack([_eroded(tube, width) for tube, width in each])
 
 
 def _eroded(masks: TubeMasks, width: int) -> TubeMasks:
@@ -188,9 +168,9 @@ def match(
     ignored: NDArray[np.bool_],
     crowd: NDArray[np.bool_],
     thresholds: NDArray[np.float64],
+    *,
     detections: int,
 ) -> Int64:
-    """See :class:`vis.evaluation.runs.Engine`."""
     matched = np.full((len(ignored), len(thresholds), detections), -1, np.int64)
     first = 0
     for d0, d1, g0, g1 in spans.tolist():

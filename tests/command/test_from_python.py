@@ -1,0 +1,60 @@
+"""``apps.run``: what the command does, in one call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import apps
+import vis
+from vis.errors import InputError, UsageError
+from vis.formats.tubes import to_json
+
+MOVING: dict[str, Any] = {"detector": "motion", "tracker": "iou", "model": "none", "link": False}
+
+
+def test_it_gives_what_the_command_saves(
+    vistubes: Callable[..., Any], square_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--detector motion --tracker iou --model none --no-link --stride 2 --end 3s --no-overlay --quiet"
+    assert vistubes("run", square_clip, *words.split(), "--out", tmp_path / "command").code == 0
+    result = apps.run(square_clip, **MOVING, stride=2, end="3s")
+    assert to_json(result) == to_json(vis.read_results(tmp_path / "command"))
+    assert result.tubes
+    assert capsys.readouterr() == ("", "")
+
+    same = apps.run(square_clip, "quick", **MOVING, stride=2, end="3s", out=tmp_path / "own", no_overlay=True)
+    assert to_json(same) == to_json(vis.read_results(tmp_path / "own"))
+    command = json.loads((tmp_path / "own" / "run.json").read_text())["command"]
+    assert command[:3] == ["vistubes", "run", "--preset=quick"]
+    before = (tmp_path / "own" / "tubes.json").read_bytes()
+    again = [*command[2:-2], "--overwrite", "--", command[-1]]
+    assert vistubes("run", *again).code == 0
+    assert (tmp_path / "own" / "tubes.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"detektor": "motion"}, "run has no option 'detektor'; did you mean 'detector'?"),
+        ({"qqqq": 1}, "run has no option 'qqqq'; the options are start, end, stride"),
+        ({"score": 7}, "argument --score: expected a number from 0 to 1, got '7'"),
+        ({"stride": True}, "stride: expected a value, got True"),
+        ({"link": "no"}, "link: expected True or False, got 'no'"),
+        ({"preset": "quik"}, "argument --preset: invalid choice: 'quik'"),
+        ({"overwrite": True}, "overwrite: is about the run folder, and none is written"),
+    ],
+)
+def test_a_wrong_option_says_what_is_wrong(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        apps.run("clip.mp4", **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_wrong_path_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.mp4"):
+        apps.run(tmp_path / "absent.mp4", weights="absent.onnx", detector="yolox")
