@@ -215,9 +215,8 @@ def _told(page: ImagePage) -> Iterator[None]:
         raise VideoError(f"{page}: {what}; copy the image again or take it out") from error
     except VideoError:
         raise
-    except (
-        Exception
-    ) as error:  # decoders raise what they like: OSError, SyntaxError, struct.error, cv2.error ...
+    except Exception as error:
+        # Decoders raise what they like: OSError, SyntaxError, struct.error, cv2.error and others.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise VideoError(
             f"{page}: the image does not decode ({reason}); copy it again or take it out"
@@ -261,10 +260,9 @@ def _colours_of_many_bits(page: ImagePage) -> Values:
     values = np.asarray(values)
     if values.ndim == 3:
         values = np.ascontiguousarray(values[..., 0] if values.shape[2] < 3 else values[..., 2::-1])
-    # A file may say one thing of its depth and hold another.
-    return (
-        np.repeat(values[:, :, None], 3, axis=2) if values.dtype == np.uint8 and values.ndim == 2 else values
-    )
+    if values.ndim == 2 and values.dtype == np.uint8:  # it says one thing of its depth and holds another
+        return np.repeat(values[:, :, None], 3, axis=2)
+    return values
 
 
 def _check_png(data: NDArray[np.uint8]) -> None:
