@@ -29,17 +29,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model", type=path_text, help="a model by name (see `vistubes models list`) or a checkpoint file"
     )
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the files (default: here)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write both files and say where they are."""
+    from vis.errors import OutputError
     from vis.hqsam import load_model
     from vis.hqsam.onnx_export import export_decoder, export_encoder
 
-    model = load_model(args.model, device="cpu", mode="exact")
     stem = Path(args.model).stem
     files = {part: args.out / f"{stem}-{part}.onnx" for part in ("encoder", "decoder")}
+    # Another checkpoint may have the same name.
+    if not args.overwrite and (there := next((file for file in files.values() if file.exists()), None)):
+        raise OutputError(
+            f"{there}: exists; add --overwrite to replace it, or choose another folder with --out"
+        )
+    model = load_model(args.model, device="cpu", mode="exact")
     export_encoder(model, files["encoder"])
     export_decoder(model, files["decoder"])
     if args.json:

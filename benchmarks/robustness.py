@@ -2,7 +2,7 @@
 
     python -m benchmarks.robustness --files FOLDER [--json] [--steps probe,run] [--seconds 60] [--memory 6]
 
-Every media and annotation file below FOLDER, and every folder of images, goes through what a user would do with it,
+Every file below FOLDER, and every folder of images, goes through what a user would do with it,
 each in a process of its own under limits on time and memory:
 
     probe      what is it? (one frame is decoded)
@@ -34,11 +34,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from apps.batch.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from apps.batch.inputs import IMAGE_SUFFIXES
 from apps.cli import EXIT_CODES
 from vis.formats.registry import FORMATS
 
 ROOT = Path(__file__).resolve().parents[1]
+TEXT_SUFFIXES = frozenset(row.suffix for row in FORMATS.values() if row.suffix)
 STEPS = ("probe", "run", "convert", "eval")
 FRAMES = 8
 """Frames of a run: reading and drawing are what is tried, not the networks."""
@@ -121,12 +122,13 @@ def steps_of(root: Path) -> Iterator[Step]:
     """What is tried with the files and folders below ``root``, in a fixed order."""
     for place, below, names in os.walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        folder, files = (
-            Path(place),
-            [Path(place) / name for name in sorted(names) if not name.startswith(".")],
-        )
+        folder = Path(place)
+        shown = (folder / name for name in sorted(names) if not name.startswith("."))
+        files = [path for path in shown if path.is_file()]  # no pipe or device
         images = [file for file in files if _suffix(file) in IMAGE_SUFFIXES]
-        media = [file for file in files if _suffix(file) in VIDEO_SUFFIXES]
+        texts = [file for file in files if _suffix(file) in TEXT_SUFFIXES]
+        # Whatever is neither may be given for a video.
+        media = [file for file in files if _suffix(file) not in IMAGE_SUFFIXES | TEXT_SUFFIXES]
         # Of a folder's images the first alone is tried as a file of its own.
         for path in [*media, *images[:1], *([folder] if images else [])]:
             yield Step("probe", path, (sys.executable, "-c", PROBE, str(path)))
@@ -136,9 +138,6 @@ def steps_of(root: Path) -> Iterator[Step]:
             yield from _conversions(folder, [name for name, row in FORMATS.items() if not row.suffix], [])
             words = ("eval", "davis", "--truth", str(folder), "--results", str(folder))
             yield Step("eval", folder, (*VISTUBES, *words))
-        texts = [
-            file for file in files if _suffix(file) in {row.suffix for row in FORMATS.values() if row.suffix}
-        ]
         truths = [file for file in texts if _suffix(file) == ".json" and _first_letter(file) != "["]
         for file in texts:
             known = [name for name, row in FORMATS.items() if row.suffix == _suffix(file)]
@@ -286,8 +285,11 @@ def _suffix(path: Path) -> str:
 
 
 def _first_letter(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(64).lstrip()[:1].decode(errors="replace")
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip()[:1].decode(errors="replace")
+    except OSError:  # may not be read: the command says so
+        return ""
 
 
 if __name__ == "__main__":

@@ -186,12 +186,12 @@ class HQSamRefiner:
         """Which mask of each object the predictor is asked for."""
         if not self.whole_or_part:
             return {"hq_token_only": self.hq_token_only}
-        prior = np.tile(NO_SUB_PART, (count, 1))
+        iou_bias = np.tile(NO_SUB_PART, (count, 1))
         if ids is not None:  # so the estimates of this frame choose as the running mean would
             share = MEMORY / (1 - MEMORY)
-            for row, one in zip(prior, ids.tolist(), strict=True):
+            for row, one in zip(iou_bias, ids.tolist(), strict=True):
                 row += share * self._estimates.get(one, np.float32(0))
-        return {"best_of_three": True, "iou_bias": prior}
+        return {"best_of_three": True, "iou_bias": iou_bias}
 
     def _updated(self, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
         """The running means of these objects with this frame's (N, 3) estimates."""

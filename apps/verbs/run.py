@@ -178,10 +178,9 @@ def _ending(out: Path, record: dict[str, Any], missing: Mapping[str, Exception],
         )
         return 130
     if partial:
-        print(
-            f"vistubes: error: {partial['reason']}. The {partial['frames']} frames before it are in {out}/",
-            file=sys.stderr,
-        )
+        count = partial["frames"]
+        before = f"The {count} frames before it are" if count != 1 else "The frame before it is"
+        print(f"vistubes: error: {partial['reason']}. {before} in {out}/", file=sys.stderr)
     for name, error in missing.items():
         print(f"vistubes: error: {name} could not be written: {reason(error)}", file=sys.stderr)
     if missing:

@@ -50,14 +50,16 @@ class Estimating:
     """A predictor whose estimates of three masks follow from the frame and the box; it keeps what it is told."""
 
     def __init__(self) -> None:
-        self.priors: list[np.ndarray] = []
+        self.biases: list[np.ndarray] = []
 
     def embed(self, image: np.ndarray) -> int:
         return int(image[0, 0, 0])
 
-    def decode(self, embedding: int, *, boxes: np.ndarray, prior: np.ndarray, best_of_three: bool) -> object:
+    def decode(
+        self, embedding: int, *, boxes: np.ndarray, iou_bias: np.ndarray, best_of_three: bool
+    ) -> object:
         assert best_of_three
-        self.priors.append(prior)
+        self.biases.append(iou_bias)
         scores = np.sin(embedding + boxes[:, :3]).astype(np.float32)
         return SimpleNamespace(masks=np.zeros((len(boxes), *SIZE), np.bool_), three_scores=scores)
 
@@ -82,7 +84,7 @@ def test_the_refiner_goes_on_from_its_saved_state(tmp_path: Path) -> None:
         second.load_state_dict(folder.read(SIZE)[0].refiner)
         refine(second, range(cut, 12))
         assert second.counts == whole.counts
-        got, want = second.predictor.priors, whole.predictor.priors
+        got, want = second.predictor.biases, whole.predictor.biases
         np.testing.assert_array_equal(np.array(got), np.array(want)[-len(got) :])
 
 

@@ -175,3 +175,10 @@ def test_a_terminal_without_the_letters_gets_them_escaped(tmp_path: Path) -> Non
         [sys.executable, "-c", script], capture_output=True, env=environment, cwd=root, check=False
     )
     assert done.stdout.split() == [b"caf\\xe9", b"\\udce9", b"\\u3042"], done.stderr
+
+
+def test_exporting_never_replaces_another_checkpoints_files(vistubes: Call, tmp_path: Path) -> None:
+    (tmp_path / "model-encoder.onnx").write_bytes(b"of another model.pth")
+    done = vistubes("export", tmp_path / "elsewhere" / "model.pth", "--out", tmp_path)
+    assert done.code == 1
+    assert "model-encoder.onnx: exists; add --overwrite" in done.err

@@ -27,18 +27,22 @@ def files(tmp_path: Path) -> Path:
     (root / "broken.mp4").write_bytes(b"no video at all" * 9)
     (root / "truth.json").write_text("{}")
     (root / "results.json").write_text("[]")
-    (root / "notes.md").write_text("nothing to be tried")
+    (root / "notes.md").write_text("whatever a user may give")
     return root
 
 
 def test_every_file_and_folder_of_images_is_tried(files: Path) -> None:
     steps = list(steps_of(files))
     tried = {(step.kind, step.path.relative_to(files).as_posix()) for step in steps}
-    assert {path for kind, path in tried if kind == "run"} == {"broken.mp4", "frames", "frames/0.png"}
+    assert {path for kind, path in tried if kind == "run"} == {
+        "broken.mp4",
+        "notes.md",
+        "frames",
+        "frames/0.png",
+    }
     assert {path for kind, path in tried if kind == "convert"} == {"truth.json", "results.json", "frames"}
     pairs = [step.words for step in steps if step.kind == "eval" and step.path.name == "results.json"]
     assert any("coco" in words and str(files / "truth.json") in words for words in pairs)
-    assert not any("notes" in path for _, path in tried)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +87,6 @@ def test_the_script_on_a_small_folder(files: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["faults"] == []
-    assert report["steps"]["probe"]["commands"] == 3
+    assert report["steps"]["probe"]["commands"] == 4
     assert report["steps"]["probe"]["ok"] >= 1
     assert any("broken.mp4: not a video" in row["said"] for row in report["refusals"])

@@ -211,11 +211,11 @@ def test_earlier_frames_of_a_tube_have_a_say_in_the_choice() -> None:
     mean, chosen = None, []
     for now in scores:
         refiner.refine(IMAGE, detections(BOXES))
-        prior = network.asked[-1]["iou_bias"]
-        assert prior.shape == (3, 3)
-        assert (prior == prior[0]).all(), "all objects were told the same"
+        iou_bias = network.asked[-1]["iou_bias"]
+        assert iou_bias.shape == (3, 3)
+        assert (iou_bias == iou_bias[0]).all(), "all objects were told the same"
         mean = now if mean is None else MEMORY * mean + (1 - MEMORY) * now
-        assert int((now + prior[0]).argmax()) == 1 + int(mean[1:].argmax())
+        assert int((now + iou_bias[0]).argmax()) == 1 + int(mean[1:].argmax())
         chosen.append(1 + int(mean[1:].argmax()))
     assert chosen == [1, 1, 2, 2], "frame by frame it would be 1, 2, 2, 2"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,20 @@ def test_former_names_of_arguments(toy_predictor: Predictor, embedding: ImageEmb
         toy_predictor.decode(embedding, boxes=BOXES[:1], whole=True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="got full_frame twice: whole is its former name"):
         toy_predictor.decode(embedding, boxes=BOXES, whole=True, full_frame=True)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("former", "present", "name"),
+    [
+        ("everything", "automatic_masks", "find_everything"),
+        ("huggingface", "network.huggingface", "to_transformers"),
+    ],
+)
+def test_former_places(former: str, present: str, name: str) -> None:
+    sys.modules.pop(f"vis.hqsam.{former}", None)
+    with pytest.warns(DeprecationWarning, match=f"vis.hqsam.{former} is now vis.hqsam.{present}"):
+        old = importlib.import_module(f"vis.hqsam.{former}")
+    assert getattr(old, name) is getattr(importlib.import_module(f"vis.hqsam.{present}"), name)
 
 
 def test_chunks_change_nothing(toy_predictor: Predictor, embedding: ImageEmbedding) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vis.errors import HdrVideoWarning, TruncatedVideoWarning, VideoError
 from vis.video import RandomAccessReader, VideoLimits, VideoReader, open_source, probe
+from vis.video.limits import frames_ahead
 
 
 def read_with_warnings(source) -> tuple[list[int], list[str]]:
@@ -303,3 +304,22 @@ def test_random_access_to_a_damaged_frame(make_clip, read_index):
             reader[lost[0]]
         for index in (59, 0):
             assert read_index(reader[index].image) == index
+
+
+def test_sides_have_a_limit_too(make_clip, tmp_path):
+    from PIL import Image
+
+    clip = make_clip(frames=2, size=(64, 320))
+    with pytest.raises(VideoError, match=r"frames of 320x64 pixels, over the limit of 300 pixels per side"):
+        probe(clip, limits=VideoLimits(pixels_per_side=300))
+    Image.new("L", (1, 70_000)).save(tmp_path / "0.png")
+    with pytest.raises(
+        VideoError, match=r"frames of 1x70000 pixels, over the limit of 65,500 pixels per side"
+    ):
+        open_source(tmp_path)
+
+
+def test_fewer_frames_ahead_where_they_are_large():
+    sizes = {(720, 1280): 4, (2160, 3840): 4, (4320, 7680): 2, (8192, 8192): 1}
+    assert {size: frames_ahead(4, size) for size in sizes} == sizes
+    assert frames_ahead(0, (720, 1280)) == 0

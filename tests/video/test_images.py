@@ -200,6 +200,16 @@ def test_colours_of_more_than_8_bits(tmp_path):
             read_image(tmp_path / name, VideoLimits(pixels_per_frame=20))
 
 
+def test_a_damaged_png_of_many_bits_makes_no_room(tmp_path, monkeypatch):
+    data = bytearray(png_of_16_bits(np.zeros((4, 6, 3), np.uint16), colour_type=2))
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = struct.pack(">I", 2**31)  # so long a part it says, and OpenCV would make room for it
+    (tmp_path / "0.png").write_bytes(data)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it is asked to decode the file"))
+    with pytest.raises(VideoError, match=r"0\.png: the image does not decode"):
+        read_image(tmp_path / "0.png")
+
+
 def test_signs_and_32_bits(tmp_path):
     big = np.array([[0, 2**31, 2**32 - 1]], np.uint32)
     cv2.imwrite(str(tmp_path / "0.tif"), big)

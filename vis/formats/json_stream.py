@@ -38,22 +38,36 @@ def open_json(path: str | Path, member: str = "results.json") -> Iterator[tuple[
         except OSError as error:
             raise _unreadable(path, error) from error
         return
-    import zipfile  # slow to import, and rarely needed
+    # Slow to import, and rarely needed.
+    import zipfile
+    import zlib
 
-    try:
-        with zipfile.ZipFile(path) as archive:
+    with contextlib.ExitStack() as opened:
+        try:
+            archive = opened.enter_context(zipfile.ZipFile(path))
             names = [name for name in archive.namelist() if name.endswith(".json")]
-            name = member if member in names else names[0] if len(names) == 1 else None
-            if name is None:
-                raise AnnotationError(f"{path}: expected {member} at the top of the zip, found {names[:5]}")
-            with archive.open(name) as file:
-                yield file, archive.getinfo(name).file_size
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise _unreadable(path, error) from error
+            name = member if member in names else names[0] if len(names) == 1 else ""
+            if not name:
+                some = ", ".join(other[:40] for other in names[:5]) or "none"
+                raise AnnotationError(f"{path}: expected {member} at the top of the zip, found {some}")
+            inside = opened.enter_context(archive.open(name))
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            NotImplementedError,
+            EOFError,
+            ValueError,
+            RuntimeError,
+        ) as error:
+            raise _unreadable(path, error) from error
+        try:
+            yield inside, archive.getinfo(name).file_size
+        except (OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+            raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> AnnotationError:
-    return AnnotationError(f"{path}: cannot be read ({error}); give a JSON file or a zip of one")
+    return AnnotationError(f"{path}: cannot be read ({str(error)[:120]}); give a JSON file or a zip of one")
 
 
 def items(

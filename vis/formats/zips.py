@@ -30,16 +30,16 @@ def put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 def open_zip(path: str | Path) -> Iterator[zipfile.ZipFile]:
     """Open for reading; raises :class:`AnnotationError` for what is no whole zip."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if len(archive.namelist()) > MAX_MEMBERS:
-                raise AnnotationError(
-                    f"{path}: {len(archive.namelist()):,} files, over the limit of {MAX_MEMBERS:,}"
-                )
-            yield archive
-    except zipfile.BadZipFile as error:
-        raise AnnotationError(f"{path}: not a whole zip archive ({error})") from error
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        raise AnnotationError(f"{path}: not a whole zip archive ({str(error)[:120]})") from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with archive:
+        count = len(archive.namelist())
+        if count > MAX_MEMBERS:
+            raise AnnotationError(f"{path}: {count:,} files, over the limit of {MAX_MEMBERS:,}")
+        yield archive
 
 
 def read_member(archive: zipfile.ZipFile, name: str, where: str, *, limit: int = MAX_MEMBER_BYTES) -> bytes:
@@ -50,7 +50,7 @@ def read_member(archive: zipfile.ZipFile, name: str, where: str, *, limit: int =
         with archive.open(name) as file:
             # The directory's size can lie, so the limit counts what comes out.
             data = file.read(limit + 1)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
         raise AnnotationError(f"{where}: {name[:80]} does not unpack ({str(error)[:120]})") from error
     if len(data) > limit:
         raise AnnotationError(f"{where}: {name} unpacks to more than {limit:,} bytes")

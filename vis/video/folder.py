@@ -353,5 +353,6 @@ def _decoded(pages: list[ImagePage], reader: ImageReader, names: list[str]) -> I
     for page in pages:
         with contextlib.suppress(VideoError):
             values = reader.values(page)
-            names.append(page.name)
-            yield values
+            if values.dtype != np.uint8:
+                names.append(page.name)
+                yield values

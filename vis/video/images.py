@@ -183,13 +183,18 @@ class ImageReader:
                 self._kept = page.path, picture
         if page.page is not None:
             picture.seek(page.page)
-        self._limits.check_frame(str(page), picture.height, picture.width)
+        self._check_size(page, (picture.height, picture.width))
         return picture
 
     def _size_of_page(self, page: ImagePage) -> tuple[int, int]:
         size = _tiff_directories(page.path, self._limits)[page.page or 0].size
-        self._limits.check_frame(str(page), *size)
+        self._check_size(page, size)
         return size
+
+    def _check_size(self, page: ImagePage, size: tuple[int, int]) -> None:
+        if min(size) < 1:
+            raise ValueError("it has no pixels")
+        self._limits.check_frame(str(page), *size)
 
 
 class _Directory(NamedTuple):
@@ -210,9 +215,8 @@ def _told(page: ImagePage) -> Iterator[None]:
         raise VideoError(f"{page}: {what}; copy the image again or take it out") from error
     except VideoError:
         raise
-    except (
-        Exception
-    ) as error:  # decoders raise what they like: OSError, SyntaxError, struct.error, cv2.error ...
+    except Exception as error:
+        # Decoders raise what they like: OSError, SyntaxError, struct.error, cv2.error and others.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise VideoError(
             f"{page}: the image does not decode ({reason}); copy it again or take it out"
@@ -247,15 +251,27 @@ def _colours_of_many_bits(page: ImagePage) -> Values:
             _, found = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(which, which + 1))
             values = found[0] if found else None
         else:
+            _check_png(data)
             values = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     finally:
         cv2.utils.logging.setLogLevel(level)
     if values is None:
         raise ValueError("it is damaged, or of a kind that is not known")
     values = np.asarray(values)
-    if values.ndim == 2:
-        return values
-    return np.ascontiguousarray(values[..., 0] if values.shape[2] < 3 else values[..., 2::-1])
+    if values.ndim == 3:
+        values = np.ascontiguousarray(values[..., 0] if values.shape[2] < 3 else values[..., 2::-1])
+    if values.ndim == 2 and values.dtype == np.uint8:  # it says one thing of its depth and holds another
+        return np.repeat(values[:, :, None], 3, axis=2)
+    return values
+
+
+def _check_png(data: NDArray[np.uint8]) -> None:
+    """Raise ``ValueError`` where a part of a PNG file is longer than the file: OpenCV would make room for it."""
+    at = 8
+    while at + 8 <= len(data):
+        at += 12 + int.from_bytes(data[at : at + 4].tobytes(), "big")
+    if at > len(data):
+        raise ValueError("it is cut off, or damaged")
 
 
 def _is_tiff(path: Path) -> bool:

@@ -195,6 +195,8 @@ class BySlot:
     def _repeats(self, until: int) -> Iterator[Placed]:
         if self._shown is not None:
             slot, picture = self._shown
+            # Not beyond what the header says: a damaged index may lie anywhere.
+            until = min(until, self._promised) if self._promised else until
             yield from (self._placed(n, picture) for n in range(slot + 1, until))
 
     def _placed(self, slot: int, picture: Any) -> Placed:

@@ -180,7 +180,7 @@ class VideoReader:
             for place in _placed(pictures, positions, tally):
                 if not span.is_past(place.index, place.pts_seconds):
                     self._check_picture(place)
-                    step = float((place.picture.duration or 0) * (stream.time_base or 0))
+                    step = float((getattr(place.picture, "duration", 0) or 0) * (stream.time_base or 0))
                     tally.end_seconds = place.pts_seconds + max(step, 1 / (self._info.fps or 25.0))
                     tally.damaged += bool(place.picture.is_corrupt)
                 yield place
@@ -291,10 +291,11 @@ class _Tally:
 def _placed(pictures: Iterator[Any], positions: Positions, tally: _Tally) -> Iterator[Placed]:
     """The frames that the pictures stand for: none, one, or one and repeats of the one before."""
     for picture in pictures:
-        places = list(positions.place(picture))
-        tally.damaged += not places
-        tally.decoded += max(0, len(places) - 1)
-        yield from places
+        count = 0
+        for count, place in enumerate(positions.place(picture), 1):
+            tally.decoded += count > 1
+            yield place
+        tally.damaged += not count
     for place in positions.rest():
         tally.decoded += 1
         yield place

@@ -128,10 +128,8 @@ class Timetable:
     def read(cls, container: Any, stream: Any) -> Timetable:
         """Go through all packets of ``stream``, which costs reading the file once."""
         times, keys, closed, exact = set[int](), set[int](), True, True
-        order, start = (
-            StampOrder(stream),
-            stream.start_time or 0,
-        )  # reading on may change what FFmpeg thinks of it
+        order = StampOrder(stream)
+        start = stream.start_time or 0  # now: FFmpeg thinks of another one when it has read on
         with contextlib.suppress(*demux_errors()):  # a file that is cut off: what was read is what there is
             key: int | None = None
             for packet in container.demux(stream):
