@@ -89,8 +89,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"say what to evaluate: {', '.join(VERBS)}, or --compare A B; see 'vistubes eval --help'"
         )
-    # Names of files need not be valid text.
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if args.json:
         print(text, file=sys.stderr)
         print(json.dumps(answer, allow_nan=False))

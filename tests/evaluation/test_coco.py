@@ -203,13 +203,13 @@ def test_results_without_a_box_among_others_are_measured_and_told():
     [
         (
             {"bbox": [1, 1, -5, 5]},
-            r"result 1, image 1: bbox: expected a width and a height from 0, got \[-5, 5\]",
+            r"result 1, image 1: bbox: the box .* \[1, 1, -5, 5\] has a negative width or height",
         ),
-        ({"bbox": [1, 1, 5]}, r"result 1, image 1: bbox: expected \[x, y, width, height\]"),
+        ({"bbox": [1, 1, 5]}, r"result 1, image 1: bbox: expected a box \[x, y, width, height\]"),
         ({"bbox": [1, 1, 5, "5"]}, r"result 1, image 1: bbox: expected"),
         ({"bbox": [1, 1, 5, 10**400]}, r"result 1, image 1: bbox: expected"),
         ({"bbox": 7}, r"result 1, image 1: bbox: expected"),
-        ({"image_id": 1.5}, r"result 1: image_id: expected a whole number, got 1.5"),
+        ({"image_id": 1.5}, r"result 1: expected a whole number as image_id, got 1.5"),
         ({"image_id": 9}, r"result 1: image 9 is not in the truth"),
         ({"segmentation": 5}, r"result 1, image 1: expected run lengths"),
     ],
@@ -247,6 +247,6 @@ def test_areas_of_truths_are_numbers_from_0():
     gt, results = boxed()
     gt["annotations"][2]["area"] = [25]
     with pytest.raises(
-        AnnotationError, match=r"annotation 2 \(id 3\), image 1: area: expected a finite number"
+        AnnotationError, match=r"annotation 2 \(id 3\), image 1: expected a finite number from 0 as area"
     ):
         evaluate_images(gt, results)

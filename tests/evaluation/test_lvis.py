@@ -115,7 +115,8 @@ def test_files_that_do_not_say_are_refused():
         ap(truth, [])
     truth["images"][1]["neg_category_ids"] = ["cat"]
     with pytest.raises(
-        AnnotationError, match=r"image 1 \(id 2\): neg_category_ids: expected a list of category ids"
+        AnnotationError,
+        match=r"image 1 \(id 2\): expected a list of category ids, whole numbers, as neg_category_ids",
     ):
         ap(truth, [])
 

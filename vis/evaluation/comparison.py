@@ -6,8 +6,8 @@ from typing import Any
 
 from vis.errors import InputError
 from vis.evaluation import bootstrap
-from vis.evaluation.fields import is_finite, shown
 from vis.evaluation.protocol import STATS
+from vis.formats.fields import as_finite, shown
 
 __all__ = ["FORMAT", "compare_reports", "comparison_table"]
 
@@ -85,7 +85,7 @@ def _fault(whole: dict[str, Any]) -> str:
         levels, stats = thresholds.get(kind), whole.get(kind)
         if not isinstance(levels, list) or not 1 <= len(levels) <= MAX_THRESHOLDS:
             return f"thresholds of {kind}: expected a list of 1 to {MAX_THRESHOLDS}, got {shown(levels)}"
-        if not isinstance(stats, list) or len(stats) != len(STATS) or not all(map(is_finite, stats)):
+        if not isinstance(stats, list) or len(stats) != len(STATS) or None in map(as_finite, stats):
             return f"{kind}: expected {len(STATS)} numbers, got {shown(stats)}"
         if not isinstance(rows, list):
             return f"evidence of {kind}: expected a list, got {shown(rows)}"
@@ -105,7 +105,9 @@ def _is_evidence(row: Any, levels: int) -> bool:
     if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
         return False
     bits = (*columns[1], *columns[2])
-    return all(map(is_finite, columns[0])) and all(_is_int(mask, levels) and mask >= 0 for mask in bits)
+    return None not in map(as_finite, columns[0]) and all(
+        _is_int(mask, levels) and mask >= 0 for mask in bits
+    )
 
 
 def _is_int(value: Any, bits: int) -> bool:

@@ -18,22 +18,10 @@ import numpy as np
 from vis import masks as rle
 from vis.errors import AnnotationError, EvaluationWarning
 from vis.evaluation import intervals
-from vis.evaluation.fields import (
-    box_area,
-    category_ids,
-    count,
-    finite,
-    flag,
-    get,
-    is_finite,
-    shown,
-    text,
-    whole,
-    wrong,
-)
 from vis.evaluation.mask_reader import read_masks
 from vis.evaluation.records import Category, ResultTube, Truth, TruthTube, Video
 from vis.evaluation.tube_masks import TubeMasks
+from vis.formats.fields import as_finite, as_whole, box, finite, flag, rows, shown, text, whole, wrong
 from vis.formats.json_stream import items, members
 
 __all__ = ["read_results", "read_truth"]
@@ -250,25 +238,37 @@ def _by_id(entries: list[Any], name: str, kind: str) -> dict[int, Any]:
 def _category(entry: Any, where: str) -> Category:
     number = whole(entry, "id", where)
     where = f"{where} (id {number})"
-    return Category(number, text(entry, "name", where), text(entry, "frequency", where))
+    return Category(number, text(entry, "name", where, ""), text(entry, "frequency", where, ""))
 
 
 def _video(entry: Any, layout: Layout, where: str) -> Video:
     number = whole(entry, "id", where)
     where = f"{where} (id {number})"
     size = rle.checked_size([whole(entry, "height", where), whole(entry, "width", where)], where)
-    absent, open_ = (category_ids(entry, f"{name}_category_ids", where) for name in ("neg", "not_exhaustive"))
+    absent, open_ = (
+        _category_ids(entry, f"{name}_category_ids", where) for name in ("neg", "not_exhaustive")
+    )
     if layout is IMAGES:
         return Video(number, size, 1, text(entry, "file_name", where, str(number)), (), absent, open_)
-    names = get(entry, "file_names", where, None)
-    if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
-        raise wrong(where, "file_names", "a list of names", names)
-    length = count(entry, "length", where)
+    names = rows(entry, "file_names", where, None)
+    length = whole(entry, "length", where, None, least=0)
     name = text(entry, "name", where, str(number))
     if names is None:
         return Video(number, size, -1 if length is None else length, name, (), absent, open_)
-    folder = text({"folder": names[0].rpartition("/")[0]} if names else {}, "folder", where)
+    if not all(isinstance(file, str) for file in names):
+        raise wrong(where, "file_names", "a list of names", names)
+    folder = names[0].rpartition("/")[0] if names else ""
     return Video(number, size, len(names), folder or name, tuple(names), absent, open_)
+
+
+def _category_ids(entry: Any, key: str, where: str) -> frozenset[int] | None:
+    listed = rows(entry, key, where, None)
+    if listed is None:
+        return None
+    numbers = [as_whole(number) for number in listed]
+    if None in numbers:
+        raise wrong(where, key, "a list of category ids, whole numbers,", listed)
+    return frozenset(number for number in numbers if number is not None)
 
 
 def _areas(entry: dict[str, Any], layout: Layout, where: str) -> tuple[float, ...] | None:
@@ -277,12 +277,14 @@ def _areas(entry: dict[str, Any], layout: Layout, where: str) -> tuple[float, ..
     if value is None:
         return None
     listed = [value] if layout is IMAGES else value
-    if not isinstance(listed, list) or not all(a is None or (is_finite(a) and a >= 0) for a in listed):
-        expected = (
-            "a finite number from 0" if layout is IMAGES else "a list of finite numbers from 0 and nulls"
-        )
+    numbers = (
+        [as_finite(0 if area is None else area) for area in listed] if isinstance(listed, list) else [None]
+    )
+    if any(number is None or number < 0 for number in numbers):
+        one = layout is IMAGES
+        expected = "a finite number from 0" if one else "a list of finite numbers from 0 and nulls"
         raise wrong(where, layout.areas, expected, value)
-    return tuple(a for a in listed if a)
+    return tuple(number for number in numbers if number)
 
 
 def _masks(
@@ -352,5 +354,14 @@ def _result_tube(
         score=score,
         masks=masks,
         mask_area=masks.mean_area(),
-        box_area=box_area(entry, where) if layout is IMAGES else None,
+        box_area=_box_area(entry, where) if layout is IMAGES else None,
     )
+
+
+def _box_area(entry: dict[str, Any], where: str) -> float | None:
+    """Width times height of COCO's ``bbox`` [x, y, width, height]; None where it is missing, null or []."""
+    value = entry.get("bbox")
+    if value is None or value == []:
+        return None
+    box(value, f"{where}: bbox", sizes=True)
+    return float(value[2]) * float(value[3])

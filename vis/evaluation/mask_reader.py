@@ -11,8 +11,8 @@ import numpy as np
 
 from vis import masks as rle
 from vis.errors import AnnotationError
-from vis.evaluation.fields import shown
 from vis.evaluation.tube_masks import BadMaskError, Polygons, TubeMasks
+from vis.formats.fields import shown
 
 __all__ = ["read_masks"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,13 +75,12 @@ def items(
     lists: tuple[str, ...] = (),
     *,
     whole_bytes: int = WHOLE_BYTES,
-    prepare: Callable[[bytes], bytes] = bytes,
 ) -> Iterator[tuple[str, Any]]:
     """The members of the top object as (key, value), or the elements of the top list as ("", element).
 
     Under the keys in ``lists`` the elements come one by one: ("annotations", element), ... Strict JSON: NaN,
-    Infinity and a key twice in one object are refused. ``prepare`` may change the text of a file that is
-    parsed at once.
+    Infinity and a key twice in one object are refused.
+
     Raises :class:`AnnotationError` that names file and place.
     """
     with open_json(path) as (file, size):
@@ -89,19 +88,11 @@ def items(
             raise AnnotationError(f"{path}: {size:,} bytes, over the limit of {LIMIT_BYTES:,}")
         try:
             if size <= whole_bytes:
-                yield from members(_parse(file.read(), prepare), lists, str(path))
+                yield from members(json.loads(file.read(), **JSON_HOOKS), lists, str(path))
             else:
                 yield from _Chunks(file).members(lists)
         except (ValueError, RecursionError) as error:
             raise AnnotationError(f"{path}: {json_problem(error)}") from error
-
-
-def _parse(text: bytes, prepare: Callable[[bytes], bytes]) -> Any:
-    try:
-        return json.loads(prepare(text), **JSON_HOOKS)
-    except json.JSONDecodeError:
-        # The place of the fault in the file, not in what was made of it.
-        return json.loads(text, **JSON_HOOKS)
 
 
 def members(value: Any, lists: tuple[str, ...], name: str = "value") -> Iterator[tuple[str, Any]]:
