@@ -8,9 +8,9 @@
     out = predictor.decode(embedding, boxes=boxes)
     out.masks, out.scores, out.low_res_logits
 
-``sizes`` holds the shapes, ``vit`` and ``tiny_vit`` the image encoders, ``prompt_encoder``,
-``transformer`` and ``mask_decoder`` the rest of the network, ``checkpoints`` the loading. ``engine``
-runs them as they are or rearranged; ``everything`` needs no prompts; ``zoom`` looks closer.
+``network`` holds the modules as the papers have them and the loading, ``runtime`` the same rearranged for
+inference, on a CPU and on CUDA, and the engines, of which one runs a model. ``predictor`` takes frames and
+prompts; ``automatic_masks`` needs no prompts; ``zoom`` decodes small objects again from crops.
 Knows no video, no tracker and no detector.
 """
 
