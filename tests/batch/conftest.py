@@ -67,8 +67,7 @@ class Thin:
     """A refiner that keeps the upper half of each coarse mask; counts the frames that it sees."""
 
     def __init__(self, policy: str) -> None:
-        model = SimpleNamespace(describe=lambda: {"network": "fake"})
-        self.predictor = SimpleNamespace(model=model)
+        self.predictor = SimpleNamespace(describe=lambda: {"network": "fake"})
         self.policy = policy
         self.whole_or_part = False
         self.counts = SimpleNamespace(kept_coarse=0)
