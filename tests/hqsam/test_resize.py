@@ -57,3 +57,10 @@ def test_upsampling_is_the_two_bilinear_steps(
     for mask, level in zip(masks, (0.0, 1.0, -1.0), strict=True):
         sure = (want - level).abs() > 1e-4
         assert torch.equal(mask[sure], (want > level)[sure])
+
+
+@pytest.mark.parametrize(
+    ("frame", "want"), [((9000, 3), (1024, 1)), ((3, 9000), (1, 1024)), ((720, 1280), (576, 1024))]
+)
+def test_a_frame_keeps_a_pixel_in_either_direction(frame: tuple[int, int], want: tuple[int, int]) -> None:
+    assert network_size(frame, 1024) == want

@@ -40,7 +40,7 @@ class Grid:
     def kept(self) -> tuple[int, int]:
         """(height, width) of the resized frame within the network's input."""
         scale = self.network / max(self.frame)
-        return int(self.frame[0] * scale + 0.5), int(self.frame[1] * scale + 0.5)
+        return max(1, int(self.frame[0] * scale + 0.5)), max(1, int(self.frame[1] * scale + 0.5))
 
     @property
     def valid(self) -> tuple[int, int]:

@@ -30,7 +30,9 @@ _BYTES = 2**30
 def network_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
     """(height, width) of a frame once its longer side is ``side``."""
     scale = side / max(frame_size)
-    return int(frame_size[0] * scale + 0.5), int(frame_size[1] * scale + 0.5)
+    # At least a pixel: the reference fails on pictures more than 2,048 times as long as wide.
+    height, width = (max(1, int(side * scale + 0.5)) for side in frame_size)
+    return height, width
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
