@@ -217,7 +217,7 @@ class FollowJob(Job):
     def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
         from vis.follow import SPEEDS, Follower, follow
         from vis.hqsam import Predictor, load_model
-        from vis.video.ahead import read_ahead
+        from vis.video.prefetch import prefetch
 
         assert self._request is not None
         with self.watch("load"):
@@ -230,7 +230,7 @@ class FollowJob(Job):
             low = max(low, selection.first)
             frames = (self._pictures[index] for index in range(high, low - 1, -selection.stride))
             total = len(range(high, low - 1, -selection.stride))
-            return progress(read_ahead(frames, 4), what="backwards", total=total, quiet=quiet)
+            return progress(prefetch(frames, 4), what="backwards", total=total, quiet=quiet)
 
         stream = follow(
             source,
@@ -269,7 +269,7 @@ class FollowJob(Job):
 
 def _selection(source: Any, pictures: RandomAccessReader) -> Selection:
     """The frames that ``source`` will give, as far as its span says."""
-    span, count = source.span, len(pictures)
+    span, count = source.frame_range, len(pictures)
     first = span.start_frame or 0
     if span.start_seconds is not None:
         first = max(first, pictures.index_at(span.start_seconds))

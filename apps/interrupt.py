@@ -37,9 +37,9 @@ class ReadableFrames:
         return self._source.expected_frames if isinstance(self._source, CountedFrames) else None
 
     @property
-    def span(self) -> Any:
+    def frame_range(self) -> Any:
         """Which frames were asked for."""
-        return self._source.span  # type: ignore[attr-defined]  # every source of vis.video has it
+        return self._source.frame_range  # type: ignore[attr-defined]  # every source of vis.video has it
 
     def __iter__(self) -> Iterator[Frame]:
         some = False

@@ -18,7 +18,7 @@ from vis.files import whole_file
 from vis.interfaces import FrameSource
 from vis.render import ContactSheet, OverlayWriter, Renderer, small_picture, write_contact_sheet
 from vis.structures import Frame, TrackedFrame, VideoResult
-from vis.video.join import encoder_name, is_part, join_parts
+from vis.video.concat import concat_parts, encoder_name, is_part
 
 __all__ = ["draw"]
 
@@ -118,7 +118,7 @@ class _Drawing:
     def join(self, path: Path, audio_from: Path | None) -> None:
         """All pieces as one video, with sound."""
         timed = self.result.video.fps is not None
-        join_parts(
+        concat_parts(
             [self.piece(start) for start in self.starts],
             path,
             self.rate,

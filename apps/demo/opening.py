@@ -13,7 +13,7 @@ from apps.demo.reading import inspect
 from apps.demo.session import Session
 from apps.demo.words import card, display_name, large_letter, slug
 from vis.errors import UsageError, VideoError
-from vis.video.span import Span
+from vis.video.options import FrameRange
 
 __all__ = ["SUFFIXES", "check_part", "describe", "open_clip", "span_of", "wanted_frames"]
 
@@ -52,7 +52,7 @@ def open_clip(session: Session, file: Path, name: str, *, source: str | None = N
         session.options = {"source": source or shown}
 
 
-def span_of(session: Session, start: float | None, end: float | None, stride: float | None) -> Span:
+def span_of(session: Session, start: float | None, end: float | None, stride: float | None) -> FrameRange:
     """Which frames are wanted; raises :class:`UsageError` in words of the form."""
     length = None if session.info is None else session.info.duration_seconds
     for name, value in (("start", start), ("end", end), ("every nth", stride)):
@@ -68,10 +68,10 @@ def span_of(session: Session, start: float | None, end: float | None, stride: fl
         raise UsageError(f"end at {end:g} s is not after the start at {start or 0:g} s; choose a later end")
     if stride is not None and not 1 <= stride <= 1000:
         raise UsageError(f"every {stride:g}th frame: choose a whole number from 1 to 1000")
-    return Span(start_seconds=start or None, end_seconds=end or None, stride=int(stride or 1))
+    return FrameRange(start_seconds=start or None, end_seconds=end or None, stride=int(stride or 1))
 
 
-def check_part(session: Session, span: Span) -> None:
+def check_part(session: Session, span: FrameRange) -> None:
     """Raise :class:`UsageError` where the chosen part is longer than the page takes at once.
 
     Only the part counts, and all of it: frames that a stride leaves out are decoded too.
@@ -92,13 +92,13 @@ def check_part(session: Session, span: Span) -> None:
         raise UsageError(f"{told}; choose a shorter part with From and To") from error
 
 
-def wanted_frames(session: Session, span: Span) -> int | None:
+def wanted_frames(session: Session, span: FrameRange) -> int | None:
     """About how many frames that is."""
     info = session.info
     return None if info is None else span.count(info.num_frames, info.fps)
 
 
-def describe(session: Session, engines: Engines, words: list[str], span: Span) -> str:
+def describe(session: Session, engines: Engines, words: list[str], span: FrameRange) -> str:
     """The card of the clip, with an estimate."""
     if session.info is None:
         return ""

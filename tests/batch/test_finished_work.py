@@ -37,7 +37,7 @@ def test_a_video_whose_overlay_fails_is_done_with_a_note_and_drawn_by_the_same_c
         raise OutputError("the sound has no end")
 
     with monkeypatch.context() as patch:
-        patch.setattr(overlay, "join_parts", refuse)
+        patch.setattr(overlay, "concat_parts", refuse)
         line = make_worker().process(item, tell)
     assert (line["status"], line["overlay"], line["contact_sheet"]) == ("done", False, True)
     assert line["warnings"] == ["overlay.mp4 is missing: the sound has no end"]
@@ -71,7 +71,7 @@ def test_a_disk_that_fills_while_drawing_stops_the_batch_after_the_results(
     def full(*_args: Any, **_options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(overlay, "join_parts", full)
+    monkeypatch.setattr(overlay, "concat_parts", full)
     line = make_worker().process(item, tell)
     assert (line["status"], line["disk_full"]) == ("done", True)
     assert tubes.read(tmp_path / "out" / "clip" / "tubes.json").frames.tolist() == list(range(16))

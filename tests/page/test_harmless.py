@@ -110,7 +110,7 @@ def test_a_clip_that_breaks_its_decoder_is_an_answer_and_the_page_goes_on(desk, 
         "vis.video.isolated._START",
         "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import os, signal; "
         "import vis.video.reader as r; r.VideoReader.__iter__ = lambda s: os.kill(os.getpid(), signal.SIGSEGV); "
-        "from vis.video.decoding_process import serve; serve()",
+        "from vis.video.isolated_worker import serve; serve()",
     )
     text = list(desk.run(token, Form()))[-1].text
     assert "broke the process that decoded it (signal 11)" in text

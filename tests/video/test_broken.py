@@ -13,7 +13,7 @@ from PIL import Image
 
 from vis.errors import HdrVideoWarning, TruncatedVideoWarning, VideoError
 from vis.video import RandomAccessReader, VideoLimits, VideoReader, open_source, probe
-from vis.video.limits import frames_ahead
+from vis.video.options import frames_ahead
 
 
 def read_with_warnings(source) -> tuple[list[int], list[str]]:

@@ -15,7 +15,7 @@ import pytest
 
 from vis.errors import HdrVideoWarning, TruncatedVideoWarning, UsageError, VideoError
 from vis.video import IsolatedReader, open_source
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits
+from vis.video.options import DEFAULT_LIMITS, VideoLimits
 
 HERE = Path(__file__).parents[2]
 
@@ -85,7 +85,7 @@ def test_warnings_come_through_once(tmp_path, make_clip):
 
 CHILD = """
 import os, signal, sys, time
-import vis.video.decoding_process as child
+import vis.video.isolated_worker as child
 
 class Source:
     def __init__(self, path, **options):

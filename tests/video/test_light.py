@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vis.errors import HdrVideoWarning, InterlacedVideoWarning, VideoError
-from vis.video import RandomAccessReader, VideoReader, tone
+from vis.video import RandomAccessReader, VideoReader, hdr
 
 
 def pq_code(nits: float) -> float:
@@ -28,36 +28,36 @@ def standard(nits: float) -> float:
 @pytest.mark.parametrize("nits", [5.0, 20.0, 50.0, 80.0])
 def test_below_the_knee_light_is_what_it_was(nits):
     image = np.full((4, 4, 3), round(255 * pq_code(nits)), np.uint8)
-    exact = standard(float(tone._pq_to_nits(np.array(image[0, 0, 0] / 255))))
-    np.testing.assert_allclose(tone.to_standard_range(image, tone.PQ), exact, atol=1.5)
+    exact = standard(float(hdr._pq_to_nits(np.array(image[0, 0, 0] / 255))))
+    np.testing.assert_allclose(hdr.to_standard_range(image, hdr.PQ), exact, atol=1.5)
 
 
-@pytest.mark.parametrize("transfer", [tone.PQ, tone.HLG])
+@pytest.mark.parametrize("transfer", [hdr.PQ, hdr.HLG])
 def test_grey_stays_grey_rises_and_ends_at_white(transfer):
     image = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2)
-    shown = tone.to_standard_range(image, transfer).astype(int)
+    shown = hdr.to_standard_range(image, transfer).astype(int)
     assert np.ptp(shown, axis=2).max() <= 1
     assert (np.diff(shown[0, :, 0]) >= 0).all()
     assert shown[0, 0, 0] == 0
     assert shown[0, 255].min() >= 254
     # 1000 nits and all above are white; 203 nits (58 % of PQ, 75 % of HLG) keep room above them.
-    white = round(255 * (pq_code(203) if transfer == tone.PQ else 0.75))
+    white = round(255 * (pq_code(203) if transfer == hdr.PQ else 0.75))
     assert 200 < shown[0, white, 0] < 250
 
 
 def test_known_values_of_the_standards():
-    assert tone._pq_to_nits(np.array(0.5081)) == pytest.approx(100, rel=2e-3)  # BT.2408 table: 100 nits
-    assert tone._nits_to_pq(np.array(203.0)) == pytest.approx(0.5807, abs=1e-4)
+    assert hdr._pq_to_nits(np.array(0.5081)) == pytest.approx(100, rel=2e-3)  # BT.2408 table: 100 nits
+    assert hdr._nits_to_pq(np.array(203.0)) == pytest.approx(0.5807, abs=1e-4)
     # BT.2100: 50 % of HLG is a twelfth of the scene's light; BT.2408: 75 % is 203 nits on a screen of 1000.
-    scene = tone._hlg_to_scene(np.array([0.5, 0.75, 1.0]))
+    scene = hdr._hlg_to_scene(np.array([0.5, 0.75, 1.0]))
     np.testing.assert_allclose([scene[0], *(1000 * scene[1:] ** 1.2)], [1 / 12, 203, 1000], rtol=5e-3)
 
 
 def test_a_colour_of_bt709_comes_back_pure():
     # Red of BT.709 at 40 nits, expressed in BT.2020 primaries (BT.2087, the inverse of its matrix).
-    light = np.linalg.inv(tone._TO_BT709) @ np.array([40.0, 0, 0])
+    light = np.linalg.inv(hdr._TO_BT709) @ np.array([40.0, 0, 0])
     image = np.array([[[round(255 * pq_code(max(value, 0))) for value in light]]], np.uint8)
-    red, green, blue = tone.to_standard_range(image, tone.PQ)[0, 0].astype(int)
+    red, green, blue = hdr.to_standard_range(image, hdr.PQ)[0, 0].astype(int)
     assert abs(red - standard(40)) < 6
     assert max(green, blue) < 45
 
@@ -69,7 +69,7 @@ def test_the_reader_maps_tones_with_the_right_matrix(make_clip):
     with pytest.warns(HdrVideoWarning):
         frames = list(VideoReader(clip))
     stored = np.full((1, 1, 3), 96, np.uint8)  # the clip's grey, a PQ code value
-    want = tone.to_standard_range(stored, tone.PQ)[0, 0].astype(int)
+    want = hdr.to_standard_range(stored, hdr.PQ)[0, 0].astype(int)
     grey = frames[1].image[60:100, 2:10].reshape(-1, 3).mean(axis=0)
     np.testing.assert_allclose(grey, want, atol=3)
     with RandomAccessReader(clip) as reader:

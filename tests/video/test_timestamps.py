@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vis.errors import FallbackWarning, UsageError
 from vis.video import AlphaVideoWriter, VideoReader, VideoWriter
-from vis.video.join import join_parts
-from vis.video.pacing import MOST_TICKS, Pacing, RisingTicks, RisingTimes
+from vis.video.concat import concat_parts
+from vis.video.timestamps import MOST_TICKS, Pacing, RisingTicks, RisingTimes
 
 
 def rising(stamps, step=1) -> list[float]:
@@ -49,7 +49,7 @@ def test_times_rise_whatever_the_stamps(stamps, step):
 def test_ticks_rise_by_what_a_file_holds(wanted):
     ticks = RisingTicks(90_000)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vis.video.pacing.warnings.warn", lambda *_, **__: None)
+        patch.setattr("vis.video.timestamps.warnings.warn", lambda *_, **__: None)
         got = [-1, *(ticks.next(tick) for tick in wanted)]
     steps = np.diff(got)
     assert (steps >= 1).all()
@@ -140,7 +140,7 @@ def test_joined_parts_go_on_with_the_step(tmp_path, picture, read_index, fps, ti
         with VideoWriter(parts[-1], (120, 160), fps, crf=10) as writer:
             for index in range(begin, {0: 3, 3: 4, 4: 8}[begin]):
                 writer.write(picture(index, 120, 160), float(index * step) if timed else None)
-    join_parts(parts, tmp_path / "o.mp4", fps, starts=starts if timed else None)
+    concat_parts(parts, tmp_path / "o.mp4", fps, starts=starts if timed else None)
     frames = list(VideoReader(tmp_path / "o.mp4"))
     assert [read_index(frame.image) for frame in frames] == list(range(8))
     np.testing.assert_allclose([f.pts_seconds for f in frames], np.arange(8) * float(step), rtol=1e-9)
@@ -154,7 +154,7 @@ def test_parts_whose_starts_are_too_near_still_rise(tmp_path, picture, read_inde
         with VideoWriter(parts[-1], (120, 160), 30, crf=10) as writer:
             for index in range(3):
                 writer.write(picture(3 * number + index, 120, 160), (3 * number + index) * 1e-7)
-    join_parts(parts, tmp_path / "o.mp4", 30, starts=[number * 3e-7 for number in range(3)])
+    concat_parts(parts, tmp_path / "o.mp4", 30, starts=[number * 3e-7 for number in range(3)])
     frames = list(VideoReader(tmp_path / "o.mp4"))
     assert [read_index(frame.image) for frame in frames] == list(range(9))
     assert (np.diff([frame.pts_seconds for frame in frames]) > 0).all()

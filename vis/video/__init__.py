@@ -6,7 +6,7 @@ Knows frames and times; knows no object, no tube and no network.
 from vis.video.alpha_writer import AlphaVideoWriter, read_alpha
 from vis.video.folder import FolderReader
 from vis.video.isolated import IsolatedReader
-from vis.video.limits import DEFAULT_LIMITS, WEB_LIMITS, VideoLimits
+from vis.video.options import DEFAULT_LIMITS, WEB_LIMITS, VideoLimits
 from vis.video.random_access import RandomAccessReader
 from vis.video.reader import VideoReader
 from vis.video.source import open_source, probe

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from vis.errors import OutputError, UsageError, VideoError
 from vis.video.container import open_container, video_stream
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits
-from vis.video.new_file import NewVideoFile
-from vis.video.picture_writer import PictureWriter
+from vis.video.options import DEFAULT_LIMITS, VideoLimits
+from vis.video.picture_writer import AtomicVideoOutput, PictureWriter
 
 __all__ = ["AlphaVideoWriter", "read_alpha"]
 
@@ -54,7 +53,7 @@ class AlphaVideoWriter(PictureWriter):
             raise OutputError(
                 "this build of PyAV has no VP9 encoder; install PyAV's own wheel: pip install av"
             )
-        self._file = NewVideoFile(self.path, format="webm", size=size, expected_frames=expected_frames)
+        self._file = AtomicVideoOutput(self.path, format="webm", size=size, expected_frames=expected_frames)
         with self._file.guarded():
             options = {"deadline": "realtime", "cpu-used": str(speed), "crf": str(quality), "b": "0"}
             # Frames that are stored and never shown would have no alpha of their own.

@@ -19,9 +19,9 @@ from typing import Any
 from vis.errors import FallbackWarning, VideoError
 from vis.video.container import open_container, start_seconds, video_stream
 from vis.video.images import is_image_file
-from vis.video.limits import DEFAULT_LIMITS
-from vis.video.pacing import RisingTicks, RisingTimes
-from vis.video.timetable import demux_errors
+from vis.video.options import DEFAULT_LIMITS
+from vis.video.packet_index import demux_errors
+from vis.video.timestamps import RisingTicks, RisingTimes
 
 __all__ = ["AudioCopy"]
 

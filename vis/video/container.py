@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from vis.errors import VideoError
 from vis.structures import VideoInfo
 from vis.video.encryption import refuse_encrypted
-from vis.video.limits import VideoLimits
-from vis.video.timetable import Timetable, evenly_spaced, has_timetable
-from vis.video.tone import HLG, PQ, to_standard_range
+from vis.video.hdr import HLG, PQ, to_standard_range
+from vis.video.options import VideoLimits
+from vis.video.packet_index import PacketIndex, evenly_spaced, has_packet_index
 
 __all__ = [
     "Length",
     "describe",
     "is_riff_whole",
     "open_container",
+    "packet_index_of",
     "rotation_of",
     "start_seconds",
     "stated_length",
-    "timetable_of",
     "upright",
     "video_stream",
 ]
@@ -183,11 +183,11 @@ def start_seconds(stream: Any) -> Fraction:
     return Fraction(stream.start_time or 0) * (stream.time_base or 0)
 
 
-def timetable_of(path: Path, limits: VideoLimits) -> Timetable | None:
+def packet_index_of(path: Path, limits: VideoLimits) -> PacketIndex | None:
     """When each frame is shown, where packets tell it exactly; costs reading the file once."""
     with open_container(path, limits) as container:
         stream = video_stream(path, container, limits)
-        table = Timetable.read(container, stream) if has_timetable(container, stream) else None
+        table = PacketIndex.read(container, stream) if has_packet_index(container, stream) else None
     return table if table is not None and table.exact else None
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from vis.errors import DependencyError, VideoError
 from vis.structures import Frame, VideoInfo
-from vis.video.ahead import read_ahead
-from vis.video.container import open_container, timetable_of, video_stream
-from vis.video.limits import frames_ahead
+from vis.video.container import open_container, packet_index_of, video_stream
+from vis.video.options import frames_ahead
+from vis.video.prefetch import prefetch
 from vis.video.reader import VideoReader
 
 __all__ = ["DecordFrames", "DecordReader"]
@@ -86,7 +86,7 @@ class DecordReader:
     def __init__(self, path: str | Path, **options: Any) -> None:
         self._stream = VideoReader(path, **options)
         self._frames = DecordFrames(self._stream)
-        self.path, self.span = self._stream.path, self._stream.span
+        self.path, self.frame_range = self._stream.path, self._stream.frame_range
 
     @property
     def info(self) -> VideoInfo:
@@ -102,25 +102,25 @@ class DecordReader:
         frames = self._decode()
         depth = frames_ahead(self._stream.ahead, self.info.size)
         given = 0
-        for frame in read_ahead(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(frames, depth) if depth > 0 else frames:
             given += 1
             yield frame
         if not given:
             raise VideoError(f"{self.path}: not one frame lies between the start and the end asked for")
 
     def __repr__(self) -> str:
-        return f"DecordReader({str(self.path)!r}, {self.info.width}x{self.info.height}, {self.span})"
+        return f"DecordReader({str(self.path)!r}, {self.info.width}x{self.info.height}, {self.frame_range})"
 
     def _decode(self) -> Iterator[Frame]:
         begin: int | None = None
         for index in range(len(self._frames)):
             pts = self._frames.pts_seconds(index)
-            if self.span.is_past(index, pts):
+            if self.frame_range.is_past(index, pts):
                 return
-            if self.span.starts_after(index, pts):
+            if self.frame_range.starts_after(index, pts):
                 continue
             begin = index if begin is None else begin
-            if (index - begin) % self.span.stride == 0:
+            if (index - begin) % self.frame_range.stride == 0:
                 yield Frame(index, pts, self._frames.image(index))
 
 
@@ -139,7 +139,7 @@ def _why_not(stream: VideoReader) -> str | None:
         depth = max((part.bits for part in chosen.codec_context.format.components), default=8)
         if depth != 8:
             return f"it has {depth} bits"
-    table = timetable_of(stream.path, stream.limits)
+    table = packet_index_of(stream.path, stream.limits)
     if table is None:
         return "this container cannot be sought exactly, or its time stamps repeat"
     return None if table.closed else "its groups of pictures are open"

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from vis.errors import TruncatedVideoWarning, UsageError, ValueRangeWarning, VideoError
 from vis.structures import Frame, VideoInfo
-from vis.video.ahead import read_ahead
 from vis.video.images import ImagePage, ImageReader, list_images, pages_of
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits, frames_ahead
-from vis.video.span import Span
+from vis.video.options import DEFAULT_LIMITS, FrameRange, VideoLimits, frames_ahead
+from vis.video.prefetch import prefetch
 from vis.video.value_range import ValueRange, check_value_range, range_of, to_8_bits
 
 __all__ = ["FolderReader", "ImageList", "list_images", "read_image"]
@@ -67,7 +66,7 @@ class FolderReader:
         if fps is not None and not 0 < fps < math.inf:
             raise UsageError(f"fps: expected more than 0, got {fps}")
         self.path = Path(path)
-        self.span = Span(start_frame, end_frame, start_seconds, end_seconds, stride)
+        self.frame_range = FrameRange(start_frame, end_frame, start_seconds, end_seconds, stride)
         self.strict = strict
         self.ahead = ahead
         self._rate = fps or 1.0
@@ -86,9 +85,9 @@ class FolderReader:
             duration_seconds=count / fps if fps else None,
             file_names=tuple(f"{name.name}/{image.name}" for image in self.images),
         )
-        decoded = count if self.span.end_frame is None else min(count, self.span.end_frame)
+        decoded = count if self.frame_range.end_frame is None else min(count, self.frame_range.end_frame)
         limits.check_length(str(self.path), decoded, 0.0, height * width)
-        self.span.check_within(str(self.path), count, count / self._rate)
+        self.frame_range.check_within(str(self.path), count, count / self._rate)
 
     @property
     def info(self) -> VideoInfo:
@@ -103,7 +102,7 @@ class FolderReader:
     @property
     def expected_frames(self) -> int | None:
         """How many frames an iteration gives when every image decodes."""
-        return self.span.count(len(self.images), self._rate)
+        return self.frame_range.count(len(self.images), self._rate)
 
     def read(self, index: int, reader: ImageReader) -> NDArray[np.uint8]:
         """The image of a frame, RGB uint8 (H, W, 3); raises :class:`VideoError` when there is none."""
@@ -116,7 +115,7 @@ class FolderReader:
         given = 0
         frames = self._decode(broken, cut)
         depth = frames_ahead(self.ahead, self._info.size)
-        for frame in read_ahead(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(frames, depth) if depth > 0 else frames:
             given += 1
             yield frame
         if not given:
@@ -148,7 +147,7 @@ class FolderReader:
             warnings.warn(text, kind, stacklevel=3)
 
     def __repr__(self) -> str:
-        return f"FolderReader({str(self.path)!r}, {len(self.images)} images, {self.span})"
+        return f"FolderReader({str(self.path)!r}, {len(self.images)} images, {self.frame_range})"
 
     def _decode(self, broken: list[tuple[ImagePage, VideoError]], cut: list[ImagePage]) -> Iterator[Frame]:
         begin: int | None = None
@@ -156,12 +155,12 @@ class FolderReader:
         try:
             for index in range(len(self.images)):
                 pts = index / self._rate
-                if self.span.is_past(index, pts):
+                if self.frame_range.is_past(index, pts):
                     return
-                if self.span.starts_after(index, pts):
+                if self.frame_range.starts_after(index, pts):
                     continue
                 begin = index if begin is None else begin
-                if (index - begin) % self.span.stride:
+                if (index - begin) % self.frame_range.stride:
                     continue
                 try:
                     image = self._images.read(index, reader, cut)
@@ -221,7 +220,7 @@ class ImageList:
     def __iter__(self) -> Iterator[Frame]:
         if self.images.guess:
             warnings.warn(self.images.guess, ValueRangeWarning, stacklevel=2)
-        return read_ahead(self._decode(), frames_ahead(4, self.info.size))
+        return prefetch(self._decode(), frames_ahead(4, self.info.size))
 
     def _decode(self) -> Iterator[Frame]:
         reader = ImageReader()

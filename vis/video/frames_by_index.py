@@ -20,9 +20,9 @@ from vis.structures import Frame
 from vis.video.container import start_seconds, upright, video_stream
 from vis.video.folder import FolderReader
 from vis.video.images import ImageReader
-from vis.video.limits import VideoLimits
+from vis.video.options import VideoLimits
+from vis.video.packet_index import PacketIndex
 from vis.video.reader import VideoReader
-from vis.video.timetable import Timetable
 
 __all__ = ["FramesByIndex", "ImageFrames", "SeekingFrames", "SequentialFrames"]
 
@@ -98,7 +98,7 @@ class SeekingFrames:
     """Seek to the key frame before, then decode up to the frame asked for."""
 
     def __init__(
-        self, path: Path, limits: VideoLimits, rotation: int, container: Any, table: Timetable
+        self, path: Path, limits: VideoLimits, rotation: int, container: Any, table: PacketIndex
     ) -> None:
         self._path, self._limits, self._rotation = path, limits, rotation
         self._container, self._table = container, table

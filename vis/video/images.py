@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import VideoError
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits
+from vis.video.options import DEFAULT_LIMITS, VideoLimits
 
 __all__ = ["ImageHeader", "ImagePage", "ImageReader", "is_image_file", "is_stack", "list_images", "pages_of"]
 

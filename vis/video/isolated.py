@@ -2,7 +2,7 @@
 
 ::
 
-    this process                          the child (vis/video/decoding_process.py)
+    this process                          the child (vis/video/isolated_worker.py)
     IsolatedReader  -- path, limits -->   opens the file under limits on memory and time
                     <-- VideoInfo ---
                     <-- frames ------     one message each: a line of JSON, then the pixels
@@ -35,14 +35,14 @@ import numpy as np
 from vis import errors
 from vis.errors import VideoError, VisError, VisWarning
 from vis.structures import Frame, VideoInfo
-from vis.video.limits import WEB_LIMITS, VideoLimits
+from vis.video.options import WEB_LIMITS, VideoLimits
 
 __all__ = ["IsolatedReader"]
 
 # Started without the environment's and the working folder's say in what is imported (-I).
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from vis.video.decoding_process import serve; serve()"
+    "from vis.video.isolated_worker import serve; serve()"
 )
 # What a decoder may know of its surroundings; keys and tokens stay here.
 _PASSED_ON = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vis.video.pacing import MOST_TICKS, Pacing
+from vis.video.timestamps import MOST_TICKS, Pacing
 
 __all__ = ["LONGEST_SIDE", "PictureTrack", "add_h264", "container_options"]
 

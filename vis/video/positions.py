@@ -21,8 +21,8 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from vis.video.container import start_seconds
-from vis.video.pacing import RisingTimes
-from vis.video.timetable import StampOrder, has_timetable
+from vis.video.packet_index import StampOrder, has_packet_index
+from vis.video.timestamps import RisingTimes
 
 __all__ = ["Placed", "Positions", "positions_of"]
 
@@ -58,7 +58,7 @@ def positions_of(container: Any, stream: Any, fps: float | None) -> ByStamp | By
     """The way that fits the container."""
     if container.format.name == "avi" and stream.time_base:
         return BySlot(stream)
-    if has_timetable(container, stream):
+    if has_packet_index(container, stream):
         return ByStamp(stream, fps)
     return ByCount(stream, fps)
 

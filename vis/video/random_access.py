@@ -11,12 +11,12 @@ from types import TracebackType
 
 from vis.errors import UsageError, VideoError
 from vis.structures import Frame, VideoInfo
-from vis.video.container import open_container, timetable_of
+from vis.video.container import open_container, packet_index_of
 from vis.video.decord_frames import DecordFrames
 from vis.video.folder import FolderReader
 from vis.video.frames_by_index import FramesByIndex, ImageFrames, SeekingFrames, SequentialFrames
 from vis.video.images import ImageReader, is_stack
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits
+from vis.video.options import DEFAULT_LIMITS, VideoLimits
 from vis.video.reader import VideoReader
 from vis.video.source import READERS
 
@@ -121,7 +121,7 @@ class RandomAccessReader:
     def _open(self, stream: VideoReader) -> FramesByIndex:
         """By seeking where packets tell which frame is where, else by counting."""
         # A whole picture of interlaced video is made of its neighbours too: only the streaming reader does that.
-        table = None if stream.interlaced else timetable_of(self.path, stream.limits)
+        table = None if stream.interlaced else packet_index_of(self.path, stream.limits)
         if table is None:
             return SequentialFrames(self.path, stream.limits)
         container = self._stack.enter_context(open_container(self.path, stream.limits))

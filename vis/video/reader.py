@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,23 +14,22 @@ from typing import Any
 from vis.errors import HdrVideoWarning, InterlacedVideoWarning, TruncatedVideoWarning, VideoError
 from vis.structures import Frame, VideoInfo
 from vis.video import deinterlace
-from vis.video.ahead import read_ahead
 from vis.video.container import (
     Length,
     describe,
     is_riff_whole,
     open_container,
+    packet_index_of,
     start_seconds,
     stated_length,
-    timetable_of,
     upright,
     video_stream,
 )
 from vis.video.encryption import refuse_encrypted, refuse_encrypted_packet
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits, frames_ahead
+from vis.video.options import DEFAULT_LIMITS, FrameRange, VideoLimits, frames_ahead
+from vis.video.packet_index import FirstStamps, demux_errors
 from vis.video.positions import BySlot, ByStamp, Placed, Positions, positions_of
-from vis.video.span import Span, ceil
-from vis.video.timetable import FirstStamps, demux_errors
+from vis.video.prefetch import prefetch
 
 __all__ = ["VideoReader"]
 
@@ -53,7 +53,7 @@ class VideoReader:
     variable frame rate too. Frames follow one another with rising times.
 
     High dynamic range is tone-mapped and interlaced video deinterlaced, each with a warning; see
-    :mod:`vis.video.tone` and :mod:`vis.video.deinterlace`.
+    :mod:`vis.video.hdr` and :mod:`vis.video.deinterlace`.
 
     A file that is cut off or damaged gives the frames that decode, then a
     :class:`TruncatedVideoWarning`; with ``strict`` it raises :class:`VideoError` instead. A change of
@@ -77,14 +77,14 @@ class VideoReader:
         ahead: int = 4,
     ) -> None:
         self.path = Path(path)
-        self.span = Span(start_frame, end_frame, start_seconds, end_seconds, stride)
+        self.frame_range = FrameRange(start_frame, end_frame, start_seconds, end_seconds, stride)
         self.strict = strict
         self.limits = limits
         self.ahead = ahead
         self._told: set[str] = set()
         self._info, self.interlaced = _probe(self.path, limits)
         self._check_length()
-        self.span.check_within(str(self.path), self._info.num_frames, self._info.duration_seconds)
+        self.frame_range.check_within(str(self.path), self._info.num_frames, self._info.duration_seconds)
 
     @property
     def info(self) -> VideoInfo:
@@ -94,7 +94,7 @@ class VideoReader:
     @property
     def expected_frames(self) -> int | None:
         """About how many frames an iteration gives, for progress; None when the container is silent."""
-        return self.span.count(_frames_in(self._info), self._info.fps)
+        return self.frame_range.count(_frames_in(self._info), self._info.fps)
 
     def __iter__(self) -> Iterator[Frame]:
         if self._info.hdr:
@@ -117,7 +117,7 @@ class VideoReader:
         tally, given = _Tally(), 0
         frames = self._decode(tally)
         depth = frames_ahead(self.ahead, self._info.size)
-        for frame in read_ahead(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(frames, depth) if depth > 0 else frames:
             given += 1
             yield frame
         complaint = self._complaint(tally)
@@ -137,7 +137,7 @@ class VideoReader:
             warnings.warn(text, kind, stacklevel=3)
 
     def __repr__(self) -> str:
-        return f"VideoReader({str(self.path)!r}, {self._info.width}x{self._info.height}, {self.span})"
+        return f"VideoReader({str(self.path)!r}, {self._info.width}x{self._info.height}, {self.frame_range})"
 
     def times(self, *, strict: bool = False) -> dict[int, float]:
         """Index and ``pts_seconds`` of every frame, by decoding the file once without converting a frame.
@@ -145,7 +145,9 @@ class VideoReader:
         ``strict`` raises :class:`VideoError` when the file is cut off or damaged.
         """
         tally = _Tally()
-        found = {place.index: place.pts_seconds for place in self._shown(tally, Span(), only_times=True)}
+        found = {
+            place.index: place.pts_seconds for place in self._shown(tally, FrameRange(), only_times=True)
+        }
         complaint = self._complaint(tally)
         if strict and complaint:
             raise VideoError(complaint)
@@ -153,32 +155,32 @@ class VideoReader:
 
     def _decode(self, tally: _Tally) -> Iterator[Frame]:
         begin: int | None = None
-        for place in self._shown(tally, self.span):
+        for place in self._shown(tally, self.frame_range):
             index, pts = place.index, place.pts_seconds
-            if self.span.is_past(index, pts):
+            if self.frame_range.is_past(index, pts):
                 tally.stopped = True
                 return
-            if self.span.starts_after(index, pts):
+            if self.frame_range.starts_after(index, pts):
                 continue
             begin = index if begin is None else begin
-            if (index - begin) % self.span.stride == 0:
+            if (index - begin) % self.frame_range.stride == 0:
                 yield Frame(index, pts, upright(place.picture, self._info.rotation))
 
-    def _shown(self, tally: _Tally, span: Span, *, only_times: bool = False) -> Iterator[Placed]:
-        """Every frame that decodes, from the key frame before ``span`` on."""
+    def _shown(self, tally: _Tally, frame_range: FrameRange, *, only_times: bool = False) -> Iterator[Placed]:
+        """Every frame that decodes, from the key frame before ``frame_range`` on."""
         with open_container(self.path, self.limits) as container:
             stream = video_stream(self.path, container, self.limits)
             tally.length = stated_length(container, stream)
             positions = positions_of(container, stream, self._info.fps)
             if isinstance(positions, BySlot):
                 positions.whole = is_riff_whole(self.path)
-            elif isinstance(positions, ByStamp) and (span.start_frame or span.start_seconds):
-                self._skip_to(span, container, stream, positions, tally)
+            elif isinstance(positions, ByStamp) and (frame_range.start_frame or frame_range.start_seconds):
+                self._skip_to(frame_range, container, stream, positions, tally)
             pictures = self._pictures(container, stream, positions, tally)
             if self.interlaced and not only_times and deinterlace.is_available():
                 pictures = deinterlace.deinterlaced(pictures, stream)
             for place in _placed(pictures, positions, tally):
-                if not span.is_past(place.index, place.pts_seconds):
+                if not frame_range.is_past(place.index, place.pts_seconds):
                     self._check_picture(place)
                     step = float((getattr(place.picture, "duration", 0) or 0) * (stream.time_base or 0))
                     tally.end_seconds = place.pts_seconds + max(step, 1 / (self._info.fps or 25.0))
@@ -208,16 +210,18 @@ class VideoReader:
                     tally.decoded += 1
                     yield picture
 
-    def _skip_to(self, span: Span, container: Any, stream: Any, positions: ByStamp, tally: _Tally) -> None:
+    def _skip_to(
+        self, frame_range: FrameRange, container: Any, stream: Any, positions: ByStamp, tally: _Tally
+    ) -> None:
         """Seek to the last key frame before the first wanted frame, where the file tells which one that is."""
-        table = timetable_of(self.path, self.limits)
+        table = packet_index_of(self.path, self.limits)
         if table is None:
             return
-        wanted = span.start_frame or 0
-        if span.start_seconds is not None:
+        wanted = frame_range.start_frame or 0
+        if frame_range.start_seconds is not None:
             origin, base = start_seconds(stream), stream.time_base
             early = bisect.bisect_left(
-                table.pts, span.start_seconds, key=lambda pts: float(pts * base - origin)
+                table.pts, frame_range.start_seconds, key=lambda pts: float(pts * base - origin)
             )
             wanted = max(wanted, early)
         if self.interlaced and 0 < wanted < len(table.pts):
@@ -242,13 +246,13 @@ class VideoReader:
 
     def _check_length(self) -> None:
         # Only what will be decoded counts: the first minute of a long recording is fine.
-        info, span = self._info, self.span
-        frames = min(n for n in (_frames_in(info) or 0, span.end_frame) if n is not None)
-        seconds = min(s for s in (info.duration_seconds or 0.0, span.end_seconds) if s is not None)
-        if span.end_frame is not None and info.fps:
-            seconds = min(seconds, span.end_frame / info.fps)
-        if span.end_seconds is not None and info.fps:
-            frames = min(frames, ceil(span.end_seconds * info.fps))
+        info, frame_range = self._info, self.frame_range
+        frames = min(n for n in (_frames_in(info) or 0, frame_range.end_frame) if n is not None)
+        seconds = min(s for s in (info.duration_seconds or 0.0, frame_range.end_seconds) if s is not None)
+        if frame_range.end_frame is not None and info.fps:
+            seconds = min(seconds, frame_range.end_frame / info.fps)
+        if frame_range.end_seconds is not None and info.fps:
+            frames = min(frames, math.ceil(frame_range.end_seconds * info.fps))
         self.limits.check_length(str(self.path), frames, seconds, info.height * info.width)
 
     def _complaint(self, tally: _Tally) -> str | None:

@@ -11,7 +11,7 @@ from vis.structures import VideoInfo
 from vis.video.decord_frames import DecordReader
 from vis.video.folder import FolderReader
 from vis.video.images import is_image_file, is_stack
-from vis.video.limits import DEFAULT_LIMITS, VideoLimits
+from vis.video.options import DEFAULT_LIMITS, VideoLimits
 from vis.video.reader import VideoReader
 
 __all__ = ["READERS", "open_source", "probe"]

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from vis.errors import UsageError
 from vis.video.audio import AudioCopy
 from vis.video.mp4 import LONGEST_SIDE, PictureTrack, add_h264, container_options
-from vis.video.new_file import NewVideoFile
-from vis.video.picture_writer import PictureWriter
+from vis.video.picture_writer import AtomicVideoOutput, PictureWriter
 
 __all__ = ["VideoWriter"]
 
@@ -54,7 +53,7 @@ class VideoWriter(PictureWriter):
                 f"size: {size[1]}x{size[0]} pixels, and H.264 takes {LONGEST_SIDE} a side at most; scale them down"
             )
         self._audio: AudioCopy | None = None
-        self._file = NewVideoFile(
+        self._file = AtomicVideoOutput(
             self.path,
             format="mp4",
             options=container_options(self._pacing),

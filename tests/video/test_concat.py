@@ -12,7 +12,7 @@ import pytest
 
 from vis.errors import OutputError
 from vis.video import VideoReader, VideoWriter
-from vis.video.join import _storing_times, is_part, join_parts
+from vis.video.concat import _storing_times, concat_parts, is_part
 
 UNEVEN = np.cumsum([70, 90, 110, 60, 240, 33] * 7).astype(float)[:40] / 1000
 
@@ -44,7 +44,7 @@ def test_every_frame_at_its_time(sizes, uneven, tmp_path, picture, read_index, m
     parts, starts = write_parts(tmp_path, picture, sizes, times=times)
     sound = make_clip("sound.mp4", frames=40, sound="aac")
     target = tmp_path / "o" / "joined.mp4"
-    join_parts(parts, target, 30, starts=starts if uneven else None, audio_from=sound)
+    concat_parts(parts, target, 30, starts=starts if uneven else None, audio_from=sound)
     frames = list(VideoReader(target))
     assert [read_index(frame.image) for frame in frames] == list(range(sum(sizes)))
     want = UNEVEN - UNEVEN[0] if uneven else np.arange(40) / 30
@@ -53,7 +53,7 @@ def test_every_frame_at_its_time(sizes, uneven, tmp_path, picture, read_index, m
     assert all(a < b for (_, a), (_, b) in pairwise(stored))  # rising times of decoding
     assert all(dts <= pts for pts, dts in stored)
     again = tmp_path / "again.mp4"
-    join_parts(parts, again, 30, starts=starts if uneven else None, audio_from=sound)
+    concat_parts(parts, again, 30, starts=starts if uneven else None, audio_from=sound)
     assert again.read_bytes() == target.read_bytes()
     assert VideoReader(target).info.has_audio == (
         not uneven
@@ -62,7 +62,7 @@ def test_every_frame_at_its_time(sizes, uneven, tmp_path, picture, read_index, m
 
 def test_one_part_is_what_the_writer_writes(tmp_path, picture):
     (part,), starts = write_parts(tmp_path, picture, (40,), times=UNEVEN)
-    join_parts([part], tmp_path / "joined.mp4", 30, starts=starts)
+    concat_parts([part], tmp_path / "joined.mp4", 30, starts=starts)
     ours, theirs = VideoReader(tmp_path / "joined.mp4"), VideoReader(part)
     assert ours.info.duration_seconds == theirs.info.duration_seconds
     assert ours.info.duration_seconds == pytest.approx(UNEVEN[-1] - UNEVEN[0] + 0.06, abs=1e-3)
@@ -80,12 +80,12 @@ def test_parts_that_do_not_fit_are_told(tmp_path, picture):
     with VideoWriter(other, (120, 162), 30) as writer:
         writer.write(picture(0, 120, 162))
     with pytest.raises(OutputError, match=r"part1\.mp4: was encoded in another way than .*part0"):
-        join_parts([good, other], tmp_path / "o.mp4", 30)
+        concat_parts([good, other], tmp_path / "o.mp4", 30)
     other.write_bytes(good.read_bytes()[:200])
     with pytest.raises(OutputError, match=r"part1\.mp4: this part does not read"):
-        join_parts([good, other], tmp_path / "o.mp4", 30)
+        concat_parts([good, other], tmp_path / "o.mp4", 30)
     with pytest.raises(OutputError, match="not one part"):
-        join_parts([], tmp_path / "o.mp4", 30)
+        concat_parts([], tmp_path / "o.mp4", 30)
     assert not (tmp_path / "o.mp4").exists()
 
 

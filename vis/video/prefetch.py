@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from queue import Full, Queue
 from typing import TypeVar
 
-__all__ = ["read_ahead"]
+__all__ = ["prefetch"]
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 _LOOK = 0.05
 
 
-def read_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
     """Yield ``items`` in order while a thread makes up to ``depth`` of them in advance.
 
     An exception of ``items`` is raised here, after the items that came before it. Closing this

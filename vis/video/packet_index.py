@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FirstStamps", "StampOrder", "Timetable", "demux_errors", "evenly_spaced", "has_timetable"]
+__all__ = ["FirstStamps", "PacketIndex", "StampOrder", "demux_errors", "evenly_spaced", "has_packet_index"]
 
 _REORDERED = 16
 
 
-def has_timetable(container: Any, stream: Any) -> bool:
+def has_packet_index(container: Any, stream: Any) -> bool:
     """Whether packets say exactly which frame they hold, and when it is shown.
 
     VP8 is left out: it stores frames that are never shown in packets of their own.
@@ -111,7 +111,7 @@ def evenly_spaced(stamps: list[int], time_base: Fraction) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Timetable:
+class PacketIndex:
     """Ticks of the stream's clock, rising. The position of a time in ``pts`` is its frame's index."""
 
     pts: list[int]
@@ -125,7 +125,7 @@ class Timetable:
     the stamps here are not all."""
 
     @classmethod
-    def read(cls, container: Any, stream: Any) -> Timetable:
+    def read(cls, container: Any, stream: Any) -> PacketIndex:
         """Go through all packets of ``stream``, which costs reading the file once."""
         times, keys, closed, exact = set[int](), set[int](), True, True
         order = StampOrder(stream)

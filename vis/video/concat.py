@@ -14,13 +14,13 @@ from typing import Any
 from vis.errors import OutputError
 from vis.video.audio import AudioCopy
 from vis.video.mp4 import PictureTrack, container_options
-from vis.video.new_file import NewVideoFile
-from vis.video.pacing import Pacing, RisingTicks
+from vis.video.picture_writer import AtomicVideoOutput
+from vis.video.timestamps import Pacing, RisingTicks
 
-__all__ = ["encoder_name", "is_part", "join_parts"]
+__all__ = ["concat_parts", "encoder_name", "is_part"]
 
 
-def join_parts(
+def concat_parts(
     parts: Sequence[str | Path],
     path: str | Path,
     fps: Fraction | float,
@@ -53,7 +53,7 @@ def join_parts(
             raise OutputError(f"{part.path}: was encoded in another way than {files[0].path}; write it again")
     shown = sorted(part.begin + pts for part in files for pts in part.pts)
     gap = shown[-1] - shown[-2] if starts is not None and len(shown) > 1 else pacing.gap
-    file = NewVideoFile(path, format="mp4", options=container_options(pacing), size=files[0].size)
+    file = AtomicVideoOutput(path, format="mp4", options=container_options(pacing), size=files[0].size)
     with file.guarded():
         stream = None
         audio: AudioCopy | None = None

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vis.errors import VideoError, VisError, VisWarning
-from vis.video.limits import VideoLimits
+from vis.video.options import VideoLimits
 from vis.video.source import open_source
 
 __all__ = ["serve"]
