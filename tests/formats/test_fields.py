@@ -67,6 +67,15 @@ def test_limits_and_defaults():
     assert fields.text(row, "n", "f") == "7"
 
 
+def test_a_value_that_equals_the_default_is_checked():
+    assert fields.whole({}, "n", "f", -1, least=0) == -1
+    with pytest.raises(AnnotationError, match="from 0, got -1"):
+        fields.whole({"n": -1}, "n", "f", -1, least=0)
+    far = 2.5
+    with pytest.raises(AnnotationError, match=r"up to 1, got 2\.5"):
+        fields.finite({"n": far}, "n", "f", far, least=0, most=1)
+
+
 @pytest.mark.parametrize(
     ("value", "sizes", "message"),
     [

@@ -21,8 +21,8 @@ from vis import masks
 from vis.errors import AnnotationError
 from vis.files import read_json, write_json
 from vis.formats import fields, naming
-from vis.formats.gather import Gathered, tell, tell_of_evaluation, video_result
-from vis.formats.losses import not_held
+from vis.formats.builder import ResultBuilder, tell, tell_of_evaluation, video_result
+from vis.formats.unsupported import dropped_fields
 from vis.structures import DatasetIds, VideoInfo, VideoResult
 
 __all__ = ["read", "write"]
@@ -49,9 +49,9 @@ def write(path: str | Path, results: Sequence[VideoResult]) -> list[str]:
     lost = {*said, *renumbered}
     files = naming.frame_files(results, names)
     for result, video_id, name, own in zip(results, numbers, names, files, strict=True):
-        _add_video(out, video_id, name, own, result, categories)
+        _add_video(out, result, video_id=video_id, name=name, files=own, category_ids=categories)
         lost |= set(
-            not_held(
+            dropped_fields(
                 result,
                 classes=True,
                 tube_scores=True,
@@ -71,11 +71,12 @@ def write(path: str | Path, results: Sequence[VideoResult]) -> list[str]:
 
 def _add_video(
     out: dict[str, list[dict[str, Any]]],
+    result: VideoResult,
+    *,
     video_id: int,
     name: str,
     files: Sequence[str],
-    result: VideoResult,
-    names: Mapping[str, int],
+    category_ids: Mapping[str, int],
 ) -> None:
     video = result.video
     out["videos"].append(
@@ -106,7 +107,7 @@ def _add_video(
         )
     for tube in result.tubes:
         track_id = len(out["tracks"]) + 1
-        category = names[result.class_names[tube.label]]
+        category = category_ids[result.class_names[tube.label]]
         out["tracks"].append(
             {
                 "id": track_id,
@@ -215,7 +216,7 @@ def _video(
         file_names=_file_names(content, at, name, by_frame),
     )
     labels = {category: label for label, category in enumerate(content.categories)}
-    gathered = Gathered(at)
+    builder = ResultBuilder(at)
     scores: dict[int, float] = {}
     ids: dict[tuple[int, int], int] = {}
     frame_of = {image: frame for frame, image in by_frame.items()}
@@ -236,7 +237,7 @@ def _video(
         ids[identity, frame] = key
         shape = annotation.get("segmentation")
         box = annotation.get("bbox")
-        gathered.add(
+        builder.add(
             identity,
             frame,
             label=labels[_category(content, annotation, place)],
@@ -251,7 +252,7 @@ def _video(
     names = tuple(content.categories.values())
     dataset = DatasetIds(number, {name: key for key, name in content.categories.items()})
     times = _times(content, by_frame)
-    return video_result(at, info, names, gathered.tubes(scores), frames, times, dataset=dataset)
+    return video_result(at, info, names, builder.tubes(scores), frames, pts_seconds=times, dataset=dataset)
 
 
 def _by_frame(content: _Content, images: list[int]) -> dict[int, int]:

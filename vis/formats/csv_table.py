@@ -16,9 +16,9 @@ import numpy as np
 from vis import masks
 from vis.errors import AnnotationError, UsageError
 from vis.files import write_text
-from vis.formats.gather import Gathered, tell, video_result
+from vis.formats.builder import ResultBuilder, tell, video_result
 from vis.formats.lines import escaped, integer, number, read_utf8
-from vis.formats.losses import not_held
+from vis.formats.unsupported import dropped_fields
 from vis.structures import VideoInfo, VideoResult
 
 __all__ = ["COLUMNS", "read", "write"]
@@ -57,7 +57,7 @@ def write(path: str | Path, result: VideoResult) -> list[str]:
                 ]
             )
     write_text(path, out.getvalue())
-    said = not_held(
+    said = dropped_fields(
         result,
         classes=True,
         tube_scores=True,
@@ -88,7 +88,7 @@ def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
     rows = _rows(read_utf8(path), where)
     if not rows:
         raise UsageError(f"{where}: holds no row, so the video's size is unknown")
-    gathered = Gathered(where)
+    builder = ResultBuilder(where)
     at, first = rows[0]
     video = first["video"]
     size = (integer(first["height"], at), integer(first["width"], at))
@@ -107,7 +107,7 @@ def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
         if not 0 <= scores[identity] <= 1:
             raise AnnotationError(f"{at}: tube_score {scores[identity]} is outside of 0 to 1")
         counts = _plain(row["counts"])
-        gathered.add(
+        builder.add(
             identity,
             frame,
             label=classes.setdefault(_plain(row["class"]), len(classes)),
@@ -121,7 +121,7 @@ def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
     frames = np.array(sorted(times), np.int64)
     info = _info(where, _plain(video), size, int(frames[-1]) + 1, fps)
     pts = np.array([times[frame] for frame in frames.tolist()], np.float64)
-    return video_result(where, info, tuple(classes), gathered.tubes(scores), frames, pts)
+    return video_result(where, info, tuple(classes), builder.tubes(scores), frames, pts_seconds=pts)
 
 
 def _rows(text: str, where: str) -> list[tuple[str, dict[str, str]]]:

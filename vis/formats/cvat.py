@@ -16,8 +16,8 @@ from vis.files import whole_file
 from vis.formats import mots
 from vis.formats.images import LabelImage, decode_labels, frame_numbers, png_bytes
 from vis.formats.lines import escaped
-from vis.formats.losses import not_held
-from vis.formats.painting import Painter
+from vis.formats.rasterize import Rasterizer
+from vis.formats.unsupported import dropped_fields
 from vis.formats.zips import MAX_MEMBER_BYTES, open_zip, put, read_member
 from vis.structures import VideoResult
 
@@ -47,16 +47,16 @@ def write(path: str | Path, result: VideoResult, *, name_of: Callable[[int], str
         raise UsageError("a class name is empty or holds a line break; labels.txt cannot hold it")
     if len(set(names)) < len(names):
         raise UsageError("two classes have one name; labels.txt cannot tell them apart")
-    painter, values = Painter(result), mots.lookup(result, ids)
+    raster, values = Rasterizer(result), mots.lookup(result, ids)
     with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         lines = "".join(f"{escaped(name)}\n" for name in names)
         put(archive, "default/instances/labels.txt", lines.encode())
-        for frame, labels in painter.frames():
+        for frame, labels in raster.frames():
             put(archive, f"default/instances/{name_of(frame)}.png", png_bytes(values[labels], bits=16))
     said += [] if whole else ["names of classes without tubes are lost"]
     if any(escaped(name) != name for name in names):
         said.append("names that are no UTF-8 are written with \\udcXX")
-    return [*said, *painter.said(), *not_held(result, classes=True, covered=True)]
+    return [*said, *raster.said(), *dropped_fields(result, classes=True, covered=True)]
 
 
 def read(path: str | Path, *, fps: float | None = None) -> VideoResult:

@@ -14,10 +14,10 @@ import numpy as np
 
 from vis import masks
 from vis.errors import AnnotationError, EvaluationWarning, UsageError
-from vis.formats.gather import Gathered, video_result
+from vis.formats.builder import ResultBuilder, video_result
 from vis.formats.images import LabelImage, list_labels, palette, png_bytes, read_labels, whole_folder
-from vis.formats.losses import not_held
-from vis.formats.painting import Painter
+from vis.formats.rasterize import Rasterizer
+from vis.formats.unsupported import dropped_fields
 from vis.structures import VideoInfo, VideoResult
 
 __all__ = ["read", "write"]
@@ -42,11 +42,11 @@ def write(path: str | Path, result: VideoResult) -> list[str]:
         said.append(f"ids are numbered anew from 1: the format holds ids up to {MAX_OBJECTS}")
         ids = list(range(1, len(ids) + 1))
     values = np.array([0, *ids], np.int32)
-    painter, colours = Painter(result), palette()
+    raster, colours = Rasterizer(result), palette()
     with whole_folder(path) as folder:
-        for frame, labels in painter.frames():
+        for frame, labels in raster.frames():
             (folder / f"{frame:05d}.png").write_bytes(png_bytes(values[labels], colours=colours))
-    return [*said, *painter.said(), *not_held(result, covered=True)]
+    return [*said, *raster.said(), *dropped_fields(result, covered=True)]
 
 
 def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
@@ -56,7 +56,7 @@ def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
     254 and 255 are void, which is left out with an :class:`EvaluationWarning`.
     """
     folder = Path(path)
-    gathered = Gathered(str(folder))
+    builder = ResultBuilder(str(folder))
     listed = list_labels(folder)
     images = [(frame, *read_labels(file)) for frame, file in listed[:1]]
     size = images[0][1].shape
@@ -69,7 +69,7 @@ def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
         if labels.max(initial=0) > 255:
             raise AnnotationError(f"{file}: holds values over 255; is it a MOTS image?")
         void += 0 if binary else int((labels >= VOID[0]).sum())
-        _add_frame(gathered, frame, labels, binary=binary)
+        _add_frame(builder, frame, labels, binary=binary)
     if void:
         warnings.warn(
             f"{folder}: {void} void pixels (254, 255) are left out", EvaluationWarning, stacklevel=2
@@ -78,14 +78,14 @@ def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
     video = VideoInfo(
         folder.resolve().name, size[0], size[1], num_frames=int(frames[-1]) + 1 if len(frames) else 0, fps=fps
     )
-    return video_result(str(folder), video, ("object",), gathered.tubes(), frames)
+    return video_result(str(folder), video, ("object",), builder.tubes(), frames)
 
 
-def _add_frame(gathered: Gathered, frame: int, labels: LabelImage, *, binary: bool) -> None:
+def _add_frame(builder: ResultBuilder, frame: int, labels: LabelImage, *, binary: bool) -> None:
     for value in np.unique(labels).tolist():
         if value == 0 or (not binary and value in VOID):
             continue
-        gathered.add(1 if binary else value, frame, mask=masks.encode(labels == value))
+        builder.add(1 if binary else value, frame, mask=masks.encode(labels == value))
 
 
 def _is_binary(listed: list[tuple[int, Path]]) -> bool:

@@ -71,12 +71,17 @@ def get(entry: Any, key: str, where: str, default: Any = MISSING) -> Any:
     return default if value is None else value
 
 
+def _is_left_out(entry: Mapping[str, Any], key: str, default: Any) -> bool:
+    """Whether the default stands for the field; a value in the file that equals the default is checked as others."""
+    return default is not MISSING and entry.get(key) is None
+
+
 def whole(
     entry: Any, key: str, where: str, default: Default = MISSING, *, least: int = -MAX_ID, most: int = MAX_ID
 ) -> int | Default:
     """A whole number between ``least`` and ``most``."""
     value = get(entry, key, where, default)
-    if value is default:
+    if _is_left_out(entry, key, default):
         return default
     number = as_whole(value)
     if number is None or not least <= number <= most:
@@ -95,7 +100,7 @@ def finite(
 ) -> float | Default:
     """A finite number between ``least`` and ``most``."""
     value = get(entry, key, where, default)
-    if value is default:
+    if _is_left_out(entry, key, default):
         return default
     number = as_finite(value)
     if number is None or not least <= number <= most:
@@ -106,7 +111,7 @@ def finite(
 def text(entry: Any, key: str, where: str, default: Default = MISSING) -> str | Default:
     """A string; a whole number stands for its digits, as names of classes and videos may be numbers."""
     value = get(entry, key, where, default)
-    if value is default:
+    if _is_left_out(entry, key, default):
         return default
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID:
         return str(value)
@@ -126,7 +131,7 @@ def flag(entry: Any, key: str, where: str, default: bool = False) -> bool:
 def rows(entry: Any, key: str, where: str, default: Default = MISSING) -> list[Any] | Default:
     """A list; its elements are not looked at."""
     value = get(entry, key, where, default)
-    if value is default:
+    if _is_left_out(entry, key, default):
         return default
     if not isinstance(value, list):
         raise wrong(where, key, "a list", value)

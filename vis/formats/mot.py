@@ -13,9 +13,9 @@ import numpy as np
 
 from vis.errors import AnnotationError, UsageError
 from vis.files import write_text
-from vis.formats.gather import Gathered, tell, video_result
+from vis.formats.builder import ResultBuilder, tell, video_result
 from vis.formats.lines import integer, number, split_lines
-from vis.formats.losses import not_held
+from vis.formats.unsupported import dropped_fields
 from vis.masks import checked_size
 from vis.structures import VideoInfo, VideoResult
 
@@ -32,7 +32,7 @@ def write(path: str | Path, result: VideoResult) -> list[str]:
             values = ",".join(repr(v) for v in (x0, y0, x1 - x0, y1 - y0, float(score)))
             lines.append((frame + 1, tube.id, f"{frame + 1},{tube.id},{values},-1,-1,-1\n"))
     write_text(path, "".join(line for _, _, line in sorted(lines)))
-    said = not_held(result, frame_scores=True, boxes=True, needs_masks=False, empty_masks=True)
+    said = dropped_fields(result, frame_scores=True, boxes=True, needs_masks=False, empty_masks=True)
     if any(tube.masks is not None for tube in result.tubes):
         said.insert(0, "masks are lost: the format holds boxes")
     return [*said, "the size of the video is lost: readers must be given it"]
@@ -63,7 +63,7 @@ def read(
         first_frame = 0 if 0 in numbers else 1
         if first_frame == 0:
             tell(where, "frames are taken to count from 0: a line names frame 0")
-    gathered = Gathered(where)
+    builder = ResultBuilder(where)
     wild = unread = 0
     for (at, words), frame in zip(lines, numbers, strict=True):
         if frame < first_frame:
@@ -74,7 +74,7 @@ def read(
         score = number(words[6], at) if len(words) > 6 else 1.0
         wild += not 0 <= score <= 1 and score != -1
         unread += any(word.strip() not in ("", "-1", "-1.0") for word in words[7:])
-        gathered.add(
+        builder.add(
             integer(words[1], at),
             frame - first_frame,
             score=score if 0 <= score <= 1 else 1.0,
@@ -88,6 +88,6 @@ def read(
             where,
             f"columns after the confidence (class, visibility, position) of {unread} lines are left out",
         )
-    frames = gathered.covered(num_frames)
+    frames = builder.covered(num_frames)
     video = VideoInfo(Path(path).stem, *size, num_frames=len(frames), fps=fps)
-    return video_result(where, video, ("object",), gathered.tubes(), frames)
+    return video_result(where, video, ("object",), builder.tubes(), frames)

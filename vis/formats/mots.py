@@ -17,11 +17,11 @@ import numpy as np
 from vis import masks
 from vis.errors import AnnotationError, EvaluationWarning, UsageError
 from vis.files import write_text
-from vis.formats.gather import Gathered, video_result
+from vis.formats.builder import ResultBuilder, video_result
 from vis.formats.images import LabelImage, list_labels, png_bytes, read_labels, whole_folder
 from vis.formats.lines import integer, split_lines
-from vis.formats.losses import not_held
-from vis.formats.painting import Painter
+from vis.formats.rasterize import Rasterizer
+from vis.formats.unsupported import dropped_fields
 from vis.structures import VideoInfo, VideoResult
 
 __all__ = [
@@ -44,15 +44,15 @@ def write_text_file(path: str | Path, result: VideoResult, *, first_frame: int =
     """Write the text form; returns what is lost, in sentences."""
     ids, said = mots_ids(result, class_numbers(result.class_names))
     height, width = result.video.size
-    painter = Painter(result)
+    raster = Rasterizer(result)
     lines = []
-    for frame, labels in painter.frames():
+    for frame, labels in raster.frames():
         for place in np.unique(labels[labels > 0]).tolist():
             counts = masks.encode(labels == place).counts.decode("ascii")
             number = ids[result.tubes[place - 1].id]
             lines.append(f"{frame + first_frame} {number} {number // INSTANCES} {height} {width} {counts}\n")
     write_text(path, "".join(lines))
-    return [*said, *painter.said(), *not_held(result)]
+    return [*said, *raster.said(), *dropped_fields(result)]
 
 
 def read_text(
@@ -71,7 +71,7 @@ def read_text(
     2 (pedestrian). Regions to ignore are left out with an :class:`EvaluationWarning`.
     """
     where = str(path)
-    gathered = Gathered(where)
+    builder = ResultBuilder(where)
     classes: list[int] = []
     ignored = 0
     for number, words in split_lines(path, 6):
@@ -86,13 +86,13 @@ def read_text(
             classes.append(kind)
         if frame < first_frame:
             raise AnnotationError(f"{at}: frame {frame}, but frames are said to count from {first_frame}")
-        gathered.add(identity, frame - first_frame, label=classes.index(kind), mask=mask, where=at)
+        builder.add(identity, frame - first_frame, label=classes.index(kind), mask=mask, where=at)
     if size is None:
         raise AnnotationError(f"{where}: holds no object, so the size is unknown; give size (height, width)")
     _warn_ignored(where, ignored)
-    frames = gathered.covered(num_frames)
+    frames = builder.covered(num_frames)
     video = VideoInfo(Path(path).stem, *size, num_frames=len(frames), fps=fps)
-    return video_result(where, video, _names(classes, class_names), gathered.tubes(), frames)
+    return video_result(where, video, _names(classes, class_names), builder.tubes(), frames)
 
 
 def write_png(path: str | Path, result: VideoResult, *, first_frame: int = 0) -> list[str]:
@@ -101,12 +101,12 @@ def write_png(path: str | Path, result: VideoResult, *, first_frame: int = 0) ->
     16 bits hold class numbers up to 65: raises :class:`UsageError` when more classes have tubes.
     """
     ids, said = mots_ids(result, _small_numbers(result))
-    painter, values = Painter(result), lookup(result, ids)
+    raster, values = Rasterizer(result), lookup(result, ids)
     with whole_folder(path) as folder:
-        for frame, labels in painter.frames():
+        for frame, labels in raster.frames():
             data = png_bytes(values[labels], bits=16)
             (folder / f"{frame + first_frame:06d}.png").write_bytes(data)
-    return [*said, *painter.said(), *not_held(result, covered=True)]
+    return [*said, *raster.said(), *dropped_fields(result, covered=True)]
 
 
 def read_png(
@@ -132,7 +132,7 @@ def from_images(
     ignore: int | None = IGNORE,
 ) -> VideoResult:
     """The video of (frame, image of MOTS ids, its name); ``ignore``: class number left out, if any."""
-    gathered = Gathered(where)
+    builder = ResultBuilder(where)
     classes: list[int] = []
     seen: list[int] = []
     size: tuple[int, ...] | None = None
@@ -154,7 +154,7 @@ def from_images(
             if kind not in classes:
                 classes.append(kind)
             mask = masks.encode(labels == value)
-            gathered.add(value, frame, label=classes.index(kind), mask=mask, where=place)
+            builder.add(value, frame, label=classes.index(kind), mask=mask, where=place)
     if size is None:
         raise AnnotationError(f"{where}: holds no label image")
     _warn_ignored(where, ignored)
@@ -162,7 +162,7 @@ def from_images(
     if frames[0] < 0:
         raise AnnotationError(f"{where}: names frame 0, but frames are said to count from 1 (first_frame)")
     video = VideoInfo(name, size[0], size[1], num_frames=int(frames[-1]) + 1, fps=fps)
-    return video_result(where, video, _names(classes, class_names), gathered.tubes(), frames)
+    return video_result(where, video, _names(classes, class_names), builder.tubes(), frames)
 
 
 def class_numbers(names: Sequence[str]) -> list[int]:
@@ -218,7 +218,7 @@ def _small_numbers(result: VideoResult) -> list[int]:
 
 
 def lookup(result: VideoResult, ids: Mapping[int, int]) -> LabelImage:
-    """MOTS ids by a tube's place, from 1, as a painter paints it; 0 stays 0."""
+    """MOTS ids by a tube's place, from 1, as a raster paints it; 0 stays 0."""
     return np.array([0, *(ids[tube.id] for tube in result.tubes)], np.int32)
 
 

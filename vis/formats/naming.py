@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from vis.formats.gather import tell
+from vis.formats.builder import tell
 from vis.structures import VideoResult
 
 __all__ = ["category_ids", "frame_files", "known_files", "told_apart", "unique_names", "video_ids"]

@@ -12,9 +12,9 @@ import numpy as np
 
 from vis import masks
 from vis.errors import AnnotationError
-from vis.formats.gather import Gathered, video_result
+from vis.formats.builder import ResultBuilder, video_result
 from vis.formats.images import list_labels, png_bytes, read_labels, whole_folder
-from vis.formats.losses import not_held
+from vis.formats.unsupported import dropped_fields
 from vis.structures import VideoInfo, VideoResult
 
 __all__ = ["read", "write"]
@@ -47,7 +47,7 @@ def write(
                     dense = masks.decode(tube.masks[rows[frame]]).astype(np.uint8) * value
                     data = png_bytes(dense, colours=colours)
                 (place / f"{frame:05d}.png").write_bytes(data)
-    return not_held(result, covered=bool(result.tubes), unseen=True)
+    return dropped_fields(result, covered=bool(result.tubes), unseen=True)
 
 
 def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -> VideoResult:
@@ -57,7 +57,7 @@ def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -
     so that it becomes 1 (SA-V counts from 0).
     """
     folder = Path(path)
-    gathered = Gathered(str(folder))
+    builder = ResultBuilder(str(folder))
     size: tuple[int, ...] | None = None
     seen: set[int] = set()
     for number, place in _objects(folder):
@@ -70,14 +70,14 @@ def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -
             seen.add(frame)
             if labels.any():
                 visible = True
-                gathered.add(identity, frame, mask=masks.encode(labels != 0), where=str(file))
+                builder.add(identity, frame, mask=masks.encode(labels != 0), where=str(file))
         assert size is not None  # list_labels gives at least one file
         if not visible:
-            gathered.add_unseen(identity, min(seen), masks.encode(np.zeros(size, np.bool_)))
+            builder.add_unseen(identity, min(seen), masks.encode(np.zeros(size, np.bool_)))
     assert size is not None  # _objects gives at least one folder
     frames = np.array(sorted(seen), np.int64)
     video = VideoInfo(folder.resolve().name, size[0], size[1], num_frames=int(frames[-1]) + 1, fps=fps)
-    return video_result(str(folder), video, ("object",), gathered.tubes(), frames)
+    return video_result(str(folder), video, ("object",), builder.tubes(), frames)
 
 
 def _objects(folder: Path) -> list[tuple[int, Path]]:

@@ -17,9 +17,9 @@ from vis import masks
 from vis.errors import AnnotationError, UsageError
 from vis.files import read_json, write_json
 from vis.formats import fields, per_object
-from vis.formats.gather import Gathered, times_of, video_result
+from vis.formats.builder import ResultBuilder, video_result
 from vis.formats.images import palette
-from vis.formats.losses import not_held
+from vis.formats.unsupported import dropped_fields
 from vis.structures import Tube, VideoInfo, VideoResult
 
 __all__ = ["read_json_file", "read_png", "write_json_file", "write_png"]
@@ -75,7 +75,7 @@ def write_json_file(path: str | Path, result: VideoResult, *, kind: str = "manua
         if step == FRAME_STEP
         else [f"readers of SA-V take every {FRAME_STEP}th frame; here it is every {step}"]
     )
-    return [*said, *not_held(result, covered=True, rate=True, unseen=True)]
+    return [*said, *dropped_fields(result, covered=True, rate=True, unseen=True)]
 
 
 def read_json_file(path: str | Path) -> VideoResult:
@@ -92,7 +92,7 @@ def read_json_file(path: str | Path) -> VideoResult:
     ids = [fields.whole({"masklet_id": number}, "masklet_id", where, least=0) + 1 for number in listed]
     if len(set(ids)) != len(ids):
         raise AnnotationError(f"{where}: masklet_id: an id is there twice")
-    gathered = Gathered(where)
+    builder = ResultBuilder(where)
     unseen = set(ids)
     annotated = fields.rows(data, "masklet", where)
     if (len(annotated) - 1) * step > fields.MAX_FRAME:
@@ -106,9 +106,9 @@ def read_json_file(path: str | Path) -> VideoResult:
             mask = masks.from_coco(shape, size=size, where=at)
             if masks.area(mask):
                 unseen.discard(identity)
-                gathered.add(identity, place * step, mask=mask, where=at)
+                builder.add(identity, place * step, mask=mask, where=at)
     for identity in sorted(unseen) if annotated else ():
-        gathered.add_unseen(identity, 0, masks.encode(np.zeros(size, np.bool_)))
+        builder.add_unseen(identity, 0, masks.encode(np.zeros(size, np.bool_)))
     frames = np.arange(len(annotated), dtype=np.int64) * step
     count = fields.whole(data, "video_frame_count", where, least=0, most=fields.MAX_FRAME)
     seconds = fields.finite(data, "video_duration", where, None, least=0)
@@ -117,7 +117,7 @@ def read_json_file(path: str | Path) -> VideoResult:
         raise AnnotationError(f"{where}: {count} frames in {seconds:g} s are no frame rate")
     name = fields.text(data, "video_id", where, Path(where).stem)
     video = VideoInfo(name, *size, num_frames=count, fps=fps)
-    return video_result(where, video, ("object",), gathered.tubes(), frames, times_of(frames, fps))
+    return video_result(where, video, ("object",), builder.tubes(), frames)
 
 
 def write_png(path: str | Path, result: VideoResult) -> list[str]:

@@ -19,8 +19,8 @@ from vis import masks
 from vis.errors import AnnotationError
 from vis.files import read_json, write_json
 from vis.formats import fields, naming, ytvis
-from vis.formats.gather import Gathered, tell, tell_of_evaluation, video_result
-from vis.formats.losses import not_held
+from vis.formats.builder import ResultBuilder, tell, tell_of_evaluation, video_result
+from vis.formats.unsupported import dropped_fields
 from vis.structures import DatasetIds, VideoInfo, VideoResult
 
 __all__ = [
@@ -141,7 +141,7 @@ def write_truth(path: str | Path, results: Sequence[VideoResult]) -> list[str]:
             )
             annotations.append(entry)
         held = {"classes": True, "empty_masks": True, "covered": True, "file_names": True}
-        lost |= {*_ids_said(result), *not_held(result, **held)}
+        lost |= {*_ids_said(result), *dropped_fields(result, **held)}
     categories = [{"id": number, "name": name, "supercategory": ""} for name, number in names.items()]
     write_json(
         path,
@@ -176,7 +176,7 @@ def write_results(
     write_json(path, out)
     for result in results:
         held = {"classes": True, "tube_scores": True, "empty_masks": True, "file_names": truth is not None}
-        lost |= {*_ids_said(result), *not_held(result, **held)}
+        lost |= {*_ids_said(result), *dropped_fields(result, **held)}
     return sorted(lost)
 
 
@@ -247,24 +247,32 @@ def _results(
     truth: bool,
 ) -> list[VideoResult]:
     return [
-        _result(f"{where}: video {video.id}", name, video, grouped[video.id], categories, fps, truth=truth)
+        _result(
+            f"{where}: video {video.id}",
+            video,
+            grouped[video.id],
+            name=name,
+            categories=categories,
+            fps=fps,
+            truth=truth,
+        )
         for name, video in zip(_names(videos), videos, strict=True)
     ]
 
 
 def _result(
     where: str,
-    name: str,
     video: VideoEntry,
     entries: list[_Entry],
+    *,
+    name: str,
     categories: Mapping[int, str],
     fps: float | None,
-    *,
     truth: bool,
 ) -> VideoResult:
     labels = {number: label for label, number in enumerate(categories)}
     count, size = len(video.file_names), (video.height, video.width)
-    gathered = Gathered(where)
+    builder = ResultBuilder(where)
     scores: dict[int, float] = {}
     for place, (at, entry) in enumerate(entries, start=1):
         identity = fields.whole(entry, "id", at) if truth else place
@@ -278,9 +286,9 @@ def _result(
             if shape is not None:
                 seen = True
                 mask = masks.from_coco(shape, size=size, where=f"{at}, frame {frame}")
-                gathered.add(identity, frame, mask=mask, **how)
+                builder.add(identity, frame, mask=mask, **how)
         if not seen and count:
-            gathered.add_unseen(identity, 0, masks.encode(np.zeros(size, np.bool_)), **how)
+            builder.add_unseen(identity, 0, masks.encode(np.zeros(size, np.bool_)), **how)
         elif not seen:
             tell(where, f"object {identity} is left out: its video has no frame")
     files = naming.known_files(where, name, dict(enumerate(video.file_names)))
@@ -288,7 +296,7 @@ def _result(
     dataset = DatasetIds(video.id, {name: number for number, name in categories.items()})
     frames = np.arange(count, dtype=np.int64)
     names = tuple(categories.values())
-    return video_result(where, info, names, gathered.tubes(scores), frames, dataset=dataset)
+    return video_result(where, info, names, builder.tubes(scores), frames, dataset=dataset)
 
 
 def _shapes(entry: Mapping[str, Any], count: int, at: str, *, refined: bool) -> list[Any]:

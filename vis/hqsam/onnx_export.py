@@ -60,9 +60,9 @@ class DecoderGraph(nn.Module):
         labels: Tensor,
         masks: Tensor,
         has_mask: Tensor,
-        hq_features: Tensor | None = None,
+        *hq_features: Tensor,
     ) -> tuple[Tensor, ...]:
-        """See the module docstring."""
+        """See the module docstring; ``hq_features`` is one map where the model has the HQ branch, else nothing."""
         prompt, decoder = self.model.prompt_encoder, self.model.mask_decoder
         given = prompt.mask_downscaling(masks)
         none = prompt.no_mask_embed.weight.view(1, -1, 1, 1)
@@ -71,9 +71,7 @@ class DecoderGraph(nn.Module):
         tokens, rows = decoder.transform(image, self.position, prompt.encode_labelled(points, labels), none)
         output = decoder.upscale(tokens, rows)
         out = (decoder.sam_masks(output, slice(0, 4)), decoder.iou(output.iou_token))
-        if hq_features is None:
-            return out
-        return (*out, decoder.hq_mask(output, hq_features))
+        return (*out, *(decoder.hq_mask(output, features) for features in hq_features))
 
 
 def export_encoder(model: SamModel, path: str | Path) -> None:

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from vis import masks
 from vis.structures import Tube, VideoResult
 
-__all__ = ["Painter"]
+__all__ = ["Rasterizer"]
 
 
-class Painter:
+class Rasterizer:
     """Paints a result's masks frame by frame, and counts what overlap costs.
 
-    >>> painter = Painter(result)              # doctest: +SKIP
-    >>> for index, labels in painter.frames(): # doctest: +SKIP
+    >>> raster = Rasterizer(result)              # doctest: +SKIP
+    >>> for index, labels in raster.frames(): # doctest: +SKIP
     ...     ...                                # labels: int32 (H, W), 0 or a tube's place, from 1
-    >>> painter.lost_pixels                    # doctest: +SKIP
+    >>> raster.lost_pixels                    # doctest: +SKIP
     """
 
     def __init__(self, result: VideoResult) -> None:

@@ -21,7 +21,7 @@ from vis.errors import AnnotationError, AnnotationWarning
 from vis.formats.fields import MAX_COORDINATE, MAX_FRAME, shown
 from vis.structures import DatasetIds, MaskRLE, Tube, VideoInfo, VideoResult
 
-__all__ = ["Gathered", "tell", "tell_of_evaluation", "times_of", "video_result"]
+__all__ = ["ResultBuilder", "tell", "tell_of_evaluation", "times_of", "video_result"]
 
 MAX_COVERED = 10_000_000
 """Most frames of a video."""
@@ -37,7 +37,7 @@ class _Row:
     mask: MaskRLE | None
 
 
-class Gathered:
+class ResultBuilder:
     """Objects as they are read; ``where`` names the file in errors."""
 
     def __init__(self, where: str) -> None:
@@ -191,6 +191,7 @@ def video_result(
     class_names: Sequence[str],
     tubes: tuple[Tube, ...],
     frames: NDArray[np.int64],
+    *,
     pts_seconds: NDArray[np.float64] | None = None,
     made_with: Mapping[str, Any] | None = None,
     dataset: DatasetIds | None = None,
