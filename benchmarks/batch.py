@@ -175,12 +175,12 @@ def measure_throughput(clips: Path, work: Path, options: list[str], rounds: int)
         with timed(both):
             batch(folder, together, [*options, "--jobs", "2"])
         print(
-            f"round {number}: two single runs {single[-1][0]:.1f} s ({single[-1][1]:.1f} s of processor), "
+            f"round {number}: two single runs {single[-1][0]:.1f} s ({single[-1][1]:.1f} s of CPU), "
             f"--jobs 2 {both[-1][0]:.1f} s ({both[-1][1]:.1f} s)",
             flush=True,
         )
     totals = json.loads((together / "batch.json").read_text())["totals"]
-    for place, what in enumerate(("time", "processor time")):
+    for place, what in enumerate(("time", "CPU time")):
         ratio = min(spent[place] for spent in single) / min(spent[place] for spent in both)
         print(f"throughput of --jobs 2 by {what}, best of {rounds}: {ratio:.2f} x two single runs")
     print(f"peak memory per worker: {totals['peak_memory_bytes_per_worker'] / 2**20:.0f} MiB")
@@ -188,7 +188,7 @@ def measure_throughput(clips: Path, work: Path, options: list[str], rounds: int)
 
 @contextlib.contextmanager
 def timed(into: list[tuple[float, float]]) -> Iterator[None]:
-    """Seconds by the clock and of processor time, this process's ended children and theirs."""
+    """Seconds by the clock and of CPU time, this process's ended children and theirs."""
     before, started = os.times(), time.monotonic()
     yield
     after = os.times()

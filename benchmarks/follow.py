@@ -11,9 +11,9 @@ objects   seconds per frame for 1, 5, 10 and 20 objects on one clip, and the gro
 memory    peak resident memory of a process that follows one object over 300 and over 3,000 frames (a
           clip played to and fro at 427x240, one look of the network in 50 frames).
 
-Seconds are the processor's, which other work on the machine disturbs least; with a graphics processor they
-are the clock's. FOLDER holds DAVIS's JPEGImages/480p and Annotations/480p. ``--cache`` keeps embeddings on disk between
-runs (half precision), for quality alone.
+Seconds are CPU seconds, which other work on the machine disturbs least; with a GPU they are the clock's. FOLDER
+holds DAVIS's JPEGImages/480p and Annotations/480p. ``--cache`` keeps embeddings on disk between runs (half
+precision), for quality alone.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def seconds_per_frame(args: argparse.Namespace, every: int, clip: str = "camel",
     truth = read_truth(listed(args, "Annotations", clip, "png")[0]).astype(np.uint8)
     mask = cv2.resize(truth, frames[0].size[::-1], interpolation=cv2.INTER_NEAREST) > 0
     seconds = 0.0
-    # A graphics processor's first pass also chooses and compiles what the second one runs.
+    # A GPU's first pass also chooses and compiles what the second one runs.
     for _ in range(1 if args.device == "cpu" else 2):
         prompts = {1: {0: Prompt(mask=mask)}}
         stream = follow(iter(frames), lambda: Follower(predictor), prompts, every=every)
@@ -222,7 +222,7 @@ def objects(args: argparse.Namespace, clip: str = "camel", steps: int = 3) -> di
 
 
 def clock(args: argparse.Namespace) -> float:
-    """Seconds; what is asked of a graphics processor here has its results back before it is asked."""
+    """Seconds; what is asked of a GPU here has its results back before it is asked."""
     return time.process_time() if args.device == "cpu" else time.perf_counter()
 
 

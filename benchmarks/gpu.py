@@ -93,7 +93,7 @@ def packaged_reference(state: dict[str, Any], name: str, device: str) -> Contest
         sys.modules.setdefault("timm.models.registry", timm.models._registry)
         from segment_anything_hq import SamPredictor, sam_model_registry
 
-        with torch.device(device):  # random numbers are slow on a processor
+        with torch.device(device):  # random numbers are slow on a CPU
             model = sam_model_registry[name]()
     model.load_state_dict(state, strict=True)
     model.train()  # its TinyViT gathers the attention biases on the change to evaluation

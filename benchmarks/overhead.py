@@ -1,4 +1,4 @@
-"""What does the HQ head cost beside plain SAM? Processor seconds for a frame, in turns, one process.
+"""What does the HQ head cost beside plain SAM? CPU seconds for a frame, in turns, one process.
 
     python -m benchmarks.overhead [--rounds 5] [--frames 12] [--threads 1] [--json]
 
@@ -62,7 +62,7 @@ def main() -> int:
     if args.json:
         print(json.dumps(rows))
         return 0
-    print(f"{'processor seconds a frame':<25} {'SAM':>8} {'HQ-SAM':>8} {'best':>7} {'median':>7}")
+    print(f"{'CPU seconds a frame':<25} {'SAM':>8} {'HQ-SAM':>8} {'best':>7} {'median':>7}")
     for row in rows:
         print(
             f"{row['what']:<25} {row['sam']:>6.3f} s {row['hq']:>6.3f} s {row['overhead_of_best']:>+7.1%} "
@@ -98,7 +98,7 @@ def frames(job: Job, count: int) -> int:
 
 
 def compare(what: str, ways: dict[str, Callable[[], int]], rounds: int) -> dict[str, object]:
-    """Processor seconds a frame of plain SAM and of HQ-SAM, in turns; the first round warms up."""
+    """CPU seconds a frame of plain SAM and of HQ-SAM, in turns; the first round warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():

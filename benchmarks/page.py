@@ -14,7 +14,7 @@ browser would call them, the pictures as JPEG included. Measured in seconds:
     point            a click on the same frame again
     seek             another frame of the timeline
 
-The best round counts. Beside the seconds that passed stand the seconds of processor time of this process, which
+The best round counts. Beside the seconds that passed stand the seconds of CPU time of this process, which
 hardly change when the machine does other work; the load is printed. Reading a clip is done by a child process,
 whose time is not among them.
 """
@@ -59,22 +59,22 @@ def main() -> int:
             rounds.append(one_visit(desk, clip))
     best = {"warm up": warm}
     for name in rounds[0]:
-        seconds, processor = zip(*(found[name] for found in rounds), strict=True)
-        best[name] = (min(seconds), min(processor))
+        seconds, cpu = zip(*(found[name] for found in rounds), strict=True)
+        best[name] = (min(seconds), min(cpu))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if args.json:
-        found = {name: {"seconds": a, "processor_seconds": b} for name, (a, b) in best.items()}
+        found = {name: {"seconds": a, "cpu_seconds": b} for name, (a, b) in best.items()}
         print(json.dumps({"clip": clip.name, "best": found, "cores": os.cpu_count(), "load": load}))
         return 0
     print(f"{clip.name}, {os.cpu_count()} cores, load {load}, best of {args.rounds}\n")
-    print(f"{'':20} {'seconds':>8} {'processor':>10}")
-    for name, (seconds, processor) in best.items():
-        print(f"{name:20} {seconds:8.3f} {processor:10.3f}")
+    print(f"{'':20} {'seconds':>8} {'CPU':>10}")
+    for name, (seconds, cpu) in best.items():
+        print(f"{name:20} {seconds:8.3f} {cpu:10.3f}")
     return 0
 
 
 class Timer:
-    """Seconds since it was made: (passed, of processor time)."""
+    """Seconds since it was made: (passed, of CPU time)."""
 
     def __init__(self) -> None:
         self.begun = time.perf_counter(), time.process_time()

@@ -4,7 +4,7 @@
 
 Our trackers run in this process. The peer (2.6.1, Apache-2.0) claims the same package name, so it
 runs as a subprocess in a virtual environment of its own, made once in the user's cache folder; its
-rounds alternate with ours. Best of all rounds, one thread; wall time, and beside it processor time,
+rounds alternate with ours. Best of all rounds, one thread; wall time, and beside it CPU time,
 which other work on the machine disturbs less.
 """
 
@@ -110,7 +110,7 @@ def main() -> int:
         )
         return 0
     print(
-        f"{args.objects} objects, {args.frames} frames, best of {args.rounds}: frames per second (of processor time)"
+        f"{args.objects} objects, {args.frames} frames, best of {args.rounds}: frames per second (of CPU time)"
     )
     for job, row in table.items():
         line = f"{job:<26}{row['frames_per_second']:>7} ({row['frames_per_cpu_second']})"
@@ -124,7 +124,7 @@ def main() -> int:
 
 
 def rates(rounds: list[Seconds], frames: int) -> tuple[int, int]:
-    """Best frames per second, of wall and of processor time."""
+    """Best frames per second, of wall and of CPU time."""
     return round(frames / min(wall for wall, _ in rounds)), round(frames / min(cpu for _, cpu in rounds))
 
 

@@ -1,6 +1,6 @@
 """How fast are reading, writing and drawing, beside plain PyAV and OpenCV on the same clip?
 
-Processor time counts this process and its children: reading isolated is decoding in one.
+CPU time counts this process and its children: reading isolated is decoding in one.
 
     python -m benchmarks.video [--json] [--clip FILE] [--frames 100] [--rounds 5] [--objects 10]
 
@@ -68,11 +68,11 @@ def main() -> int:
         for turn in range(args.rounds):
             print(f"round {turn + 1} of {args.rounds}", file=sys.stderr, flush=True)
             for name, way in ways.items():
-                start, busy = time.perf_counter(), processor_seconds()
+                start, busy = time.perf_counter(), cpu_seconds()
                 way()
                 count = 20 if name.startswith("draw") else len(images)
                 best[name] = min(best[name], (time.perf_counter() - start) / min(count, len(images)))
-                work[name] = min(work[name], (processor_seconds() - busy) / min(count, len(images)))
+                work[name] = min(work[name], (cpu_seconds() - busy) / min(count, len(images)))
     report(best, work, images[0].shape[:2], as_json=args.json)
     return 0
 
@@ -102,7 +102,7 @@ def read_isolated(clip: Path, frames: int) -> None:
         exhaust(reader)
 
 
-def processor_seconds() -> float:
+def cpu_seconds() -> float:
     """Of this process and its ended children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
@@ -171,13 +171,13 @@ def blobs(count: int, size: tuple[int, int]) -> Detections:
 def report(best: dict[str, float], work: dict[str, float], size: tuple[int, int], *, as_json: bool) -> None:
     if as_json:
         told = {
-            name: {"ms_per_frame": round(best[name] * 1e3, 3), "processor_ms": round(work[name] * 1e3, 3)}
+            name: {"ms_per_frame": round(best[name] * 1e3, 3), "cpu_ms": round(work[name] * 1e3, 3)}
             for name in best
         }
         print(json.dumps({"ways": told, "size": list(size)}))
         return
     print(f"{size[1]}x{size[0]}, best round; ms per frame\n")
-    print(f"{'':<30} {'time':>8} {'fps':>7} {'processor':>10}")
+    print(f"{'':<30} {'time':>8} {'fps':>7} {'CPU':>10}")
     for name, seconds in best.items():
         print(f"{name:<30} {seconds * 1e3:8.2f} {1 / seconds:7.0f} {work[name] * 1e3:10.2f}")
 

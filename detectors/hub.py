@@ -56,7 +56,7 @@ def require(module: str, *names: str) -> Any:
 
 
 def torch_device(device: str) -> Any:
-    """The torch device that a name means; "auto" is CUDA where there is one, else the processor."""
+    """The torch device that a name means; "auto" is CUDA where there is one, else the CPU."""
     import torch
 
     if device == "auto":

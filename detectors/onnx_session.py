@@ -23,7 +23,7 @@ def weights_file(weights: str | Path) -> Path:
 
 
 def open_session(path: Path, *, threads: int | None = None) -> Any:
-    """An ``onnxruntime.InferenceSession`` on the processor.
+    """An ``onnxruntime.InferenceSession`` on the CPU.
 
     ``threads``: None takes ``OMP_NUM_THREADS`` when set, else all cores, as torch does. Raises
     :class:`CheckpointError` when the file is no ONNX model.

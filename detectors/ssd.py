@@ -74,7 +74,7 @@ Crop = tuple[int, int, int, int]
 
 
 class Ssd:
-    """SSD MobileNetV2 on the processor, by Google's LiteRT."""
+    """SSD MobileNetV2 on the CPU, by Google's LiteRT."""
 
     class_names: tuple[str, ...] = CLASS_NAMES
 

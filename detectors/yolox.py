@@ -26,7 +26,7 @@ _STRIDES = ((8, 16, 32), (8, 16, 32, 64))
 
 
 class Yolox:
-    """A YOLOX ONNX export on the processor."""
+    """A YOLOX ONNX export on the CPU."""
 
     def __init__(
         self,

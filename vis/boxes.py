@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["area", "clip", "from_xywh", "giou", "intersection", "iou", "nms", "to_xywh"]
+__all__ = ["area", "clip", "intersection", "iou", "nms"]
 
 Array = NDArray[Any]
 
@@ -45,27 +45,8 @@ def iou(a: Array, b: Array) -> Array:
     """
     common = intersection(a, b)
     union = area(a)[:, None] + area(b)[None, :] - common
-    return _ratio(common, union)
-
-
-def giou(a: Array, b: Array) -> Array:
-    """Generalised IoU of every pair, in [-1, 1]: (N, 4), (M, 4) -> floating (N, M).
-
-    IoU minus the share of the smallest enclosing box that neither covers (Rezatofighi et al. 2019,
-    algorithm 1): falls with distance where the plain IoU is 0 throughout.
-    """
-    common = intersection(a, b)
-    union = area(a)[:, None] + area(b)[None, :] - common
-    width = np.maximum(a[:, None, 2], b[None, :, 2]) - np.minimum(a[:, None, 0], b[None, :, 0])
-    height = np.maximum(a[:, None, 3], b[None, :, 3]) - np.minimum(a[:, None, 1], b[None, :, 1])
-    enclosing = np.maximum(width, 0) * np.maximum(height, 0)
-    return _ratio(common, union) - _ratio(enclosing - union, enclosing)
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    """``part / whole``, and 0 where the whole is 0; integers become float64."""
-    # A whole of 0 has a part of 0, so dividing by 1 there is all that is needed.
-    ratio: Array = part / (whole + (whole <= 0))
+    # A union of 0 has a common area of 0, so dividing by 1 there is all that is needed.
+    ratio: Array = common / (union + (union <= 0))
     return ratio
 
 
@@ -76,16 +57,6 @@ def clip(boxes: Array, size: tuple[int, int]) -> Array:
     """
     height, width = size
     return np.clip(boxes, 0, np.asarray([width, height, width, height], boxes.dtype))
-
-
-def to_xywh(boxes: Array) -> Array:
-    """``x0, y0, x1, y1`` -> ``x0, y0, width, height`` (COCO's way)."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def from_xywh(boxes: Array) -> Array:
-    """``x0, y0, width, height`` (COCO's way) -> ``x0, y0, x1, y1``."""
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def nms(boxes: Array, scores: Array, threshold: float, labels: Array | None = None) -> NDArray[np.int64]:

@@ -267,7 +267,7 @@ def test_a_run_that_fails_leaves_the_old_one(
 def test_same_command_same_tubes(vistubes: Call, square_clip: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert vistubes("run", square_clip, *MOTION, "--out", tmp_path / name, "--quiet").code == 0
-    # Not overlay.mp4: on some processors the encoder's output varies from run to run in a few bits.
+    # Not overlay.mp4: on some CPUs the encoder's output varies from run to run in a few bits.
     for file in ("tubes.json", "results.json", "contact_sheet.png"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 

@@ -135,7 +135,8 @@ def test_the_real_export_finds_large_things_in_coco_pictures(shared_data):
         for annotation in truth["annotations"]:
             if annotation["image_id"] != item["id"] or annotation["iscrowd"] or annotation["area"] < 96**2:
                 continue
-            box = box_maths.from_xywh(np.array([annotation["bbox"]], np.float32))
+            x, y, width, height = annotation["bbox"]
+            box = np.array([[x, y, x + width, y + height]], np.float32)
             label = COCO_NAMES.index(names[annotation["category_id"]])
             overlap = box_maths.iou(box, found.boxes)[0]
             hits += bool(((overlap >= 0.5) & (found.labels == label)).any())

@@ -70,7 +70,7 @@ def test_a_later_process_loads_what_is_kept(fresh, caplog, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.nb?")} == before
 
 
-def test_another_source_compiler_or_processor_has_another_folder(monkeypatch, tmp_path):
+def test_another_source_compiler_or_cpu_has_another_folder(monkeypatch, tmp_path):
     here = kernel_cache._key()
     assert here == kernel_cache._key()
     for name in ("mask_kernels.py", "tube_kernels.py", "kernel_cache.py"):

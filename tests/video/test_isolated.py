@@ -105,7 +105,7 @@ DEEDS = {
     "os.kill(os.getpid(), signal.SIGSEGV)": r"clip\.mp4: broke the process that decoded it \(signal 11\)",
     "os._exit(7)": r"clip\.mp4: broke the process that decoded it \(exit code 7\)",
     "time.sleep(60)": r"clip\.mp4: gave no frame for 2 s",
-    "exec('while True: pass')": r"clip\.mp4: took more than 1 s of processor time",
+    "exec('while True: pass')": r"clip\.mp4: took more than 1 s of CPU time",
     "big = bytearray(2**33)": r"clip\.mp4: needs more than 1\.0 GiB of memory",
     'os.write(pipe, b\'{"kind": "frame"\')': r"clip\.mp4: the process that decoded it answered nonsense",
     "1 / 0": r"clip\.mp4: does not decode \(ZeroDivisionError",
@@ -130,7 +130,7 @@ def test_what_the_decoder_may_do_to_us(deed, make_clip, monkeypatch, tmp_path):
     limits = {
         "memory_bytes": 2**30,
         "frame_seconds": 60.0,
-        "processor_seconds": 1 if "while" in deed else None,
+        "cpu_seconds": 1 if "while" in deed else None,
     }
     got = []
     with pytest.raises(VideoError, match=DEEDS[deed]):  # noqa: PT012 - the frames before the deed count

@@ -241,7 +241,7 @@ def test_the_same_pictures_give_the_same_bytes_on_any_number_of_cores(tmp_path):
     assert encode(cores=1, garbage=165) == usual
     import cv2
 
-    if cv2.checkHardwareSupport(11):  # AVX2: a processor without it takes the next lower code
+    if cv2.checkHardwareSupport(11):  # AVX2: a CPU without it takes the next lower code
         assert encode(level="asm=avx", garbage=90) == usual
 
 

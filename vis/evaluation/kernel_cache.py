@@ -162,7 +162,7 @@ def _warn_of_memory(reason: str) -> None:
 
 
 def _key() -> str:
-    """What the machine code depends on: the sources, the compiler, the processor."""
+    """What the machine code depends on: the sources, the compiler, the CPU."""
     parts = [numba.__version__, llvmlite.__version__, platform.python_version()]
     parts += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     digest = hashlib.sha256("\0".join(parts).encode())

@@ -165,7 +165,7 @@ def _meet(a: Int32, i: int, i_end: int, b: Int32, j: int, j_end: int, out: Int32
             out[n] = start
             out[n + 1] = stop
             n += 2
-        # Steps without a branch: which list is behind is a coin toss to the processor.
+        # Steps without a branch: which list is behind is a coin toss to the CPU.
         i += 2 * (a_stop <= b_stop)
         j += 2 * (b_stop <= a_stop)
     return n

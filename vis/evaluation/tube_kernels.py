@@ -31,7 +31,7 @@ def common_pixels(a: Int32, i: int, i_end: int, b: Int32, j: int, j_end: int) ->
     while i < i_end and j < j_end:
         a_stop, b_stop = a[i + 1], b[j + 1]
         total += max(min(a_stop, b_stop) - max(a[i], b[j]), 0)
-        # Steps without a branch: which list is behind is a coin toss to the processor.
+        # Steps without a branch: which list is behind is a coin toss to the CPU.
         i += 2 * (a_stop <= b_stop)
         j += 2 * (b_stop <= a_stop)
     return total

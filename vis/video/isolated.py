@@ -34,6 +34,7 @@ import numpy as np
 
 from vis import errors
 from vis.errors import VideoError, VisError, VisWarning
+from vis.renamed import renamed_arguments
 from vis.structures import Frame, VideoInfo
 from vis.video.options import WEB_LIMITS, VideoLimits
 
@@ -68,12 +69,13 @@ class IsolatedReader:
 
     ``memory_bytes``: most address space of the child (Linux); by default 1 GiB and 64 bytes for each pixel
     that ``limits`` allow in a frame. ``frame_seconds``: longest wait for the next frame, the first one and the
-    start included. ``processor_seconds``: most processor time of the child in all; None: any.
+    start included. ``cpu_seconds``: most CPU time of the child in all; None: any.
 
     Every failure of the child is a :class:`VideoError`. Close it, or use it in a ``with`` block: the child
     ends then, and at the latest with this process.
     """
 
+    @renamed_arguments(processor_seconds="cpu_seconds")
     def __init__(
         self,
         path: str | Path,
@@ -81,19 +83,19 @@ class IsolatedReader:
         limits: VideoLimits = WEB_LIMITS,
         memory_bytes: int | None = None,
         frame_seconds: float = 30.0,
-        processor_seconds: float | None = None,
+        cpu_seconds: float | None = None,
         **options: Any,
     ) -> None:
         self.path = Path(path)
         self.frame_seconds = frame_seconds
-        self.processor_seconds = processor_seconds
+        self.cpu_seconds = cpu_seconds
         self.memory_bytes = memory_bytes or 2**30 + 64 * limits.pixels_per_frame
         self._request = {
             "path": str(path),
             "options": options,
             "limits": asdict(limits),
             "memory_bytes": self.memory_bytes,
-            "processor_seconds": processor_seconds,
+            "cpu_seconds": cpu_seconds,
         }
         self._told: set[str] = set()
         self._child: _Child | None = None
@@ -212,8 +214,8 @@ class IsolatedReader:
         code = child.end(patience_seconds=2.0)  # its output has ended: a moment more, and its code tells why
         if child.overdue:
             why = f"gave no frame for {self.frame_seconds:g} s"
-        elif code == -getattr(signal, "SIGXCPU", 24) and self.processor_seconds is not None:
-            why = f"took more than {self.processor_seconds:g} s of processor time"
+        elif code == -getattr(signal, "SIGXCPU", 24) and self.cpu_seconds is not None:
+            why = f"took more than {self.cpu_seconds:g} s of CPU time"
         else:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             why = f"broke the process that decoded it ({how})"

@@ -32,7 +32,7 @@ def serve() -> None:
     os.dup2(2, 1)
     asked = _requests()
     request = asked.get()
-    _limit(request["memory_bytes"], request["processor_seconds"])
+    _limit(request["memory_bytes"], request["cpu_seconds"])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", VisWarning)
@@ -92,7 +92,7 @@ def _warning(pipe: Any, message: Warning | str, category: type[Warning]) -> None
         _send(pipe, {"kind": "warning", "class": category.__name__, "message": str(message)})
 
 
-def _limit(memory_bytes: int, processor_seconds: float | None) -> None:
+def _limit(memory_bytes: int, cpu_seconds: float | None) -> None:
     """Let the system refuse memory, time and files beyond what decoding needs; where it has such limits."""
     try:
         import resource
@@ -103,6 +103,6 @@ def _limit(memory_bytes: int, processor_seconds: float | None) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it has no file to write
-    if processor_seconds is not None:
-        seconds = max(1, round(processor_seconds))
+    if cpu_seconds is not None:
+        seconds = max(1, round(cpu_seconds))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))

@@ -4,7 +4,7 @@ Encodes the same pictures to the same bytes, on every run and on every machine w
 
     one thread      x264's choices depend on how many threads look ahead and how many encode, and their
                     default number is the machine's cores
-    at most AVX2    where a processor has AVX-512, x264 uses it, and was seen to give other bytes now and then
+    at most AVX2    where a CPU has AVX-512, x264 uses it, and was seen to give other bytes now and then
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PictureTrack:
 
 
 def _instructions() -> str:
-    """x264's parameter that keeps it from AVX-512, for processors that have AVX2; else it chooses itself."""
+    """x264's parameter that keeps it from AVX-512, for CPUs that have AVX2; else it chooses itself."""
     import cv2
 
     return "asm=avx2" if cv2.checkHardwareSupport(_CV_CPU_AVX2) else "asm=auto"
