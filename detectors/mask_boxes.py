@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.masks import extent
+
 __all__ = ["tight_boxes"]
 
 
@@ -12,7 +14,5 @@ def tight_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Smallest half-open box of each mask: bool (N, H, W) -> float32 (N, 4); zeros for an empty mask."""
     boxes = np.zeros((len(masks), 4), np.float32)
     for box, mask in zip(boxes, masks, strict=True):
-        x, y = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-        if len(x):
-            box[:] = x[0], y[0], x[-1] + 1, y[-1] + 1
+        box[:] = extent(mask) or 0
     return boxes

@@ -200,15 +200,8 @@ def _candidates(sam: Tensor, hq: Tensor | None, scores: Tensor) -> list[tuple[Te
 
 def _around(mask: NDArray[np.bool_], crop: Box) -> Box:
     """Box of a crop's mask in frame pixels, half-open; at the crop's corner and empty when the mask is."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return crop[0], crop[1], crop[0], crop[1]
-    return (
-        int(columns[0]) + crop[0],
-        int(rows[0]) + crop[1],
-        int(columns[-1]) + 1 + crop[0],
-        int(rows[-1]) + 1 + crop[1],
-    )
+    x0, y0, x1, y1 = rle.extent(mask) or (0, 0, 0, 0)
+    return x0 + crop[0], y0 + crop[1], x1 + crop[0], y1 + crop[1]
 
 
 def _inclusive(box: Box) -> Box:

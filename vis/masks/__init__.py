@@ -12,7 +12,7 @@ Knows no file and no network. Dense masks are bool ``(H, W)``; sizes are ``(heig
 """
 
 from vis.masks.band import boundary, boundary_width, erode
-from vis.masks.codec import decode, decode_many, encode, encode_many, from_runs, runs, unpack_text
+from vis.masks.codec import decode, decode_many, encode, encode_many, extent, from_runs, runs, unpack_text
 from vis.masks.gate import MAX_OUTLINE, MAX_PIXELS, MAX_SIDE, checked_size, from_coco, to_coco
 from vis.masks.measures import area, bounding_box, intersection, iou, union
 
@@ -30,6 +30,7 @@ __all__ = [
     "encode",
     "encode_many",
     "erode",
+    "extent",
     "from_coco",
     "from_runs",
     "intersection",

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.masks.codec import extent
+
 __all__ = ["boundary", "boundary_width", "erode"]
 
 
@@ -32,10 +34,11 @@ def erode(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
             f"expected a bool (H, W) mask and a width >= 0, got {mask.dtype}{list(mask.shape)}, {width}"
         )
     out = np.zeros_like(mask)
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
+    found = extent(mask)
+    if found is None:
         return out
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    x0, y0, x1, y1 = found
+    box = slice(y0, y1), slice(x0, x1)
     kept = _erode_down(_erode_down(mask[box], width).T, width).T
     out[box] = kept
     return out

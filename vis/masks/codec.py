@@ -17,6 +17,7 @@ __all__ = [
     "decode_many",
     "encode",
     "encode_many",
+    "extent",
     "from_runs",
     "intervals",
     "pack",
@@ -25,6 +26,16 @@ __all__ = [
 ]
 
 Runs = NDArray[np.int64]
+
+
+def extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    """x0, y0, x1, y1 of a dense (H, W) mask's pixels, half-open; None when it has none."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return None
+    y0, y1 = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(mask[y0:y1].any(axis=0))
+    return int(columns[0]), y0, int(columns[-1]) + 1, y1
 
 
 def encode(mask: NDArray[np.bool_]) -> MaskRLE:
@@ -36,12 +47,10 @@ def encode(mask: NDArray[np.bool_]) -> MaskRLE:
     if mask.ndim != 2 or mask.dtype != np.bool_ or 0 in mask.shape:
         raise ValueError(f"mask: expected bool (H, W) with H, W > 0, got {mask.dtype}{list(mask.shape)}")
     height, width = mask.shape
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
+    box = extent(mask)
+    if box is None:
         return pack(np.array([height * width]), (height, width))
-    y0, y1 = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[y0:y1].any(axis=0))
-    x0, x1 = int(columns[0]), int(columns[-1]) + 1
+    x0, y0, x1, y1 = box
 
     # The crop, column after column, with a 0 before the first pixel and after each column:
     #   0 c0c0c0 0 c1c1c1 0 ...      a change at p lies at column p // step, row p % step.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vis.files import whole_file
 from vis.hqsam.resize import network_size
+from vis.masks import extent
 from vis.training.frozen import EmbeddedImage, FrozenSam
 from vis.training.prompts import Prompt, sample_prompt
 from vis.training.samples import HeadSample
@@ -134,7 +135,4 @@ def load_view(path: Path) -> list[HeadSample]:
 
 def _extent(truth: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Box of the true mask in mask cells; the whole grid when it is empty."""
-    rows, cols = np.flatnonzero((truth > 127).any(1)), np.flatnonzero((truth > 127).any(0))
-    if not len(rows):
-        return np.array([0, 0, truth.shape[1] / 4, truth.shape[0] / 4], np.float32)
-    return np.array([cols[0] / 4, rows[0] / 4, (cols[-1] + 1) / 4, (rows[-1] + 1) / 4], np.float32)
+    return np.array(extent(truth > 127) or (0, 0, truth.shape[1], truth.shape[0]), np.float32) / np.float32(4)

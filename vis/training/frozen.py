@@ -20,6 +20,7 @@ from torch import Tensor
 from vis.errors import CheckpointError
 from vis.hqsam import SamModel, build_model, hq_parameter_names
 from vis.hqsam.network.checkpoints import State, pick_device
+from vis.hqsam.network.mask_decoder import MaskDecoder
 from vis.hqsam.resize import network_size
 from vis.training.prompts import Prompt
 
@@ -159,11 +160,16 @@ def initial_head(
             Another one than 0 makes SAM + HQ a vote of two masks.
         pass_gain: size of the HQ logits relative to that mask's.
     """
-    plain = {k: v for k, v in state.items() if k not in hq_parameter_names("vit_b")}
+    wanted = hq_parameter_names("vit_b")
+    plain = {k: v for k, v in state.items() if k not in wanted}
     generator = torch.Generator().manual_seed(seed)
     head: dict[str, Tensor] = {}
-    for name, shape in _head_shapes(_early_width(plain)).items():
+    with torch.device("meta"):
+        shapes = {name: t.shape for name, t in MaskDecoder(_early_width(plain), hq=True).state_dict().items()}
+    for name, shape in shapes.items():
         key = f"mask_decoder.{name}"
+        if key not in wanted:
+            continue
         if name == "hf_token.weight":
             head[key] = plain["mask_decoder.mask_tokens.weight"][token : token + 1].clone()
         elif name.startswith("hf_mlp."):
@@ -232,22 +238,3 @@ def _early_width(state: State) -> int:
     if "image_encoder.pos_embed" in state:
         return int(state["image_encoder.pos_embed"].shape[-1])
     raise CheckpointError("the given weights are no SAM checkpoint; expected vit_b, vit_l, vit_h or vit_tiny")
-
-
-def _head_shapes(early_width: int) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {"hf_token.weight": (1, 256)}
-    for i, out in enumerate((256, 256, 32)):
-        shapes[f"hf_mlp.layers.{i}.weight"] = (out, 256)
-        shapes[f"hf_mlp.layers.{i}.bias"] = (out,)
-    for block, first, second in (
-        ("compress_vit_feat", (early_width, 256, 2, 2), (256, 32, 2, 2)),
-        ("embedding_encoder", (256, 64, 2, 2), (64, 32, 2, 2)),
-        ("embedding_maskfeature", (64, 32, 3, 3), (32, 64, 3, 3)),
-    ):
-        middle = first[0] if block == "embedding_maskfeature" else first[1]
-        for i, shape in ((0, first), (3, second)):
-            out = shape[0] if block == "embedding_maskfeature" else shape[1]
-            shapes[f"{block}.{i}.weight"] = shape
-            shapes[f"{block}.{i}.bias"] = (out,)
-        shapes[f"{block}.1.weight"] = shapes[f"{block}.1.bias"] = (middle,)
-    return shapes

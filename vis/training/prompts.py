@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.masks import extent
 from vis.prompt_policies import ALONE_LOGIT, PROMPT_LOGIT
 
 __all__ = ["MIX", "Prompt", "coarse_mask", "jitter_box", "random_points", "sample_prompt", "tight_box"]
@@ -61,9 +62,8 @@ def sample_prompt(
 
 
 def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """x0, y0, x1, y1 of the mask's pixels, half-open, float32 (4,)."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1], np.float32)
+    """x0, y0, x1, y1 of the mask's pixels, half-open, float32 (4,); the mask must not be empty."""
+    return np.array(extent(mask), np.float32)
 
 
 def jitter_box(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.masks import extent
+
 __all__ = ["Target", "View", "random_view", "wear"]
 
 
@@ -131,10 +133,8 @@ def _blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
 
 def _large(mask: NDArray[np.bool_], least: float) -> bool:
     """Whether the mask's longer side is at least this fraction of the picture's."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return False
-    return bool(max(rows[-1] - rows[0], cols[-1] - cols[0]) >= least * max(mask.shape))
+    box = extent(mask)
+    return box is not None and max(box[3] - box[1], box[2] - box[0]) - 1 >= least * max(mask.shape)
 
 
 def _crop_around(
@@ -142,11 +142,10 @@ def _crop_around(
 ) -> tuple[int, int, int, int]:
     """A crop with the object at ``fraction`` of its longer side; it may cut the object a little."""
     height, width = size
-    inside = target.probability > 127
-    rows, cols = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     top, left = target.origin
-    y0, y1 = top + int(rows[0]), top + int(rows[-1]) + 1
-    x0, x1 = left + int(cols[0]), left + int(cols[-1]) + 1
+    box = extent(target.probability > 127)
+    assert box is not None  # datasets leave out objects without a pixel
+    x0, y0, x1, y1 = left + box[0], top + box[1], left + box[2], top + box[3]
     wide = max(x1 - x0, y1 - y0, 24) / rng.uniform(*fraction)
     aspect = rng.uniform(0.56, 1.0)
     spans = []
