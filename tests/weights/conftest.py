@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from vis.weights import Source, Weight
+from vis.weights.table import Source, Weight
 
 PAYLOAD = bytes(i * i % 251 for i in range(300_000))
 

@@ -10,7 +10,7 @@ import pytest
 from apps import models
 from vis import weights
 from vis.errors import UsageError
-from vis.weights import Url
+from vis.weights.table import Url
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from vis import weights
 from vis.errors import UsageError, WeightsError
-from vis.weights import Hub, NpmMember, Url, WheelMember
+from vis.weights.table import Hub, NpmMember, Url, WheelMember
 
 # Nothing listens on the discard port of this machine.
 DEAD = Url("http://127.0.0.1:9/none")
@@ -231,7 +231,7 @@ def test_two_processes_at_once_fetch_once(file_server, weight_of, payload, cache
     file_server.wait_seconds = 0.5  # longer than the second process needs to arrive
     toy = weight_of(Url(file_server.url + "/a"))
     script = (
-        "import sys; from vis import weights; from vis.weights import *\n"
+        "import sys; from vis import weights; from vis.weights.table import *\n"
         f"print(weights.fetch(Weight('toy', 'toy.bin', {toy.sha256!r}, {toy.bytes}, '', "
         f"(Url({toy.sources[0].url!r}),))))"
     )

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from vis import weights
-from vis.weights import MODELS, QUICK, WEIGHTS, NpmMember, Url, WheelMember
+from vis.weights.table import MODELS, QUICK, WEIGHTS, NpmMember, Url, WheelMember
 
 
 @pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)

@@ -15,31 +15,13 @@ from __future__ import annotations
 
 from vis.weights.cache import cache_folder, cached, file_path, sha256_of
 from vis.weights.fetch import add, fetch, offline_wanted, path
-from vis.weights.table import (
-    MODELS,
-    QUICK,
-    WEIGHTS,
-    Hub,
-    Model,
-    NpmMember,
-    Source,
-    Url,
-    Weight,
-    WheelMember,
-    find,
-)
+from vis.weights.table import MODELS, QUICK, WEIGHTS, Weight, find
 
 __all__ = [
     "MODELS",
     "QUICK",
     "WEIGHTS",
-    "Hub",
-    "Model",
-    "NpmMember",
-    "Source",
-    "Url",
     "Weight",
-    "WheelMember",
     "add",
     "cache_folder",
     "cached",
