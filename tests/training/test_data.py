@@ -30,25 +30,21 @@ def picture_of(mask):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.booleans())
-def test_view_and_target_stay_aligned(number, whole):
+def test_image_and_masks_of_a_view_stay_aligned(number, whole):
     rng = np.random.default_rng(number)
     mask = np.zeros((80, 120), np.bool_)
     y, x = rng.integers(5, 40), rng.integers(5, 70)
     mask[y : y + 30, x : x + 40] = True
-    target = views.Target(
-        (int(y), int(x)), np.full((30, 40), 255, np.uint8), np.full((30, 40), 255, np.uint8)
-    )
     patch = pytest.MonkeyPatch()
     patch.setattr(views, "wear", lambda image, rng: image)
     try:
-        view = views.random_view(picture_of(mask), [target], rng, whole=whole)
+        view = views.random_view(picture_of(mask), [mask], rng, whole=whole)
     finally:
         patch.undo()
-    for probability, pixel_weight in view.targets:
-        np.testing.assert_array_equal(probability > 127, view.image[..., 0] > 127)
-        assert pixel_weight.shape == probability.shape
+    for shown in view.masks:
+        np.testing.assert_array_equal(shown, view.image[..., 0] > 127)
     if whole:
-        assert len(view.targets) == 1
+        assert len(view.masks) == 1
 
 
 def test_wear_keeps_shape_and_is_drawn_from_the_generator():
@@ -110,7 +106,7 @@ def test_folders_pair_images_with_masks_of_the_same_name(tmp_path, drawn):
         assert item.path.stem == stem
         assert item.image().shape == picture.shape
         np.testing.assert_array_equal(item.masks()[0], mask)
-        assert len(item.targets()) == 1
+        assert len(item.masks()) == 1
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no mask files"):
         image_folder(tmp_path / "empty")

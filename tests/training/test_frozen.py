@@ -15,9 +15,9 @@ from vis.training.samples import hq_logits, random_window, stack
 
 
 def sample_of_view(frozen, view, rng, mix=None):
-    probability, pixel_weight = view.targets[0]
-    prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
-    return cropped_sample(frozen, frozen.embed(view.image), probability, pixel_weight, prompt)[1]
+    (mask,) = view.masks[:1]
+    prompt = sample_prompt(mask, rng, mask_side=frozen.side // 4, mix=mix)
+    return cropped_sample(frozen, frozen.embed(view.image), mask, prompt)[1]
 
 
 def test_initial_head_has_the_official_names_and_shapes(small_model, sam_state):

@@ -44,9 +44,9 @@ def cache_view(
     """Everything the head needs of a view, as :func:`save_view` writes it. ``mix``: of prompt kinds."""
     embedded = frozen.embed(view.image)
     objects = []
-    for probability, pixel_weight in view.targets:
-        prompt = sample_prompt(probability > 127, rng, mask_side=frozen.side // 4, mix=mix)
-        crop, sample = cropped_sample(frozen, embedded, probability, pixel_weight, prompt)
+    for mask in view.masks:
+        prompt = sample_prompt(mask, rng, mask_side=frozen.side // 4, mix=mix)
+        crop, sample = cropped_sample(frozen, embedded, mask, prompt)
         objects.append(
             {
                 "crop": crop,
@@ -64,15 +64,14 @@ def cache_view(
 def cropped_sample(
     frozen: FrozenSam,
     embedded: EmbeddedImage,
-    probability: NDArray[np.uint8],
-    pixel_weight: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
     prompt: Prompt,
     *,
     margin: float = 0.3,
 ) -> tuple[tuple[int, int, int, int], HeadSample]:
     """The crop in mask cells, and one prompted object on it."""
     out = frozen.decode(embedded, prompt)
-    truth, weight = on_network(probability, pixel_weight, frozen.side)
+    truth, weight = on_network(mask, frozen.side)
     height, width = network_size(embedded.frame_size, frozen.side)
     crop = grid_crop(_extent(truth), (-(-height // 4), -(-width // 4)), margin)
     x0, y0, x1, y1 = crop
@@ -91,18 +90,18 @@ def cropped_sample(
     )
 
 
-def on_network(
-    probability: NDArray[np.uint8], pixel_weight: NDArray[np.uint8], side: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Truth and weight (side, side) at the network's input size; the padding has weight 0."""
+def on_network(mask: NDArray[np.bool_], side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Truth (255 is the object) and weight (side, side) at the network's input size; the padding has weight 0."""
     import cv2
 
-    size = (probability.shape[0], probability.shape[1])
+    size = (mask.shape[0], mask.shape[1])
     height, width = network_size(size, side)
     truth, weight = np.zeros((side, side), np.uint8), np.zeros((side, side), np.uint8)
     how = cv2.INTER_AREA if width < size[1] else cv2.INTER_LINEAR
-    truth[:height, :width] = cv2.resize(probability, (width, height), interpolation=how)
-    weight[:height, :width] = cv2.resize(pixel_weight, (width, height), interpolation=cv2.INTER_NEAREST)
+    truth[:height, :width] = cv2.resize(
+        mask.astype(np.uint8) * np.uint8(255), (width, height), interpolation=how
+    )
+    weight[:height, :width] = 255
     return truth, weight
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import AnnotationError, InputError
-from vis.training.views import Target
 
 __all__ = [
     "HQSEG44K_TRAIN",
@@ -80,13 +79,6 @@ class MaskedImage:
         else:
             found = [_decode(annotation, self.path) for annotation in self.annotations]
         return [mask for mask in found if mask.any()]
-
-    def targets(self) -> list[Target]:
-        """One target per object: its mask, every pixel at full weight."""
-        return [
-            Target((0, 0), mask.astype(np.uint8) * np.uint8(255), np.full(mask.shape, 255, np.uint8))
-            for mask in self.masks()
-        ]
 
 
 def hqseg44k(root: str | Path, *, valid: bool = False) -> dict[str, list[MaskedImage]]:

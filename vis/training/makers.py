@@ -40,11 +40,11 @@ class MaskedViews:
     def __call__(self, rng: np.random.Generator) -> View | None:
         """See :class:`ViewMaker`."""
         item = self.images[int(rng.integers(len(self.images)))]
-        targets = item.targets()
-        if not targets:
+        masks = item.masks()
+        if not masks:
             return None
         whole = bool(rng.random() < self.whole)
-        return random_view(item.image(), targets, rng, whole=whole, max_objects=self.max_objects)
+        return random_view(item.image(), masks, rng, whole=whole, max_objects=self.max_objects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class ViewSource:
         part = self.parts[int(rng.choice(len(self.parts), p=self._shares))]
         for _ in range(_TRIES):
             view = part.maker(rng)
-            if view is not None and view.targets:
+            if view is not None and view.masks:
                 return view
         raise InputError(
             f"training part {part.name!r}: {_TRIES} draws in a row showed no object; check its images and masks"

@@ -47,11 +47,11 @@ def cache_views(
     for item in images:
         missing = [n for n in range(views) if not view_path(out, item.path, n).is_file()]
         made += views - len(missing)
-        targets = item.targets() if missing else []
-        for number in missing if targets else ():
+        masks = item.masks() if missing else []
+        for number in missing if masks else ():
             rng = np.random.default_rng((seed, zlib.crc32(os.fsencode(item.path.name)), number))
-            view = random_view(item.image(), targets, rng, whole=number == 0, max_objects=_MAX_OBJECTS)
-            if view.targets:
+            view = random_view(item.image(), masks, rng, whole=number == 0, max_objects=_MAX_OBJECTS)
+            if view.masks:
                 save_view(view_path(out, item.path, number), cache_view(frozen, view, rng))
                 made += 1
         if on_image:

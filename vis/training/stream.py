@@ -70,17 +70,16 @@ def prepare_view(
 
     view = source.view(number)
     rng = source.generator(number, purpose=2)
-    known = [probability > 127 for probability, _ in view.targets]
     size = (view.image.shape[0], view.image.shape[1])
     height, width = network_size(size, side)
     resized = np.array(Image.fromarray(view.image).resize((width, height), Image.Resampling.BILINEAR))
-    maps = [on_network(probability, pixel_weight, side) for probability, pixel_weight in view.targets]
+    maps = [on_network(mask, side) for mask in view.masks]
     return PreparedView(
         torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1))),
         size,
         tuple(
             tuple(sample_prompt(mask, rng, mask_side=side // 4, mix=mix) for _ in range(prompts))
-            for mask in known
+            for mask in view.masks
         ),
         torch.from_numpy(np.stack([probability for probability, _ in maps])),
         torch.from_numpy(np.stack([pixel_weight for _, pixel_weight in maps])),

@@ -7,6 +7,7 @@ light, blur, noise and compression. Knows images and masks, no network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,34 +15,7 @@ from numpy.typing import NDArray
 
 from vis.masks import extent
 
-__all__ = ["Target", "View", "random_view", "wear"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
-    """One object of an image: its soft mask on the part of the image where it may lie."""
-
-    origin: tuple[int, int]
-    """(y, x) of the part's first pixel in the image."""
-    probability: NDArray[np.uint8]
-    """(h, w), 255 is certainly the object. Outside this part the object is certainly absent."""
-    pixel_weight: NDArray[np.uint8]
-    """(h, w), 255 is full weight in the loss; 0 where the mask is not known."""
-
-    def cut(self, crop: tuple[int, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Probability and pixel weight on the rectangle x0, y0, x1, y1 of the image."""
-        x0, y0, x1, y1 = crop
-        shape = (y1 - y0, x1 - x0)
-        probability, pixel_weight = np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)
-        top, left = self.origin
-        bottom, right = top + self.probability.shape[0], left + self.probability.shape[1]
-        a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
-        if a < c and b < d:
-            here = (slice(b - y0, d - y0), slice(a - x0, c - x0))
-            there = (slice(b - top, d - top), slice(a - left, c - left))
-            probability[here] = self.probability[there]
-            pixel_weight[here] = self.pixel_weight[there]
-        return probability, pixel_weight
+__all__ = ["View", "random_view", "wear"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +24,13 @@ class View:
 
     image: NDArray[np.uint8]
     """RGB (H, W, 3)."""
-    targets: tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], ...]
-    """Probability and pixel weight (H, W) of each object."""
+    masks: tuple[NDArray[np.bool_], ...]
+    """(H, W) of each object."""
 
 
 def random_view(
     image: NDArray[np.uint8],
-    targets: list[Target],
+    masks: Sequence[NDArray[np.bool_]],
     rng: np.random.Generator,
     *,
     whole: bool = False,
@@ -67,7 +41,7 @@ def random_view(
 
     Args:
         image: RGB uint8 (H, W, 3).
-        targets: its objects, at least one.
+        masks: of its objects, bool (H, W), at least one; none is empty.
         rng: draws everything.
         whole: show the whole image instead of a crop around one object.
         max_objects: most objects of the view; others are left out at random.
@@ -76,20 +50,19 @@ def random_view(
     height, width = image.shape[:2]
     crop = (0, 0, width, height)
     if not whole:
-        crop = _crop_around(targets[int(rng.integers(len(targets)))], (height, width), rng, fraction)
+        crop = _crop_around(masks[int(rng.integers(len(masks)))], rng, fraction)
     x0, y0, x1, y1 = crop
     visible = []
-    for target in targets:
-        probability, pixel_weight = target.cut(crop)
-        inside = int((probability > 127).sum())
-        if inside >= 0.4 * max(1, int((target.probability > 127).sum())) and _large(probability > 127, 0.04):
-            visible.append((probability, pixel_weight))
+    for mask in masks:
+        shown = mask[y0:y1, x0:x1]
+        if shown.sum() >= 0.4 * mask.sum() and _large(shown, 0.04):
+            visible.append(shown)
     order = rng.permutation(len(visible))[:max_objects]
     picture = image[y0:y1, x0:x1]
     chosen = [visible[i] for i in order]
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
-        chosen = [(p[:, ::-1], t[:, ::-1]) for p, t in chosen]
+        chosen = [mask[:, ::-1] for mask in chosen]
     return View(wear(np.ascontiguousarray(picture), rng), tuple(chosen))
 
 
@@ -138,14 +111,13 @@ def _large(mask: NDArray[np.bool_], least: float) -> bool:
 
 
 def _crop_around(
-    target: Target, size: tuple[int, int], rng: np.random.Generator, fraction: tuple[float, float]
+    mask: NDArray[np.bool_], rng: np.random.Generator, fraction: tuple[float, float]
 ) -> tuple[int, int, int, int]:
     """A crop with the object at ``fraction`` of its longer side; it may cut the object a little."""
-    height, width = size
-    top, left = target.origin
-    box = extent(target.probability > 127)
-    assert box is not None  # datasets leave out objects without a pixel
-    x0, y0, x1, y1 = left + box[0], top + box[1], left + box[2], top + box[3]
+    height, width = mask.shape
+    box = extent(mask)
+    assert box is not None  # data sets leave out objects without a pixel
+    x0, y0, x1, y1 = box
     wide = max(x1 - x0, y1 - y0, 24) / rng.uniform(*fraction)
     aspect = rng.uniform(0.56, 1.0)
     spans = []
