@@ -215,14 +215,13 @@ class FollowJob(Job):
         return pipeline.collect(stream, source.info, self.class_names, made_with=self.made_with())
 
     def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
+        from vis import refiners
         from vis.follow import SPEEDS, Follower, follow
-        from vis.hqsam import Predictor, load_model
         from vis.video.ahead import read_ahead
 
         assert self._request is not None
         with self.watch("load"):
-            model = load_model(self._args.model, device=self._args.device, mode=self._args.mode)
-            predictor = Predictor(model)
+            predictor = refiners.create(self._args.model, device=self._args.device, mode=self._args.mode)
         names = self.class_names
         labels = {number: names.index(name) for number, name in self._request.labels.items()}
 

@@ -33,16 +33,16 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     from apps.assemble import model_checksums
     from apps.option_types import read_moment
     from apps.report import write_record, write_results
+    from vis import refiners
     from vis.follow import SPEEDS, Follower
     from vis.follow.live import Newest, follow_live
-    from vis.hqsam import Predictor, load_model
     from vis.pipeline import TubeCollector
     from vis.structures import VideoInfo
 
     if any(item.kind == "text" for item in given):
         raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
     until = (None, None) if args.end is None else read_moment(args.end)
-    predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
+    predictor = refiners.create(args.model, device=args.device, mode=args.mode)
     newest = Newest(pictures(args.source))
     frames = iter(newest)
     first = next(frames, None)

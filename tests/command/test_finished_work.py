@@ -222,7 +222,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]
             mask[2:6, 3:9] = True
             yield frame, (Followed(1, mask, box, 0.9, False, logits),)
 
-    for name in ("vis.hqsam.load_model", "vis.hqsam.Predictor", "vis.follow.Follower"):
+    for name in ("vis.refiners.create", "vis.follow.Follower"):
         monkeypatch.setattr(name, lambda *_args, **_options: None)
     monkeypatch.setattr("vis.follow.live.follow_live", follow)
     monkeypatch.setattr("apps.assemble.model_checksums", lambda _: {})

@@ -2,7 +2,7 @@
 
 ::
 
-    predictor = Predictor(load_model("hq-tiny"))
+    predictor = refiners.create("hq-tiny")
     prompts = {1: {0: Prompt(points=((310, 96),), point_labels=(1,))}}
     result = collect(follow(source, lambda: Follower(predictor), prompts), source.info, ("object",))
 

@@ -14,10 +14,11 @@ A step, for each object::
                                         prior --> box and mask prompt --> masks --> the one nearest the prior
     features    --memory--> remembered /
 
-The prior is what is expected; masks are what the decoder draws of it. A mask that agrees too little
+The prior is what is expected; masks are what the decoder makes of it. A mask that agrees too little
 with the prior is not believed, and the object is lost: then memory alone looks for it, everywhere,
 until a region looks enough like it. All objects share the picture's embedding, its motion, and the
-search through the memory.
+search through the memory. With a model that has no :class:`vis.interfaces.DenseFeatures` there is no
+memory: objects are carried by motion alone, and a lost one stays lost.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from numpy.typing import NDArray
 
 from vis.errors import PromptError
 from vis.follow.between import LIMIT, Glance, blend, carry, doubt, ways_ahead
-from vis.follow.decoding import candidates, masks_of
+from vis.follow.decoding import candidates
 from vis.follow.grid import Grid
 from vis.follow.memory import Memory
 from vis.follow.motion import Field, FlowFinder, compose
 from vis.follow.prompts import Prompt, first_mask
+from vis.interfaces import DenseFeatures, Embedding, MaskPredictor
+from vis.prompts import check_prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from vis.hqsam import ImageEmbedding, Predictor
 
 __all__ = ["Followed", "Follower"]
 
@@ -79,20 +80,21 @@ class Followed:
     lost: bool
     """Not seen on this picture: hidden, gone, or no mask could be trusted."""
     logits: Float32
-    """(256, 256) low-resolution logits: what is carried on."""
+    """(s, s) low-resolution logits: what is carried on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Picture:
     image: NDArray[np.uint8]
     grey: NDArray[np.uint8]
-    keys: Tensor
+    keys: Tensor | None
+    """What the memory knows it by; None without a memory."""
 
 
 class Follower:
     """Follows any number of objects through pictures of one size, given in order."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: MaskPredictor) -> None:
         self.predictor = predictor
         self._grid: Grid | None = None
         self._flow: FlowFinder | None = None
@@ -109,9 +111,7 @@ class Follower:
         """Ids of the objects that are followed, lost ones among them."""
         return tuple(self._objects)
 
-    def start(
-        self, number: int, image: NDArray[np.uint8], embedding: ImageEmbedding, prompt: Prompt
-    ) -> Followed:
+    def start(self, number: int, image: NDArray[np.uint8], embedding: Embedding, prompt: Prompt) -> Followed:
         """Begin to follow an object, or set one right, on the picture of the last step (or the first one).
 
         A prompt that is a mask alone is taken as it is.
@@ -132,8 +132,8 @@ class Follower:
             )
         seen = Followed(number, mask, _box_of(mask), score, False, logits)
         self._objects[number] = seen
-        assert self._memory is not None
-        self._memory.pin(now.keys, number, self._memory.cells_of(logits))
+        if self._memory is not None and now.keys is not None:
+            self._memory.pin(now.keys, number, self._memory.cells_of(logits))
         return seen
 
     def stop(self, number: int) -> None:
@@ -142,7 +142,7 @@ class Follower:
         if self._memory is not None:
             self._memory.forget(number)
 
-    def step(self, image: NDArray[np.uint8], embedding: ImageEmbedding) -> tuple[Followed, ...]:
+    def step(self, image: NDArray[np.uint8], embedding: Embedding) -> tuple[Followed, ...]:
         """The objects on the next picture, or on the one glanced at last, in the order in which they were started."""
         glance = self._glances.pop() if self._glanced is image else self._move(image)
         self._glanced = None
@@ -151,18 +151,20 @@ class Follower:
         if glance is None or not before:
             self._passed, self._glances, self._before = [], [], {}
             return ()
-        memory = self._memory
-        assert memory is not None
-        numbers = list(before)
+        memory, numbers = self._memory, list(before)
+        remembered: Float32 | list[None] = [None] * len(numbers)
+        if memory is not None and now.keys is not None:
+            remembered = memory.read(now.keys, numbers)
         priors: dict[int, Float32] = {}
-        for number, odds in zip(numbers, memory.read(now.keys, numbers), strict=True):
+        for number, odds in zip(numbers, remembered, strict=True):
             prior = self._prior(before[number], glance.back, odds)
             if prior is not None:
                 priors[number] = prior
         found = self._decode(embedding, priors)
         self._objects = {number: found.get(number) or _lost(before[number]) for number in numbers}
-        cells = {number: memory.cells_of(seen.logits) for number, seen in found.items()}
-        memory.add(now.keys, cells, {number for number, seen in found.items() if seen.score >= SURE})
+        if memory is not None and now.keys is not None:
+            cells = {number: memory.cells_of(seen.logits) for number, seen in found.items()}
+            memory.add(now.keys, cells, {number for number, seen in found.items() if seen.score >= SURE})
         self._passed, self._glances, self._before = [*self._glances, glance], [], before
         return tuple(self._objects.values())
 
@@ -232,16 +234,14 @@ class Follower:
         """Objects that have a mask left at the frame's size."""
         if not logits or self._grid is None:
             return {}
-        masks = masks_of(self.predictor, self._grid.frame, np.stack(list(logits.values())))
+        (masks,) = self.predictor.logits_to_masks(np.stack(list(logits.values())), self._grid.frame)
         return {
             number: Followed(number, mask, _box_of(mask), scores[number], False, logits[number])
             for number, mask in zip(logits, masks, strict=True)
             if mask.any()
         }
 
-    def _look(
-        self, image: NDArray[np.uint8], embedding: ImageEmbedding, glance: Glance | None = None
-    ) -> _Picture:
+    def _look(self, image: NDArray[np.uint8], embedding: Embedding, glance: Glance | None = None) -> _Picture:
         """Make ``image`` the current picture."""
         if self._now is not None and self._now.image is image:
             return self._now
@@ -250,33 +250,40 @@ class Follower:
         grid = self._grid_of(image)
         if self._flow is None:
             self._flow = FlowFinder(grid)
-        if self._memory is None:
-            self._memory = Memory(grid)
+        keys = None
+        if isinstance(self.predictor, DenseFeatures):
+            self._memory = self._memory or Memory(grid)
+            keys = self._memory.keys(self.predictor.dense_features(embedding))
         grey = self._flow.grey(image) if glance is None else glance.grey
-        self._now = _Picture(image, grey, self._memory.keys(embedding))
+        self._now = _Picture(image, grey, keys)
         return self._now
 
     def _grid_of(self, image: NDArray[np.uint8]) -> Grid:
         size = (image.shape[0], image.shape[1])
         if self._grid is None:
-            self._grid = Grid(size, self.predictor.model.size.image_size)
+            self._grid = Grid(size, self.predictor.mask_side)
         if self._grid.frame != size:
             raise PromptError(
                 f"a picture of {size} follows one of {self._grid.frame}; all must have one size"
             )
         return self._grid
 
-    def _prior(self, seen: Followed, field: Field, odds: Float32) -> Float32 | None:
-        """Logits (side, side) of where the object is expected; None where nothing speaks for any place."""
+    def _prior(self, seen: Followed, field: Field, odds: Float32 | None) -> Float32 | None:
+        """Logits (side, side) of where the object is expected; None where nothing speaks for any place.
+
+        ``odds`` (P,): the memory's log odds by feature cell; None without a memory.
+        """
         import cv2
 
         assert self._grid is not None
         rows, columns = self._grid.valid
-        down, across = self._grid.coarse
-        wide: Any = cv2.resize(
-            odds.reshape(down, across), (4 * across, 4 * down), interpolation=cv2.INTER_LINEAR
-        )
-        prior: Float32 = REMEMBERED * wide[:rows, :columns]
+        prior = np.zeros((rows, columns), np.float32)
+        if odds is not None:
+            down, across = self._grid.coarse
+            wide: Any = cv2.resize(
+                odds.reshape(down, across), (4 * across, 4 * down), interpolation=cv2.INTER_LINEAR
+            )
+            prior = REMEMBERED * wide[:rows, :columns]
         if not seen.lost:
             carried = carry(seen.logits, field, self._grid)
             prior = prior + CARRIED * carried * (0.3 + 0.7 * field.trust)
@@ -289,14 +296,15 @@ class Follower:
         out[:rows, :columns] = np.clip(prior, -LIMIT, LIMIT)
         return out
 
-    def _decode(self, embedding: ImageEmbedding, priors: dict[int, Float32]) -> dict[int, Followed]:
+    def _decode(self, embedding: Embedding, priors: dict[int, Float32]) -> dict[int, Followed]:
         if not priors:
             return {}
         assert self._grid is not None
         rows, columns = self._grid.valid
         masks = np.stack(list(priors.values()))
         boxes = np.stack([self._grid.box(prior[:rows, :columns] > 0) for prior in masks])
-        drawn = candidates(self.predictor, embedding, boxes=boxes, masks=masks)
+        prompts = check_prompts(self._grid.frame, self._grid.side, boxes=boxes, masks=masks)
+        drawn = candidates(self.predictor, embedding, prompts)
         chosen: dict[int, Float32] = {}
         scores: dict[int, float] = {}
         for number, prior, logits, estimates in zip(priors, masks, drawn.logits, drawn.scores, strict=True):

@@ -20,8 +20,6 @@ from vis.follow.grid import Grid
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vis.hqsam import ImageEmbedding
-
 __all__ = ["Memory"]
 
 Float32 = NDArray[np.float32]
@@ -73,14 +71,14 @@ class Memory:
         self._age = 0
         self._apart: Tensor | None = None
 
-    def keys(self, embedding: ImageEmbedding) -> Tensor:
-        """Unit feature vectors (P, C) of the cells that hold the picture, row by row."""
+    def keys(self, features: Tensor) -> Tensor:
+        """Unit vectors (P, C) of the cells of features (C, side/4, side/4) that hold the picture, row by row."""
         import torch
         from torch.nn import functional as F
 
         rows, columns = self.grid.coarse
         with torch.inference_mode():
-            flat = embedding.features[0, :, :rows, :columns].float().flatten(1).T
+            flat = features[:, :rows, :columns].float().flatten(1).T
             if self._centre is None:
                 # What all cells share tells none of them apart.
                 self._centre = flat.mean(dim=0)
