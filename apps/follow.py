@@ -236,7 +236,7 @@ class FollowJob(Job):
             lambda: Follower(predictor),
             self._request.prompts,
             backwards=backwards,
-            every=SPEEDS[self._args.speed],
+            keyframe_interval=SPEEDS[self._args.speed],
             labels=labels,
         )
         total = source.expected_frames if isinstance(source, CountedFrames) else None

@@ -22,7 +22,7 @@ from vis import __version__
 from vis.errors import UsageError, VideoError
 
 if TYPE_CHECKING:
-    from vis.follow import Followed
+    from vis.follow import ObjectState
     from vis.structures import Frame, TrackedFrame
 
 __all__ = ["pictures", "run_live"]
@@ -35,7 +35,7 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     from apps.report import write_record, write_results
     from vis import refiners
     from vis.follow import SPEEDS, Follower
-    from vis.follow.live import Newest, follow_live
+    from vis.follow.live import LatestFrame, follow_live
     from vis.pipeline import TubeCollector
     from vis.structures import VideoInfo
 
@@ -43,8 +43,8 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
         raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
     until = (None, None) if args.end is None else read_moment(args.end)
     predictor = refiners.create(args.model, device=args.device, mode=args.mode)
-    newest = Newest(pictures(args.source))
-    frames = iter(newest)
+    latest = LatestFrame(pictures(args.source))
+    frames = iter(latest)
     first = next(frames, None)
     if first is None:
         raise VideoError(f"{args.source}: not one picture came")
@@ -58,11 +58,13 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     gone: BrokenPipeError | None = None
     try:
         stream = _of_one_size(itertools.chain([first], frames), args.source)
-        for frame, seen in follow_live(stream, Follower(predictor), prompts, every=SPEEDS[args.speed]):
+        for frame, seen in follow_live(
+            stream, Follower(predictor), prompts, keyframe_interval=SPEEDS[args.speed]
+        ):
             collector.add(_tracked(frame, seen))
             answered += 1
             if args.json:
-                print(json.dumps(_line(frame, seen, newest.dropped)), flush=True)
+                print(json.dumps(_line(frame, seen, latest.dropped)), flush=True)
             if (until[0] is not None and frame.index + 1 >= until[0]) or (
                 until[1] is not None and frame.pts_seconds >= until[1]
             ):
@@ -86,7 +88,7 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
             "prompts": [item.spelled for item in given],
         },
         "weights_sha256": model_checksums(args.model),
-        "live": {"arrived": newest.arrived, "answered": answered, "dropped": newest.dropped},
+        "live": {"arrived": latest.arrived, "answered": answered, "dropped": latest.dropped},
         "seconds": round(seconds, 3),
         "frames_per_second": round(answered / max(seconds, 1e-6), 3),
     }
@@ -103,7 +105,7 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
         )
     if not args.quiet:
         print(
-            f"{answered} of {newest.arrived} pictures answered, {newest.dropped} dropped, "
+            f"{answered} of {latest.arrived} pictures answered, {latest.dropped} dropped, "
             f"{record['frames_per_second']} per second; written to {folder.out}/",
             file=sys.stderr,
         )
@@ -176,7 +178,7 @@ def _camera(number: int) -> Iterator[NDArray[np.uint8]]:
         camera.release()
 
 
-def _tracked(frame: Frame, seen: tuple[Followed, ...]) -> TrackedFrame:
+def _tracked(frame: Frame, seen: tuple[ObjectState, ...]) -> TrackedFrame:
     from vis.structures import Detections, TrackedFrame
 
     shown = [item for item in seen if not item.lost]
@@ -185,12 +187,12 @@ def _tracked(frame: Frame, seen: tuple[Followed, ...]) -> TrackedFrame:
         scores=np.array([item.score for item in shown], np.float32),
         labels=np.zeros(len(shown), np.int64),
         masks=np.array([item.mask for item in shown], np.bool_).reshape(-1, *frame.size),
-        track_ids=np.array([item.number for item in shown], np.int64),
+        track_ids=np.array([item.object_id for item in shown], np.int64),
     )
     return TrackedFrame(frame, found)
 
 
-def _line(frame: Frame, seen: tuple[Followed, ...], dropped: int) -> dict[str, Any]:
+def _line(frame: Frame, seen: tuple[ObjectState, ...], dropped: int) -> dict[str, Any]:
     """One answer as plain JSON values."""
     from vis import masks
 
@@ -200,7 +202,7 @@ def _line(frame: Frame, seen: tuple[Followed, ...], dropped: int) -> dict[str, A
         "dropped": dropped,
         "objects": [
             {
-                "id": item.number,
+                "id": item.object_id,
                 "lost": item.lost,
                 "score": round(item.score, 4),
                 "box": [float(value) for value in item.box],
