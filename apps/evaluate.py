@@ -299,7 +299,7 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
 
 
 def _masks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from apps.evaluate_masks import evaluate_folder
+    from apps.verbs.evaluate_masks import evaluate_folder
 
     return evaluate_folder(
         args.images,

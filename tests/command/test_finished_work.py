@@ -226,7 +226,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]
         monkeypatch.setattr(name, lambda *_args, **_options: None)
     monkeypatch.setattr("vis.follow.live.follow_live", follow)
     monkeypatch.setattr("apps.assemble.model_checksums", lambda _: {})
-    return lambda source: monkeypatch.setattr("apps.follow_live.pictures", lambda _: source())
+    return lambda source: monkeypatch.setattr("apps.verbs.follow_live.pictures", lambda _: source())
 
 
 def film(sizes: list[tuple[int, int]], error: BaseException | None = None) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.evaluate_masks import evaluate_folder
+from apps.verbs.evaluate_masks import evaluate_folder
 from vis.errors import InputError
 from vis.evaluation.image_masks import iou_and_boundary_iou, pair_folders, read_mask
 

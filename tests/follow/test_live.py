@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from apps.cli import main
-from apps.follow_live import pictures
+from apps.verbs.follow_live import pictures
 from vis import weights
 from vis.errors import VideoError
 from vis.evaluation.davis import region_j

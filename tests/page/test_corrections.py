@@ -7,10 +7,10 @@ import argparse
 import numpy as np
 import pytest
 
-from apps import edit as edit_verb
 from apps.demo.correcting import problems
 from apps.demo.handlers import Form
 from apps.demo.pictures import row_of
+from apps.verbs import edit as edit_verb
 from vis import edits
 from vis import masks as rle
 from vis.errors import UsageError

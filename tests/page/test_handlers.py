@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from apps import edit as edit_verb
 from apps.demo import opening
 from apps.demo.command import parse, plan_of
 from apps.demo.handlers import Desk, Form
 from apps.demo.session import Sessions
+from apps.verbs import edit as edit_verb
 from vis import edits
 from vis import masks as rle
 from vis.formats import tubes as tubes_format

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps import follow_prompts
 from apps.assemble import Job, model_checksums, source_arguments
-from apps.follow_prompts import Given, Request, Selection
 from apps.option_types import unit
 from apps.options import add_network, add_output, add_source
 from apps.progress import Stopwatch, progress
 from apps.run_folder import check_replaceable
+from apps.verbs import follow_prompts
+from apps.verbs.follow_prompts import Given, Request, Selection
 from vis import __version__
 from vis.errors import UsageError
 from vis.interfaces import CountedFrames
@@ -109,11 +109,9 @@ def run(args: argparse.Namespace) -> int:
     from apps.verbs.run import run_job
 
     started = time.time()
-    given = [follow_prompts.parse(kind, value) for kind, value in args.prompts or []]
-    if not given:
-        follow_prompts.assemble([], None, None, find=lambda _words, _frame: [])  # type: ignore[arg-type]
+    given = follow_prompts.parse_all(args.prompts or [])
     if args.live:
-        from apps.follow_live import run_live
+        from apps.verbs.follow_live import run_live
 
         if args.format == "davis":
             raise UsageError(
