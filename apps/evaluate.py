@@ -299,9 +299,19 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
 
 
 def _masks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from apps.evaluate_masks import evaluate_folder
+    from apps.verbs.evaluate_masks import evaluate_folder
 
-    return evaluate_folder(args)
+    return evaluate_folder(
+        args.images,
+        args.masks,
+        model=args.model,
+        prompt=args.prompt,
+        coarse=args.coarse,
+        groups=args.groups,
+        stride=args.stride,
+        ratio=args.ratio,
+        device=args.device,
+    )
 
 
 # ---------------------------------------------------------------- davis

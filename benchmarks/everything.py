@@ -25,9 +25,9 @@ import numpy as np
 
 from benchmarks.refiner import state_for
 from vis import masks as rle
+from vis.automatic_masks import find_everything
 from vis.files import whole_file
 from vis.hqsam import Predictor, build_model, hq_parameter_names
-from vis.hqsam.automatic_masks import find_everything
 from vis.structures import MaskRLE
 
 MARK = 0.95

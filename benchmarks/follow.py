@@ -133,7 +133,7 @@ def measure(
     prompts = {KINDS.index(kind) + 1: {0: prompt_of(truth[0], kind)} for kind in kinds}
     values: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     predictor.embedded = 0
-    for item in follow(frames_of(args, clip), lambda: Follower(predictor), prompts, every=every):
+    for item in follow(frames_of(args, clip), lambda: Follower(predictor), prompts, keyframe_interval=every):
         index = item.frame.index
         if index == 0 or index == len(truth) - 1:
             continue
@@ -187,7 +187,7 @@ def seconds_per_frame(args: argparse.Namespace, every: int, clip: str = "camel",
     # A GPU's first pass also chooses and compiles what the second one runs.
     for _ in range(1 if args.device == "cpu" else 2):
         prompts = {1: {0: Prompt(mask=mask)}}
-        stream = follow(iter(frames), lambda: Follower(predictor), prompts, every=every)
+        stream = follow(iter(frames), lambda: Follower(predictor), prompts, keyframe_interval=every)
         next(stream)
         start = clock(args)
         done = sum(1 for _ in stream)
@@ -265,7 +265,7 @@ def peak_memory(args: argparse.Namespace, clip: str = "camel") -> dict[str, floa
             at = index % period
             yield Frame(index, index / 24, small[min(at, period - at)].copy())
 
-    stream = follow(played(), lambda: Follower(predictor), {1: {0: Prompt(mask=mask)}}, every=50)
+    stream = follow(played(), lambda: Follower(predictor), {1: {0: Prompt(mask=mask)}}, keyframe_interval=50)
     collect(stream, VideoInfo("played", size[1], size[0]), ("object",))
     return {"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 

@@ -16,14 +16,14 @@ from vis import masks as rle
 from vis.structures import Detections
 
 if TYPE_CHECKING:
-    from vis.hqsam import Predictor
-    from vis.hqsam.automatic_masks import FoundMask
+    from vis.automatic_masks import FoundMask
+    from vis.interfaces import MaskPredictor
 
 __all__ = ["Everything"]
 
 
 class Everything:
-    """Detector over a SAM or HQ-SAM; see :func:`vis.hqsam.automatic_masks.find_everything` for the settings."""
+    """Detector over any promptable mask model; see :func:`vis.automatic_masks.find_everything` for the settings."""
 
     class_names = ("object",)
 
@@ -32,7 +32,7 @@ class Everything:
         *,
         model: str = "sam-tiny",
         device: str = "auto",
-        predictor: Predictor | None = None,
+        predictor: MaskPredictor | None = None,
         points_per_side: int = 16,
         most: int = 50,
         min_area: int = 100,
@@ -46,9 +46,9 @@ class Everything:
         background and dropped. Other ``settings`` go to ``find_everything``.
         """
         if predictor is None:
-            from vis.hqsam import Predictor, load_model
+            from vis import refiners
 
-            predictor = Predictor(load_model(model, device=device))
+            predictor = refiners.create(model, device=device)
         self.predictor = predictor
         self.most = most
         self.largest = largest
@@ -59,7 +59,7 @@ class Everything:
         return [self._detect_one(image) for image in images]
 
     def _detect_one(self, image: NDArray[np.uint8]) -> Detections:
-        from vis.hqsam.automatic_masks import find_everything
+        from vis.automatic_masks import find_everything
 
         limit = self.largest * image.shape[0] * image.shape[1]
         found = [

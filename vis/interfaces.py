@@ -1,25 +1,33 @@
 """What a detector, tracker, refiner, frame source and frame sink must offer. Nothing else is assumed.
 
 What only some of them can do is a protocol of its own (``FrameIndexedDetector``, ``Resettable``, ``Stateful``,
-``CameraCompensator``, ``WeightsRecord``, ``Describable``, ``CountedFrames``), asked for by ``isinstance``. All
-are structural (``typing.Protocol``): nobody inherits from them, and a user's own class fits when its methods do.
+``CameraCompensator``, ``WeightsRecord``, ``Describable``, ``CountedFrames``, ``DenseFeatures``), asked for by
+``isinstance``. All are structural (``typing.Protocol``): nobody inherits from them, and a user's own class fits when
+its methods do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from vis.mask_prediction import LowResMasks, MaskPrediction
+from vis.prompts import Prompts
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "CameraCompensator",
     "CountedFrames",
+    "DenseFeatures",
     "Describable",
     "Detector",
+    "Embedding",
     "FrameIndexedDetector",
     "FrameSink",
     "FrameSource",
@@ -137,32 +145,75 @@ class Tracker(Resettable, Stateful, Protocol):
         """Ids that may still be continued."""
 
 
+Embedding: TypeAlias = Any
+"""What a mask model knows of one frame before any prompt: a value of its own, which nothing else reads."""
+
+
 @runtime_checkable
 class MaskPredictor(Protocol):
-    """A promptable mask model: what SAM, HQ-SAM and their kin have in common. Keeps nothing between calls."""
+    """A promptable mask model: what SAM, HQ-SAM and their kin have in common. Keeps nothing between calls.
 
-    def embed(self, image: NDArray[np.uint8]) -> Any:
-        """What the model knows of one frame, RGB uint8 (H, W, 3), before any prompt: a value for ``decode``."""
+    For a prompt it has four masks: 0 is its answer to a clear one such as a box, 1 to 3 are its guesses (sub-part,
+    part, whole) at an ambiguous one such as a click. A model with fewer repeats one. It draws them as logits, above 0
+    inside the object, on a square of ``mask_side`` cells a side, into whose upper left corner the frame is laid with
+    its longer side as long as the square's; mask prompts are the same. Wrong prompts raise :class:`PromptError`.
+    """
+
+    @property
+    def mask_side(self) -> int:
+        """Side s of mask prompts and low-resolution logits (N, s, s): 256 for every published SAM."""
+
+    def embed(self, image: NDArray[np.uint8]) -> Embedding:
+        """What ``decode`` and ``predict_masks`` need of one frame, RGB uint8 (H, W, 3)."""
 
     def decode(
         self,
-        embedding: Any,
+        embedding: Embedding,
         *,
-        boxes: Any = None,
-        points: Any = None,
-        point_labels: Any = None,
-        masks: Any = None,
+        boxes: ArrayLike | None = None,
+        points: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        masks: ArrayLike | None = None,
+        multimask: bool = False,
         best_of_three: bool = False,
-        hq_token_only: bool = False,
-    ) -> Any:
-        """Masks of N prompts, which combine per object; what comes out is like ``vis.hqsam.MaskPrediction``.
+        iou_bias: ArrayLike | None = None,
+    ) -> MaskPrediction:
+        """Masks of N objects, whose prompts combine: :func:`vis.prompts.check_prompts` tells their shapes.
 
-        Of the result ``masks`` (N, H, W) bool, ``low_res_logits`` (N, h, w) float32 and, with ``best_of_three``,
-        ``three_scores`` (N, 3) or None are read.
+        One mask each; with ``best_of_three`` that of the three whose score, with ``iou_bias`` (N, 3) added, is highest;
+        with ``multimask`` all three.
         """
+
+    def predict_masks(
+        self, embedding: Embedding, prompts: Prompts, masks: slice, *, min_iou: float = float("-inf")
+    ) -> Iterator[LowResMasks]:
+        """Low-resolution logits with scores to choose among, of some objects at a time, in order.
+
+        ``masks``: which of the four. Objects none of which has a score above ``min_iou`` are left out.
+        """
+
+    def logits_to_masks(
+        self,
+        logits: Tensor | NDArray[np.float32],
+        frame_size: tuple[int, int],
+        *,
+        levels: Sequence[float] = (0.0,),
+    ) -> tuple[NDArray[np.bool_], ...]:
+        """For each level the masks (N, H, W) of a frame (height, width) where logits (N, s, s), enlarged, exceed it."""
 
     def describe(self) -> dict[str, Any]:
         """What runs, as plain JSON values: ``network``, ``size``, ``mode`` and ``device`` at least."""
+
+
+@runtime_checkable
+class DenseFeatures(Protocol):
+    """A mask model whose embeddings hold a map of features that is alike where frames show the same thing.
+
+    :mod:`vis.follow` finds lost objects again by it; without it objects are carried by motion alone.
+    """
+
+    def dense_features(self, embedding: Embedding) -> Tensor:
+        """Features (C, s/4, s/4) of the square that the logits lie on, a cell for each 4 x 4 of theirs."""
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ nothing. What a policy turns into prompts:
 
 ==============  =====================================================================
 ``box``         the box alone: the HQ-SAM paper's video experiment
-``box+mask``    the box, and the coarse mask as SAM's 256 x 256 mask prompt
+``box+mask``    the box, and the coarse mask as SAM's low-resolution mask prompt
 ``box+points``  the box, and the coarse mask's deepest inner point as a positive click
 ``gated``       as ``box``; the refined mask is kept only where it agrees with the coarse
                 one (IoU at least ``gate``), else the coarse mask stays. A box throws away
@@ -34,6 +34,7 @@ from vis import boxes as box_maths
 from vis.errors import UsageError
 from vis.mask_cleaning import cleaned, resolve_overlaps
 from vis.structures import Detections
+from vis.zoom import zoom_refine
 
 if TYPE_CHECKING:
     from vis.interfaces import MaskPredictor
@@ -42,7 +43,6 @@ __all__ = ["OVERLAPS", "POLICIES", "HQSamRefiner", "deepest_point", "mask_prompt
 
 OVERLAPS = ("keep", "resolve")
 POLICIES = ("box", "box+mask", "box+points", "gated")
-PROMPT_SIDE = 256  # SAM's mask prompt is a 256 x 256 map of the padded 1024 x 1024 input
 PROMPT_LOGIT = 8.0  # about the magnitude of SAM's own low-resolution logits inside an object
 # A mask that is the whole prompt must be louder, or SAM answers with nothing: over 14 frames of DAVIS, the
 # true mask as MobileSAM's only prompt gives an IoU of .23 at 8, .60 at 20, .92 at 60, .91 at 140.
@@ -83,7 +83,7 @@ class HQSamRefiner:
         ``whole_or_part``: of SAM's masks of the whole and of a part the one that it thinks best, instead of
         its single mask, with the HQ logits added to either: for loose boxes. Where objects have ids, what it
         thought of the same object's masks on the frames before counts too (:data:`MEMORY`).
-        ``hq_token_only``: HQ logits alone instead; the authors advise it for images of one object.
+        ``hq_token_only``: HQ-SAM's own logits alone instead; its authors advise it for images of one object.
         ``zoom``: embed a crop around each small object as well, which is slower and finer than the reference.
         ``overlap``: ``keep``, or ``resolve``: a pixel that several masks claim goes to the one whose logit is highest;
         of two masks of one thing the newer object's becomes empty.
@@ -165,7 +165,7 @@ class HQSamRefiner:
                 estimates |= self._updated(ids[group], out.three_scores)
             refined = out.masks
             if self.zoom:
-                refined = _zoomed(self.predictor, image, clipped[group], out.low_res_logits, output)
+                refined = zoom_refine(self.predictor, image, clipped[group], out.low_res_logits, **output)
             if self.clean:
                 for row, mask in enumerate(refined):
                     refined[row] = cleaned(mask)
@@ -185,7 +185,7 @@ class HQSamRefiner:
     def _output(self, count: int, ids: NDArray[np.int64] | None) -> dict[str, Any]:
         """Which mask of each object the predictor is asked for."""
         if not self.whole_or_part:
-            return {"hq_token_only": self.hq_token_only}
+            return {"hq_token_only": True} if self.hq_token_only else {}
         iou_bias = np.tile(NO_SUB_PART, (count, 1))
         if ids is not None:  # so the estimates of this frame choose as the running mean would
             share = MEMORY / (1 - MEMORY)
@@ -213,7 +213,7 @@ class HQSamRefiner:
         if filled.any():
             known = rows[filled]
             if self.policy == "box+mask":
-                groups.append((known, {"masks": mask_prompt(masks[known])}))
+                groups.append((known, {"masks": mask_prompt(masks[known], self.predictor.mask_side)}))
             else:
                 points = np.stack([deepest_point(mask) for mask in masks[known]])[:, None]
                 labels = np.ones((len(known), 1), np.int64)
@@ -221,31 +221,11 @@ class HQSamRefiner:
         return groups
 
 
-def _zoomed(
-    predictor: MaskPredictor,
-    image: NDArray[np.uint8],
-    boxes: NDArray[np.float32],
-    logits: NDArray[np.float32],
-    output: dict[str, Any],
-) -> NDArray[np.bool_]:
-    """The masks drawn anew on crops around small objects, which only SAM's own predictor can."""
-    from vis.hqsam import Predictor
-    from vis.hqsam.zoom import zoom_refine
-
-    if not isinstance(predictor, Predictor):
-        raise UsageError(
-            f"zoom is for SAM and HQ-SAM, this model is a {type(predictor).__name__}; leave zoom out"
-        )
-    return zoom_refine(predictor, image, boxes, logits, **output)
-
-
-def mask_prompt(
-    masks: NDArray[np.bool_], *, alone: bool = False, side: int = PROMPT_SIDE
-) -> NDArray[np.float32]:
+def mask_prompt(masks: NDArray[np.bool_], side: int = 256, *, alone: bool = False) -> NDArray[np.float32]:
     """Masks (N, H, W) as SAM's mask prompt: float32 logits (N, side, side); ``alone``: without box or points.
 
     The longer side becomes ``side``, the rest is background, as the image itself is laid into its
-    1024 x 1024 input.
+    1024 x 1024 input. ``side``: the model's ``mask_side``.
     """
     import cv2
 

@@ -1,13 +1,14 @@
-"""Former names of arguments, which go on working for one version."""
+"""Former names of arguments, attributes and what modules hold, which go on working for one version."""
 
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["renamed_arguments"]
+__all__ = ["renamed_arguments", "renamed_attribute", "renamed_names"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,3 +37,33 @@ def renamed_arguments(**now: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return call
 
     return decorate
+
+
+def renamed_attribute(former: str, present: str) -> property:
+    """An attribute of a class under its former name, with a warning."""
+
+    def get(self: object) -> Any:
+        _warn(f"{type(self).__name__}.{former}", present)
+        return getattr(self, present)
+
+    return property(get)
+
+
+def renamed_names(module: str, **now: str) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module that gives what it holds by former names too (``former="present"``)."""
+
+    def get(name: str) -> Any:
+        if name not in now:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn(f"{module}.{name}", now[name])
+        return getattr(sys.modules[module], now[name])
+
+    return get
+
+
+def _warn(former: str, present: str) -> None:
+    warnings.warn(
+        f"{former} is now called {present}; the former name goes in the next version",
+        DeprecationWarning,
+        stacklevel=3,
+    )

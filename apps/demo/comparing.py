@@ -16,6 +16,9 @@ from apps.demo.reading import covered
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.errors import UsageError
+from vis.interfaces import Embedding, MaskPredictor
+from vis.prompt_policies import mask_prompt
+from vis.prompts import check_prompts
 from vis.render import Renderer, fitted
 from vis.structures import Detections, Tube, VideoResult
 
@@ -28,8 +31,8 @@ Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 ZOOM_SIDE = 960
 _PLAIN = (
-    "this run used plain SAM, so there is no HQ-SAM mask to compare with; install the HQ head, or run again with "
-    "an HQ model"
+    "this run's model is plain SAM or of another kind, so there is no HQ-SAM mask to compare with; install the HQ "
+    "head, or run again with an HQ model"
 )
 
 
@@ -59,12 +62,11 @@ def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
             raise UsageError("no object is on this frame; go to a frame that shows one")
         decoder = engines.decoder_of(session)
         embedding = decoder.embedding(frame)
-        if embedding.hq_features is None:
-            raise UsageError(_PLAIN)
         image = reader_of(session)[frame].image
     boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
     predictor = decoder.predictor
-    sam, hq = both_masks(predictor, embedding, boxes, _masks(tubes, frame) if _of_three(result) else None)
+    like = _masks(tubes, frame) if _of_three(result) else None
+    sam, hq = both_masks(predictor, embedding, result.video.size, boxes, like)
     pictures = [_draw(image, tubes, boxes, masks, result) for masks in (sam, hq)]
     if zoom:
         ids = [tube.id for tube in tubes]
@@ -95,12 +97,10 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
             pair = [image, image]
             if tubes:
                 embedding = predictor.embed(image)
-                if embedding.hq_features is None:
-                    raise UsageError(_PLAIN)
                 pair = [
                     _draw(image, tubes, found.boxes, masks, result)
                     for masks in both_masks(
-                        predictor, embedding, found.boxes, found.masks if chosen else None
+                        predictor, embedding, tracked.frame.size, found.boxes, found.masks if chosen else None
                     )
                 ]
             named = [_name(picture, name) for picture, name in zip(pair, ("SAM", "HQ-SAM"), strict=True)]
@@ -120,39 +120,35 @@ def _masks(tubes: list[Tube], frame: int) -> Bool | None:
 
 
 def both_masks(
-    predictor: Any, embedding: Any, boxes: NDArray[np.float32], like: Bool | None = None
+    predictor: MaskPredictor,
+    embedding: Embedding,
+    size: tuple[int, int],
+    boxes: NDArray[np.float32],
+    like: Bool | None = None,
 ) -> tuple[Bool, Bool]:
-    """(N, H, W) masks of SAM inside of HQ-SAM, and of HQ-SAM, of the same boxes in one pass.
+    """(N, H, W) masks of SAM inside of HQ-SAM, and of HQ-SAM, of the same boxes of a frame of ``size`` in one pass.
 
     The first are SAM's but for the HQ token, which its tokens see too: a few pixels in a thousand differ.
     ``like`` (N, H, W): take of SAM's three masks the one that comes nearest to these with HQ added, which is
     the one that they were made from, unless they were corrected; None takes the single one.
+
+    Raises :class:`UsageError` for a model without a residual, such as plain SAM.
     """
-    import torch
-
-    from vis.hqsam.prompts import check_prompts
-
-    size = embedding.frame_size
-    prompts = check_prompts(size, 4 * predictor.model.size.grid, boxes=boxes)
+    prompts = check_prompts(size, predictor.mask_side, boxes=boxes)
     sam, hq = (np.zeros((prompts.count, *size), np.bool_) for _ in range(2))
-    up = predictor.upsampler(embedding)
     which = slice(0, 1) if like is None else slice(1, 4)
-    with torch.inference_mode():
-        for rows, plain, added, _ in predictor.predict_masks(embedding, prompts, which):
-            at = slice(rows[0], rows[-1] + 1)
-            one = plain[:, 0] if like is None else _nearest(plain, added, like[at])
-            up.masks(one, sam[at])
-            up.masks(one + added, hq[at])
-        if predictor.model.device.type == "cuda":
-            torch.cuda.current_stream(predictor.model.device).synchronize()
+    for rows, plain, added, _ in predictor.predict_masks(embedding, prompts, which):
+        if added is None:
+            raise UsageError(_PLAIN)
+        one = plain[:, 0] if like is None else _nearest(plain, added, like[rows])
+        for masks, logits in ((sam, one), (hq, one + added)):
+            (masks[rows],) = predictor.logits_to_masks(logits, size)
     return sam, hq
 
 
 def _nearest(plain: Tensor, added: Tensor, masks: Bool) -> Tensor:
     """Of (n, 3, s, s) logits the (n, s, s) whose sum with ``added`` (n, s, s) is likest to masks (n, H, W)."""
     import torch
-
-    from vis.prompt_policies import mask_prompt
 
     drawn = plain + added[:, None] > 0
     wanted = torch.from_numpy(mask_prompt(masks, side=plain.shape[-1]) > 0).to(plain.device)[:, None]

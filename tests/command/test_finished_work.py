@@ -212,7 +212,7 @@ def test_a_replacement_that_fails_leaves_the_old_folder(
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
     """``live(source)``: ``follow --live`` sees the pictures of ``source()`` and finds one object on each."""
-    from vis.follow.follower import Followed
+    from vis.follow.follower import ObjectState
 
     box, logits = np.array([3, 2, 9, 6], np.float32), np.zeros((256, 256), np.float32)
 
@@ -220,13 +220,13 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]
         for frame in frames:
             mask = np.zeros(frame.size, np.bool_)
             mask[2:6, 3:9] = True
-            yield frame, (Followed(1, mask, box, 0.9, False, logits),)
+            yield frame, (ObjectState(1, mask, box, 0.9, False, logits),)
 
-    for name in ("vis.hqsam.load_model", "vis.hqsam.Predictor", "vis.follow.Follower"):
+    for name in ("vis.refiners.create", "vis.follow.Follower"):
         monkeypatch.setattr(name, lambda *_args, **_options: None)
     monkeypatch.setattr("vis.follow.live.follow_live", follow)
     monkeypatch.setattr("apps.assemble.model_checksums", lambda _: {})
-    return lambda source: monkeypatch.setattr("apps.follow_live.pictures", lambda _: source())
+    return lambda source: monkeypatch.setattr("apps.verbs.follow_live.pictures", lambda _: source())
 
 
 def film(sizes: list[tuple[int, int]], error: BaseException | None = None) -> Any:

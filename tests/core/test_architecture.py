@@ -129,6 +129,20 @@ def test_imports_run_one_way(room: str) -> None:
     assert not wrong
 
 
+def test_hqsam_is_reached_through_the_registry_of_mask_models() -> None:
+    may = re.compile(r"vis\.(hqsam|training|refiners)|apps\.(verbs\.)?(train|train_data|export)")
+    naming = {
+        name
+        for name, path in module_files().items()
+        for source in [path.read_text(encoding="utf-8")]
+        if any(
+            f"{one}.".startswith("vis.hqsam.") for one in imported_names(source, path) | named_classes(source)
+        )
+    }
+    assert {"vis.hqsam", "vis.refiners", "vis.training.loop"} <= naming
+    assert {name for name in naming if not re.fullmatch(rf"({may.pattern})(\.\w+)*", name)} == set()
+
+
 def test_trackers_need_numpy_and_scipy_only() -> None:
     tops = {
         name.split(".")[0]

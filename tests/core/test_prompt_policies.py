@@ -36,6 +36,7 @@ class BoxNetwork:
     def __init__(self, three_scores: Any = None) -> None:
         self.three_scores = three_scores
         """(frames, 3): SAM's estimates, the same for all objects of a frame; the last holds on."""
+        self.mask_side = 256
         self.embedded = 0
         self.asked: list[dict[str, Any]] = []
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from apps.evaluate_masks import evaluate_folder
+from apps.verbs.evaluate_masks import evaluate_folder
 from vis.errors import InputError
 from vis.evaluation.image_masks import iou_and_boundary_iou, pair_folders, read_mask
 
@@ -83,14 +82,5 @@ def test_boundary_iou_of_shifted_squares_and_of_nothing():
 def test_groups_are_checked_before_the_model_is_loaded(tmp_path, groups, message):
     images, masks = touch(tmp_path / "im", "a.jpg"), touch(tmp_path / "gt", "a.png")
     (tmp_path / "g.json").write_text(json.dumps(groups))
-    args = argparse.Namespace(
-        prompt="box",
-        images=images,
-        masks=masks,
-        stride=1,
-        coarse=None,
-        groups=tmp_path / "g.json",
-        model="no model",
-    )
     with pytest.raises(InputError, match=message):
-        evaluate_folder(args)
+        evaluate_folder(images, masks, model="no model", groups=tmp_path / "g.json")

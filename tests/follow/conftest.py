@@ -14,7 +14,7 @@ import torch
 
 from vis.hqsam import SIZES, ImageEmbedding, Predictor
 from vis.hqsam.resize import network_size
-from vis.hqsam.runtime.requests import LowResMasks
+from vis.mask_prediction import LowResMasks
 from vis.structures import Frame
 
 HEIGHT, WIDTH = 144, 256

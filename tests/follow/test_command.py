@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from apps.cli import main
-from apps.follow_prompts import parse
+from apps.verbs.follow_prompts import parse
 from vis import weights
 from vis.errors import UsageError
 from vis.formats import davis, tubes

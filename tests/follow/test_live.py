@@ -1,4 +1,4 @@
-"""Pictures that do not wait: the newest is answered, the others are counted."""
+"""Pictures that do not wait: the latest is answered, the others are counted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from apps.cli import main
-from apps.follow_live import pictures
+from apps.verbs.follow_live import pictures
 from vis import weights
 from vis.errors import VideoError
 from vis.evaluation.davis import region_j
 from vis.follow import Follower, Prompt
-from vis.follow.live import Newest, follow_live
+from vis.follow.live import LatestFrame, follow_live
 from vis.video import VideoWriter
 
 
@@ -29,15 +29,15 @@ def test_what_nobody_had_time_for_is_dropped_and_counted() -> None:
             yield np.full((4, 4, 3), value, np.uint8)
         arrived.set()
 
-    newest = Newest(source())
-    frames = iter(newest)
+    latest = LatestFrame(source())
+    frames = iter(latest)
     assert next(frames).index == 0
     taken.set()
     arrived.wait(10)
     late = next(frames)
     assert (late.index, int(late.image[0, 0, 0])) == (3, 3)
     assert next(frames, None) is None
-    assert (newest.arrived, newest.dropped) == (4, 2)
+    assert (latest.arrived, latest.dropped) == (4, 2)
 
 
 def test_an_error_of_the_source_comes_through() -> None:
@@ -46,7 +46,7 @@ def test_an_error_of_the_source_comes_through() -> None:
         raise VideoError("the cable is out")
 
     with pytest.raises(VideoError, match="the cable is out"):
-        list(Newest(broken()))
+        list(LatestFrame(broken()))
 
 
 @pytest.mark.parametrize("every", [1, 4])
@@ -63,9 +63,9 @@ def test_each_frame_is_answered_at_once(scene, predictor, every) -> None:
             asked.append(index)
             yield pictures[index]
 
-    for frame, (seen,) in follow_live(frames(), follower, prompts, every=every):
+    for frame, (seen,) in follow_live(frames(), follower, prompts, keyframe_interval=every):
         assert asked[-1] == frame.index  # nothing was read ahead
-        assert seen.number == 5
+        assert seen.object_id == 5
         # Carried forwards only, over up to three strides of a fifth of its size, it keeps the most of itself.
         least = 0.85 if predictor.embedded > looks else 0.6
         assert region_j(seen.mask, pictures.truth("red", frame.index)) > least, frame.index

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vis.follow
 from vis import masks as rle
 from vis.errors import CancelledError, PromptError
 from vis.evaluation.davis import region_j
-from vis.follow import Follower, Leg, Prompt, changed_legs, follow, follow_again, legs
+from vis.follow import Follower, Prompt, Segment, changed_segments, follow, follow_again, segments
 from vis.pipeline import collect
 from vis.structures import Frame, VideoInfo
 
@@ -41,19 +42,24 @@ def masks_of(result, number):
     return dict(zip(tube.frames.tolist(), tube.masks, strict=True))
 
 
-def test_legs_of_two_prompts_meet_in_the_middle() -> None:
+def test_segments_of_two_prompts_meet_in_the_middle() -> None:
     prompts = {7: {4: click(0, 0), 9: click(0, 0)}}
-    assert legs(prompts, 0, 20) == (Leg(7, 4, -1, 0), Leg(7, 4, 1, 6), Leg(7, 9, -1, 7), Leg(7, 9, 1, 20))
+    assert segments(prompts, 0, 20) == (
+        Segment(7, 4, -1, 0),
+        Segment(7, 4, 1, 6),
+        Segment(7, 9, -1, 7),
+        Segment(7, 9, 1, 20),
+    )
 
 
 @given(st.sets(st.integers(0, 40), min_size=1, max_size=6), st.integers(0, 10))
 def test_every_frame_belongs_to_one_leg_of_the_nearest_prompt(frames: set[int], more: int) -> None:
     last = max(frames) + more
-    plan = legs({1: dict.fromkeys(frames, click(0, 0))}, 0, last)
+    plan = segments({1: dict.fromkeys(frames, click(0, 0))}, 0, last)
     owners: dict[int, list[int]] = {frame: [frame] for frame in frames}
-    for leg in plan:
-        for frame in range(leg.prompt + leg.way, leg.last + leg.way, leg.way):
-            owners.setdefault(frame, []).append(leg.prompt)
+    for segment in plan:
+        for frame in range(segment.prompt + segment.way, segment.last + segment.way, segment.way):
+            owners.setdefault(frame, []).append(segment.prompt)
     assert sorted(owners) == list(range(last + 1))
     for frame, owner in owners.items():
         assert len(owner) == 1
@@ -82,7 +88,7 @@ def test_objects_share_the_embedding_and_do_not_disturb_each_other(scene, predic
         {1: {0: on(pictures, RED, 0)}, 2: {5: on(pictures, BLUE, 5)}},
         labels={2: 1},
     )
-    # Frames 0 to 5 are walked backwards for the second object, and once forwards.
+    # Frames 0 to 5 are followed backwards for the second object, and once forwards.
     assert predictor.embedded == 24 + 6
     assert masks_of(alone, 1) == masks_of(both, 1)
     assert [tube.label for tube in both.tubes] == [0, 1]
@@ -99,9 +105,9 @@ def test_a_correction_changes_the_frames_of_its_legs_alone(scene, predictor) -> 
     changed = {index for index in before if before[index] != after.get(index)}
     own = {
         frame
-        for leg in legs({1: {0: 0, 8: 0, 20: 0}}, 0, 23)
-        if leg.prompt == 8
-        for frame in range(min(leg.prompt, leg.last), max(leg.prompt, leg.last) + 1)
+        for segment in segments({1: {0: 0, 8: 0, 20: 0}}, 0, 23)
+        if segment.prompt == 8
+        for frame in range(min(segment.prompt, segment.last), max(segment.prompt, segment.last) + 1)
     }
     assert changed == own == set(range(5, 15))
 
@@ -151,28 +157,28 @@ def test_hidden_behind_a_pillar_is_lost_and_then_found(scene, predictor) -> None
 def test_between_looks_of_the_network_motion_carries(scene, predictor, way) -> None:
     pictures = scene()
     at = 0 if way == "forwards" else 13
-    found = masks_of(run(pictures, predictor, {1: {at: on(pictures, RED, at)}}, every=4), 1)
+    found = masks_of(run(pictures, predictor, {1: {at: on(pictures, RED, at)}}, keyframe_interval=4), 1)
     assert sorted(found) == list(range(24))
     for index, mask in found.items():
         assert region_j(rle.decode(mask), pictures.truth(RED, index)) > 0.8, index
-    assert predictor.embedded <= 9  # 24 frames in steps of 4, and the ends of legs
+    assert predictor.embedded <= 9  # 24 frames in steps of 4, and the ends of segments
 
 
-def test_a_glance_changes_nothing_of_the_step_to_the_same_picture(scene, predictor) -> None:
+def test_a_flow_step_changes_nothing_of_the_step_to_the_same_picture(scene, predictor) -> None:
     pictures = scene()
-    straight, glancing = Follower(predictor), Follower(predictor)
+    straight, stepping = Follower(predictor), Follower(predictor)
     first = pictures[0].image
-    for follower in (straight, glancing):
+    for follower in (straight, stepping):
         follower.start(1, first, predictor.embed(first), on(pictures, RED, 0))
     for index in (1, 2, 3):
         image = pictures[index].image
         embedding = predictor.embed(image)
         (want,) = straight.step(image, embedding)
-        glancing.glance(image)
-        (have,) = glancing.step(image, embedding)
+        stepping.flow_step(image)
+        (have,) = stepping.step(image, embedding)
         assert np.array_equal(have.logits, want.logits)
         assert have.score == want.score
-        assert glancing.between() == []
+        assert stepping.interpolate() == []
 
 
 def test_where_motion_cannot_be_told_the_network_looks_at_once(scene, predictor, monkeypatch) -> None:
@@ -185,14 +191,14 @@ def test_where_motion_cannot_be_told_the_network_looks_at_once(scene, predictor,
         return embed(image)
 
     monkeypatch.setattr(predictor, "embed", watched)
-    list(follow(frames, lambda: Follower(predictor), {1: {0: on(pictures, RED, 0)}}, every=8))
+    list(follow(frames, lambda: Follower(predictor), {1: {0: on(pictures, RED, 0)}}, keyframe_interval=8))
     assert looked == [0, 5, 11]  # the cut is at 5; 11 is the end
 
 
 def test_a_leg_ends_where_it_should_between_looks_too(scene, predictor) -> None:
     pictures = scene()
     prompts = {1: {0: on(pictures, RED, 0), 9: on(pictures, BLUE, 9)}}
-    found = masks_of(run(pictures, predictor, prompts, every=4), 1)
+    found = masks_of(run(pictures, predictor, prompts, keyframe_interval=4), 1)
     for index, mask in found.items():
         colour = RED if index <= 4 else BLUE  # 4 is as near to 0 as 5 is to 9
         assert region_j(rle.decode(mask), pictures.truth(colour, index)) > 0.8, index
@@ -200,7 +206,7 @@ def test_a_leg_ends_where_it_should_between_looks_too(scene, predictor) -> None:
 
 
 @pytest.mark.slow
-def test_a_correction_walks_its_own_frames_and_ends_where_following_anew_ends(scene, predictor) -> None:
+def test_a_correction_follows_its_own_frames_and_ends_where_following_anew_ends(scene, predictor) -> None:
     pictures = scene()
     first, second, fix = on(pictures, RED, 0), on(pictures, BLUE, 3), on(pictures, BLUE, 12)
     before = {1: {0: first}, 2: {3: second}}
@@ -221,10 +227,31 @@ def test_a_correction_walks_its_own_frames_and_ends_where_following_anew_ends(sc
     # Frames 7 to 23 belong to the correction; its own is looked at in either direction.
     assert predictor.embedded == 17 + 1
     # Taking it back gives its frames to the first prompt again.
-    assert [leg.prompt for leg in changed_legs(after, before, 0, 23)] == [0]
+    assert [segment.prompt for segment in changed_segments(after, before, 0, 23)] == [0]
     back = follow_again(changed, lambda: Follower(predictor), after, before, frames)
     assert masks_of(back, 1) == masks_of(result, 1)
     assert [
         tube.id
         for tube in follow_again(result, lambda: Follower(predictor), before, {2: before[2]}, frames).tubes
     ] == [2]
+
+
+def test_former_names(scene, predictor) -> None:
+    pictures = scene(3)
+    prompts = {1: {0: on(pictures, RED, 0)}}
+    with pytest.warns(DeprecationWarning, match="every is now called keyframe_interval"):
+        list(follow(pictures, lambda: Follower(predictor), prompts, every=2))
+    follower = Follower(predictor)
+    embedding = predictor.embed(pictures[0].image)
+    state = follower.start(1, pictures[0].image, embedding, prompts[1][0])
+    for holder, former, present in (
+        (state, "number", "object_id"),
+        (follower, "numbers", "object_ids"),
+        (follower, "between", "interpolate"),
+        (vis.follow, "Followed", "ObjectState"),
+        (vis.follow, "legs", "segments"),
+    ):
+        with pytest.warns(DeprecationWarning, match=f"{former} is now called {present}"):
+            assert getattr(holder, former) == getattr(holder, present)
+    with pytest.raises(AttributeError, match="has no attribute 'leg'"):
+        _ = vis.follow.leg

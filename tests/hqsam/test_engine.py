@@ -15,15 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vis import weights
+from vis.automatic_masks import find_everything
 from vis.errors import FallbackWarning
 from vis.follow.decoding import candidates
 from vis.hqsam import Predictor, SamModel, load_model
-from vis.hqsam.automatic_masks import find_everything
 from vis.hqsam.runtime import cuda_graphs, engine
 from vis.hqsam.runtime import mask_decoder as fast_decoder
 from vis.hqsam.runtime.engine import ExactEngine, FastEngine, error_of, objects_within, padded_count
 from vis.hqsam.runtime.mask_decoder import _reach
 from vis.prompt_policies import mask_prompt
+from vis.prompts import check_prompts
 
 BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199], [9, 9, 80, 90], [1, 2, 299, 199]])
 PROMPTS: dict[str, dict[str, Any]] = {
@@ -126,8 +127,9 @@ def test_all_four_masks_at_once_as_following_asks_for_them(
 ) -> None:
     exact = Predictor(make_model(sizes("vit_b")))
     fast = fast_predictor(make_model(sizes("vit_b"), mode="fast"), batched=batched)
-    want = candidates(exact, exact.embed(photo), boxes=BOXES)
-    have = candidates(fast, fast.embed(photo), boxes=BOXES)
+    prompts = check_prompts(photo.shape[:2], exact.mask_side, boxes=BOXES)
+    want = candidates(exact, exact.embed(photo), prompts)
+    have = candidates(fast, fast.embed(photo), prompts)
     assert want.logits.shape[:2] == (5, 4)
     assert relative(have.logits, want.logits) < 1e-4
     assert relative(have.scores, want.scores) < 1e-4

@@ -11,9 +11,9 @@ import torch
 
 from vis import masks as rle
 from vis import weights
+from vis.automatic_masks import crop_boxes, find_everything, point_grid, remove_small_regions
 from vis.errors import UsageError
 from vis.hqsam import SIZES, Predictor, SamModel, load_model
-from vis.hqsam.automatic_masks import crop_boxes, find_everything, point_grid, remove_small_regions
 
 LOOSE = {"predicted_iou": 0.7, "stability": 0.8}
 """Few points find few sure masks: looser limits leave enough of them to compare."""

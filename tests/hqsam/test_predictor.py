@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vis.errors import InputError, PromptError
 from vis.hqsam import ImageEmbedding, Predictor, load_embedding, save_embedding
-from vis.hqsam.zoom import crop_around, zoom_refine
+from vis.zoom import crop_around, zoom_refine
 
 BOXES = np.array([[20, 30, 150, 120], [80, 60, 290, 190], [5, 5, 60, 199]], np.float32)
 
@@ -159,15 +159,16 @@ def test_former_names_of_arguments(toy_predictor: Predictor, embedding: ImageEmb
 @pytest.mark.parametrize(
     ("former", "present", "name"),
     [
-        ("everything", "automatic_masks", "find_everything"),
-        ("huggingface", "network.huggingface", "to_transformers"),
+        ("everything", "vis.automatic_masks", "find_everything"),
+        ("huggingface", "vis.hqsam.network.huggingface", "to_transformers"),
+        ("zoom", "vis.zoom", "zoom_refine"),
     ],
 )
 def test_former_places(former: str, present: str, name: str) -> None:
     sys.modules.pop(f"vis.hqsam.{former}", None)
-    with pytest.warns(DeprecationWarning, match=f"vis.hqsam.{former} is now vis.hqsam.{present}"):
+    with pytest.warns(DeprecationWarning, match=f"vis.hqsam.{former} is now {present}"):
         old = importlib.import_module(f"vis.hqsam.{former}")
-    assert getattr(old, name) is getattr(importlib.import_module(f"vis.hqsam.{present}"), name)
+    assert getattr(old, name) is getattr(importlib.import_module(present), name)
 
 
 def test_chunks_change_nothing(toy_predictor: Predictor, embedding: ImageEmbedding) -> None:

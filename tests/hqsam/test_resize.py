@@ -51,10 +51,12 @@ def test_upsampling_is_the_two_bilinear_steps(
     if small:
         logits[12:] = -5
     kept = network_size((height, width), 256)
-    masks = Upsampler((height, width), kept, 64, 256, torch.device("cpu")).above(logits, (0.0, 1.0, -1.0))
+    masks = np.zeros((3, 1, height, width), np.bool_)
+    levels = (0.0, 1.0, -1.0)
+    Upsampler((height, width), kept, 64, 256, torch.device("cpu")).masks(logits[None], *masks, levels=levels)
     full = F.interpolate(logits[None, None], (256, 256), mode="bilinear")[..., : kept[0], : kept[1]]
     want = F.interpolate(full, (height, width), mode="bilinear")[0, 0]
-    for mask, level in zip(masks, (0.0, 1.0, -1.0), strict=True):
+    for (mask,), level in zip(torch.from_numpy(masks), levels, strict=True):
         sure = (want - level).abs() > 1e-4
         assert torch.equal(mask[sure], (want > level)[sure])
 

@@ -83,17 +83,13 @@ class ColourDetector:
 @dataclass(frozen=True)
 class StandInEmbedding:
     image: np.ndarray
-    hq_features: Any = "hq"
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        return self.image.shape[:2]
+    by_hq: bool = True
 
 
 class StandInPredictor:
     """The region of the colour under a click or in the middle of a box; plain SAM's is a pixel fatter."""
 
-    model = SimpleNamespace(size=SimpleNamespace(grid=64), device=SimpleNamespace(type="cpu"))
+    mask_side = 256
 
     def embed(self, image):
         return StandInEmbedding(image)
@@ -108,11 +104,8 @@ class StandInPredictor:
         for row in range(len(hq)):
             yield [row], plain[row : row + 1, None], (whole - plain)[row : row + 1], None
 
-    def upsampler(self, embedding):
-        def masks(logits, out):
-            out[:] = logits.numpy() > 0
-
-        return SimpleNamespace(masks=masks)
+    def logits_to_masks(self, logits, frame_size):
+        return (logits.numpy() > 0,)
 
     def decode(self, embedding, *, boxes=None, points=None, point_labels=None, masks=None, multimask=False):
         image = embedding.image
@@ -128,7 +121,7 @@ class StandInPredictor:
                 found[row] = coloured(image, image[(y0 + y1) // 2, (x0 + x1) // 2])
                 found[row, :y0] = found[row, y1:] = found[row, :, :x0] = found[row, :, x1:] = False
         # As the real one does: an HQ-SAM takes no embedding of a plain SAM.
-        assert embedding.hq_features is not None
+        assert embedding.by_hq
         logits = np.zeros((count, 256, 256), np.float32)
         if multimask:
             return SimpleNamespace(

@@ -7,10 +7,10 @@ import argparse
 import numpy as np
 import pytest
 
-from apps import edit as edit_verb
 from apps.demo.correcting import problems
 from apps.demo.handlers import Form
 from apps.demo.pictures import row_of
+from apps.verbs import edit as edit_verb
 from vis import edits
 from vis import masks as rle
 from vis.errors import UsageError
@@ -142,8 +142,7 @@ def test_the_edits_of_the_page_replay_to_the_same_bytes_from_the_command_line(
     base = desk.sessions.get(visit).folder / "base.json"
     video = desk.sessions.get(visit).video
 
-    monkeypatch.setattr("vis.hqsam.load_model", lambda *_, **__: None)
-    monkeypatch.setattr("vis.hqsam.Predictor", lambda _: desk.engines.predictor_of("stub"))
+    monkeypatch.setattr("vis.refiners.create", lambda *_, **__: desk.engines.predictor_of("stub"))
     monkeypatch.setattr("vis.edits.FrameDecoder", stand_in_decoder)
     parser = argparse.ArgumentParser()
     edit_verb.configure(parser)

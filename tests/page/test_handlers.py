@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from apps import edit as edit_verb
 from apps.demo import opening
 from apps.demo.command import parse, plan_of
 from apps.demo.handlers import Desk, Form
 from apps.demo.session import Sessions
+from apps.verbs import edit as edit_verb
 from vis import edits
 from vis import masks as rle
 from vis.formats import tubes as tubes_format
@@ -174,18 +174,22 @@ def test_of_three_masks_those_are_compared_that_the_run_chose():
         for row in range(2):
             yield [row], three[row : row + 1, : which.stop - which.start], added[row : row + 1], None
 
-    model = SimpleNamespace(size=SimpleNamespace(grid=16), device=SimpleNamespace(type="cpu"))
-    predictor = SimpleNamespace(model=model, predict_masks=predict_masks, upsampler=lambda embedding: up)
-    embedding = SimpleNamespace(frame_size=frame)
+    def logits_to_masks(logits, frame_size):
+        assert frame_size == frame
+        out = np.zeros((len(logits), *frame), np.bool_)
+        up.masks(logits, out)
+        return (out,)
+
+    predictor = SimpleNamespace(mask_side=64, predict_masks=predict_masks, logits_to_masks=logits_to_masks)
     boxes = np.array([[5, 5, 60, 80], [60, 5, 120, 80]], np.float32)
     made = np.zeros((2, *frame), np.bool_)
     up.masks(torch.stack([three[0, 2], three[1, 1]]) + added, made)
     made[0, 60:64, 20:30] = False  # and a little of it was corrected since
-    sam, hq = both_masks(predictor, embedding, boxes, made)
+    sam, hq = both_masks(predictor, None, frame, boxes, made)
     assert (hq != made).sum() == 40
     assert sam[0].sum() > sam[1].sum() > 0
     assert (hq & ~sam).any(axis=(1, 2)).all()
-    both_masks(predictor, embedding, boxes)
+    both_masks(predictor, None, frame, boxes)
     assert asked == [slice(1, 4), slice(0, 1)]
 
 

@@ -1,4 +1,4 @@
-"""Prompts to masks with a SAM or HQ-SAM predictor: the ``decode`` that edits are played with.
+"""Prompts to masks with a mask model: the ``decode`` that edits are played with.
 
 A frame is embedded once and a few embeddings are kept, so that a second click on a frame costs the
 light decoder only. Kept embeddings never change a mask: the same prompt on the same frame gives the
@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vis.follow.prompts import Prompt, first_mask
-
-if TYPE_CHECKING:
-    from vis.hqsam import ImageEmbedding, Predictor
+from vis.interfaces import Embedding, MaskPredictor
 
 __all__ = ["FrameDecoder", "NoDecoder"]
 
@@ -31,12 +28,12 @@ class FrameDecoder:
     """
 
     def __init__(
-        self, predictor: Predictor, image_of: Callable[[int], NDArray[np.uint8]], *, keep: int = 8
+        self, predictor: MaskPredictor, image_of: Callable[[int], NDArray[np.uint8]], *, keep: int = 8
     ) -> None:
         self.predictor = predictor
         self._image_of = image_of
         self._keep = keep
-        self._embeddings: OrderedDict[int, ImageEmbedding] = OrderedDict()
+        self._embeddings: OrderedDict[int, Embedding] = OrderedDict()
         self._lock = Lock()
 
     def __call__(self, index: int, prompt: Prompt) -> NDArray[np.bool_]:
@@ -60,7 +57,7 @@ class FrameDecoder:
             (seen,) = follower.step(self._image_of(frame), self.embedding(frame))
             yield frame, None if seen.lost else seen.mask, seen.score
 
-    def embedding(self, index: int) -> ImageEmbedding:
+    def embedding(self, index: int) -> Embedding:
         """The frame's embedding, made at most once while it is kept."""
         with self._lock:
             if index not in self._embeddings:

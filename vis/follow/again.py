@@ -1,6 +1,6 @@
 """A result set right: other prompts for its objects, and only the frames that these answer for followed anew.
 
-Knows what :mod:`vis.follow.stream` says of legs; frames come from wherever the caller has them.
+Knows what :mod:`vis.follow.stream` says of segments; frames come from wherever the caller has them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import masks as rle
-from vis.follow.follower import Followed
-from vis.follow.stream import Leg, MakeFollower, Prompts, Walk, legs
+from vis.follow.stream import MakeFollower, Prompts, PropagationPass, Segment, segments
+from vis.renamed import renamed_arguments
 from vis.structures import Frame, MaskRLE, Tube, VideoResult
 
-__all__ = ["changed_legs", "follow_again"]
+__all__ = ["changed_segments", "follow_again"]
 
 
 class _Row(NamedTuple):
@@ -32,25 +32,26 @@ class _Span:
     last: int
 
     @classmethod
-    def of(cls, leg: Leg) -> _Span:
-        return cls(min(leg.prompt, leg.last), max(leg.prompt, leg.last))
+    def of(cls, segment: Segment) -> _Span:
+        return cls(min(segment.prompt, segment.last), max(segment.prompt, segment.last))
 
 
-def changed_legs(before: Prompts, after: Prompts, first: int, last: int) -> tuple[Leg, ...]:
-    """The legs of ``after`` that ``before`` did not walk already, over the frames ``first`` .. ``last``.
+def changed_segments(before: Prompts, after: Prompts, first: int, last: int) -> tuple[Segment, ...]:
+    """The segments of ``after`` that ``before`` has not followed already, over the frames ``first`` .. ``last``.
 
-    A prompt is the same when it is the same object. A leg that only became shorter is not walked again.
+    A prompt is the same when it is the same object. A segment that only became shorter is not followed again.
     """
-    old = {(leg.number, leg.prompt, leg.way): leg.last for leg in legs(before, first, last)}
+    old = {(one.object_id, one.prompt, one.way): one for one in segments(before, first, last)}
     out = []
-    for leg in legs(after, first, last):
-        walked = old.get((leg.number, leg.prompt, leg.way))
-        same = walked is not None and before[leg.number][leg.prompt] is after[leg.number][leg.prompt]
-        if not same or walked is None or (leg.last - walked) * leg.way > 0:
-            out.append(leg)
+    for one in segments(after, first, last):
+        done = old.get((one.object_id, one.prompt, one.way))
+        same = done is not None and before[one.object_id][one.prompt] is after[one.object_id][one.prompt]
+        if done is None or not same or done.ends_before(one.last):
+            out.append(one)
     return tuple(out)
 
 
+@renamed_arguments(every="keyframe_interval")
 def follow_again(
     result: VideoResult,
     make: MakeFollower,
@@ -58,7 +59,7 @@ def follow_again(
     after: Prompts,
     frames: Callable[[int, int], Iterable[Frame]],
     *,
-    every: int = 1,
+    keyframe_interval: int = 1,
 ) -> VideoResult:
     """``result`` as following ``after`` would have given it, where following ``before`` gave it.
 
@@ -68,50 +69,37 @@ def follow_again(
         before: the prompts of ``result``.
         after: the prompts wanted now; objects that are not among them lose their tubes.
         frames: gives the frames from one index to another (inclusive), rising or falling.
-        every: as for ``follow``.
+        keyframe_interval: as for ``follow``.
 
     Tubes of other objects are the very same as before. New objects get label 0.
     """
     first, last = int(result.frames[0]), int(result.frames[-1])
-    todo = changed_legs(before, after, first, last)
+    todo = changed_segments(before, after, first, last)
     tubes = {tube.id: tube for tube in result.tubes if tube.id in after}
-    for number in sorted({leg.number for leg in todo}):
+    for object_id in sorted({segment.object_id for segment in todo}):
         rows: dict[int, _Row] = {}
-        own = [leg for leg in todo if leg.number == number]
-        for leg in own:
-            for index, seen in _walk(leg, make, after, frames, every):
-                if not seen.lost:
-                    rows[index] = _Row(seen.box, seen.score, rle.encode(seen.mask))
-        spans = [_Span.of(leg) for leg in own]
-        old = tubes.pop(number, None)
+        own = [segment for segment in todo if segment.object_id == object_id]
+        for segment in own:
+            alone = PropagationPass(make(), after, [segment], keyframe_interval=keyframe_interval)
+            for frame, found in alone.through(frames(segment.prompt, segment.last)):
+                for seen in (seen for seen in found if not seen.lost):
+                    rows[frame.index] = _Row(seen.box, seen.score, rle.encode(seen.mask))
+        spans = [_Span.of(segment) for segment in own]
+        old = tubes.pop(object_id, None)
         if old is not None and old.masks is not None:
             for row, index in enumerate(old.frames.tolist()):
                 if not any(span.first <= index <= span.last for span in spans):
                     rows[index] = _Row(old.boxes[row], float(old.scores[row]), old.masks[row])
         if rows:
-            tubes[number] = _tube(number, 0 if old is None else old.label, rows)
-    return replace(result, tubes=tuple(tubes[number] for number in sorted(tubes)))
+            tubes[object_id] = _tube(object_id, 0 if old is None else old.label, rows)
+    return replace(result, tubes=tuple(tubes[object_id] for object_id in sorted(tubes)))
 
 
-def _walk(
-    leg: Leg,
-    make: MakeFollower,
-    prompts: Prompts,
-    frames: Callable[[int, int], Iterable[Frame]],
-    every: int,
-) -> Iterable[tuple[int, Followed]]:
-    """Each frame of a leg, its prompt's among them, with what is seen there."""
-    own = {leg.number: {leg.prompt: prompts[leg.number][leg.prompt]}}
-    walk = Walk(make(), own, {(leg.number, leg.prompt): leg.last}, way=leg.way, every=every)
-    for frame, found in walk.through(frames(leg.prompt, leg.last)):
-        yield from ((frame.index, seen) for seen in found)
-
-
-def _tube(number: int, label: int, rows: dict[int, _Row]) -> Tube:
+def _tube(object_id: int, label: int, rows: dict[int, _Row]) -> Tube:
     frames = sorted(rows)
     scores = np.array([rows[index].score for index in frames], np.float32)
     return Tube(
-        id=number,
+        id=object_id,
         label=label,
         score=float(np.mean([rows[index].score for index in frames])),
         frames=np.array(frames, np.int64),

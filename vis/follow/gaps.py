@@ -1,6 +1,6 @@
 """Gaps of saved tubes bridged: where the detector missed an object, or was not asked.
 
-A gap of a tube is followed from both of its ends, and the two walks meet in the middle::
+A gap of a tube is followed from both of its ends, and the two passes meet in the middle::
 
     frames    4     5 . . . 9     10
     tube      A     - - - - -     B          A, B: what the tube holds on the gap's edges
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from vis import masks as rle
 from vis.errors import CancelledError, InputError
-from vis.follow.follower import Followed, Follower
+from vis.follow.follower import Follower, ObjectState
 from vis.follow.prompts import Prompt
 from vis.structures import Frame, MaskRLE, Tube, VideoResult
 
@@ -43,7 +43,7 @@ class Gap:
 
     @property
     def middle(self) -> int:
-        """Where the two walks meet."""
+        """Where the two passes meet."""
         return (self.before + self.after) // 2
 
 
@@ -101,10 +101,10 @@ def fill_gaps(
         return result
     gaps = find_gaps(result, longest=longest)
     tubes = {tube.id: tube for tube in result.tubes}
-    back = _walk(gaps, tubes, make(), _falling(gaps, backwards), way=-1, cancelled=cancelled)
+    back = _propagate(gaps, tubes, make(), _falling(gaps, backwards), way=-1, cancelled=cancelled)
     times: dict[int, float] = {}
     noted = _noted(frames, int(result.frames[0]), int(result.frames[-1]), times)
-    ahead = _walk(gaps, tubes, make(), noted, way=1, cancelled=cancelled)
+    ahead = _propagate(gaps, tubes, make(), noted, way=1, cancelled=cancelled)
     missing = set(result.frames.tolist()) - set(times)
     if missing:
         raise InputError(
@@ -115,7 +115,7 @@ def fill_gaps(
         for index in range(gap.before + 1, gap.after):
             ahead.pop((gap.tube, index), None)
             back.pop((gap.tube, index), None)
-    found = {**back, **ahead}  # on the meeting frame the forward walk speaks
+    found = {**back, **ahead}  # on the meeting frame the forward pass counts
     filled = [piece for tube in result.tubes for piece in _pieces(tube, found, cuts)]
     return replace(
         result,
@@ -147,7 +147,7 @@ def _noted(frames: Iterable[Frame], first: int, last: int, times: dict[int, floa
             yield frame
 
 
-def _walk(
+def _propagate(
     gaps: Sequence[Gap],
     tubes: dict[int, Tube],
     follower: Follower,
@@ -165,18 +165,18 @@ def _walk(
     for frame in frames:
         if cancelled():
             raise CancelledError("filling gaps was stopped")
-        for number, gap in list(under_way.items()):
+        for object_id, gap in list(under_way.items()):
             if (frame.index - gap.middle) * way > 0:
-                follower.stop(number)
-                del under_way[number]
+                follower.stop(object_id)
+                del under_way[object_id]
         here = starts.get(frame.index, [])
         if not here and not under_way:
             continue
         embedding = follower.predictor.embed(frame.image)
         for seen in follower.step(frame.image, embedding):
             if not seen.lost:
-                gap = under_way[seen.number]
-                found[seen.number, frame.index] = _keep(seen, _edge_score(tubes[seen.number], gap))
+                gap = under_way[seen.object_id]
+                found[seen.object_id, frame.index] = _keep(seen, _edge_score(tubes[seen.object_id], gap))
         for gap in here:
             tube = tubes[gap.tube]
             edge = follower.start(gap.tube, frame.image, embedding, _prompt(tube, frame.index))
@@ -200,12 +200,12 @@ def _edge_score(tube: Tube, gap: Gap) -> float:
     return float(tube.scores[rows].min())
 
 
-def _keep(seen: Followed, edge: float) -> _Seen:
+def _keep(seen: ObjectState, edge: float) -> _Seen:
     return _Seen(rle.encode(seen.mask), seen.box, seen.score * edge)
 
 
 def _are_two(gap: Gap, ahead: Found, back: Found, cut_below: float) -> bool:
-    """Whether the walks from both sides met and found different things."""
+    """Whether the passes from both sides met and found different things."""
     here = (gap.tube, gap.middle)
     if here not in ahead or here not in back:
         return False
@@ -215,7 +215,7 @@ def _are_two(gap: Gap, ahead: Found, back: Found, cut_below: float) -> bool:
 def _pieces(tube: Tube, found: Found, cuts: Sequence[Gap]) -> list[Tube]:
     """The tube with what was found, in one piece or, where it was cut, in several."""
     own = {int(index): row for row, index in enumerate(tube.frames)}
-    here = {index: seen for (number, index), seen in found.items() if number == tube.id}
+    here = {index: seen for (object_id, index), seen in found.items() if object_id == tube.id}
     order = sorted({*own, *here})
     ends = [gap.before for gap in cuts if gap.tube == tube.id]
     if not here and not ends:
@@ -255,10 +255,10 @@ def _numbered(pieces: Sequence[Tube], tubes: dict[int, Tube]) -> tuple[Tube, ...
     highest = max(tubes, default=0)
     out = []
     for piece in pieces:
-        number = piece.id
-        if number in used:
+        object_id = piece.id
+        if object_id in used:
             highest += 1
-            number = highest
-        used.add(number)
-        out.append(piece if piece.id == number else replace(piece, id=number))
+            object_id = highest
+        used.add(object_id)
+        out.append(piece if piece.id == object_id else replace(piece, id=object_id))
     return tuple(sorted(out, key=lambda tube: tube.id))

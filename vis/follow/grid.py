@@ -2,11 +2,11 @@
 
 ::
 
-    frame (H, W)  --longer side to S, padded-->  network (S, S)  --/4-->  cells (S/4, S/4)
-                                                                 --/16->  features (S/16, S/16)
+    frame (H, W)  --longer side to 4s, padded-->  square (4s, 4s)  --/4-->  cells (s, s)
+                                                                   --/16->  features (s/4, s/4)
 
 Logits live in cells; only the first ``valid`` rows and columns hold the picture, the rest is padding.
-Knows no network, only its input side.
+Knows no network, only the side of its logits.
 """
 
 from __future__ import annotations
@@ -28,18 +28,13 @@ class Grid:
 
     frame: tuple[int, int]
     """(height, width) in pixels."""
-    network: int
-    """Side of the network's square input in pixels: 1024 for every published size."""
-
-    @property
-    def side(self) -> int:
-        """Cells along one side of the logits, padding included: 256."""
-        return self.network // 4
+    side: int
+    """Cells along one side of the logits, padding included: 256 for every published size."""
 
     @property
     def kept(self) -> tuple[int, int]:
-        """(height, width) of the resized frame within the network's input."""
-        scale = self.network / max(self.frame)
+        """(height, width) of the frame within the square, in quarters of a cell."""
+        scale = 4 * self.side / max(self.frame)
         return max(1, int(self.frame[0] * scale + 0.5)), max(1, int(self.frame[1] * scale + 0.5))
 
     @property

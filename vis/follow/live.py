@@ -1,6 +1,6 @@
 """Pictures as they come: a camera or a stream that does not wait. What cannot be kept up with is dropped.
 
-The newest picture is always the one that is looked at next; those that came meanwhile are counted, never
+The latest picture is always the one that is looked at next; those that came meanwhile are counted, never
 queued, so the answer is as fresh as the machine allows and memory does not grow.
 """
 
@@ -13,15 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.follow.follower import DOUBT, Followed, Follower
+from vis.follow.follower import DOUBT, Follower, ObjectState
 from vis.follow.prompts import Prompt
+from vis.renamed import renamed_arguments, renamed_names
 from vis.structures import Frame
 
-__all__ = ["Newest", "follow_live"]
+__all__ = ["LatestFrame", "follow_live"]
 
 
-class Newest:
-    """Iterates over pictures that arrive at their own pace; gives the newest, and counts the others.
+class LatestFrame:
+    """Iterates over pictures that arrive at their own pace; gives the latest, and counts the others.
 
     Args:
         pictures: RGB uint8 (H, W, 3), read in a thread; its end ends the iteration.
@@ -79,17 +80,18 @@ class Newest:
                 self._ready.notify()
 
 
+@renamed_arguments(every="keyframe_interval")
 def follow_live(
-    frames: Iterable[Frame], follower: Follower, prompts: Mapping[int, Prompt], *, every: int = 1
-) -> Iterator[tuple[Frame, tuple[Followed, ...]]]:
+    frames: Iterable[Frame], follower: Follower, prompts: Mapping[int, Prompt], *, keyframe_interval: int = 1
+) -> Iterator[tuple[Frame, tuple[ObjectState, ...]]]:
     """Follow from prompts on the first frame, each frame answered before the next is taken.
 
-    With ``every`` above 1 the network looks at one frame in so many, and where motion is hard to tell; on
+    With ``keyframe_interval`` above 1 the network looks at one frame in so many, and where motion is hard to tell; on
     the others objects are carried by motion alone.
     """
     since = 0
     for place, frame in enumerate(frames):
-        if place and since + 1 < every and follower.glance(frame.image) <= DOUBT:
+        if place and since + 1 < keyframe_interval and follower.flow_step(frame.image) <= DOUBT:
             since += 1
             yield frame, follower.carried()
             continue
@@ -98,6 +100,10 @@ def follow_live(
         seen = follower.step(frame.image, embedding)
         if not place:
             seen = tuple(
-                follower.start(number, frame.image, embedding, prompt) for number, prompt in prompts.items()
+                follower.start(object_id, frame.image, embedding, prompt)
+                for object_id, prompt in prompts.items()
             )
         yield frame, seen
+
+
+__getattr__ = renamed_names(__name__, Newest="LatestFrame")

@@ -20,8 +20,6 @@ from vis.follow.grid import Grid
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vis.hqsam import ImageEmbedding
-
 __all__ = ["Memory"]
 
 Float32 = NDArray[np.float32]
@@ -45,7 +43,7 @@ class Memory:
 
     Args:
         pinned: pictures with prompts that are kept for good; beyond, the oldest but the first goes.
-        spaced: earlier pictures kept besides, ``every`` steps apart.
+        spaced: earlier pictures kept besides, ``spacing`` steps apart.
         neighbours: cells that each cell asks.
         temperature: how much likeness counts: weights are softmax(cosine / temperature).
     """
@@ -56,13 +54,13 @@ class Memory:
         *,
         pinned: int = 4,
         spaced: int = 2,
-        every: int = 6,
+        spacing: int = 6,
         neighbours: int = 8,
         temperature: float = 0.05,
     ) -> None:
         self.grid = grid
         self.limits = pinned, spaced
-        self.every = every
+        self.spacing = spacing
         self.neighbours = neighbours
         self.temperature = temperature
         self._centre: Tensor | None = None
@@ -73,14 +71,14 @@ class Memory:
         self._age = 0
         self._apart: Tensor | None = None
 
-    def keys(self, embedding: ImageEmbedding) -> Tensor:
-        """Unit feature vectors (P, C) of the cells that hold the picture, row by row."""
+    def keys(self, features: Tensor) -> Tensor:
+        """Unit vectors (P, C) of the cells of features (C, side/4, side/4) that hold the picture, row by row."""
         import torch
         from torch.nn import functional as F
 
         rows, columns = self.grid.coarse
         with torch.inference_mode():
-            flat = embedding.features[0, :, :rows, :columns].float().flatten(1).T
+            flat = features[:, :rows, :columns].float().flatten(1).T
             if self._centre is None:
                 # What all cells share tells none of them apart.
                 self._centre = flat.mean(dim=0)
@@ -97,12 +95,12 @@ class Memory:
         share: Any = cv2.resize(inside, (across, down), interpolation=cv2.INTER_AREA)
         return np.asarray(share, np.float32).ravel()
 
-    def pin(self, keys: Tensor, number: int, labels: Float32) -> None:
+    def pin(self, keys: Tensor, object_id: int, labels: Float32) -> None:
         """Remember for good what an object is: its cells on the picture of its prompt."""
         if self._pinned and self._pinned[-1].keys is keys:
-            self._pinned[-1].labels[number] = labels
+            self._pinned[-1].labels[object_id] = labels
             return
-        self._pinned.append(_Entry(keys, {number: labels}))
+        self._pinned.append(_Entry(keys, {object_id: labels}))
         if len(self._pinned) > self.limits[0]:
             del self._pinned[1]
 
@@ -111,48 +109,51 @@ class Memory:
 
         ``labels`` holds the objects in sight; those of them that are ``sure`` may be remembered for longer.
         """
-        if self._coming is not None and self._age % self.every == 0:
+        if self._coming is not None and self._age % self.spacing == 0:
             self._spaced = [*self._spaced, self._coming][-self.limits[1] :]
         self._age += 1
         self._last = _Entry(keys, dict(labels))
-        certain = {number: cells for number, cells in labels.items() if number in sure}
+        certain = {object_id: cells for object_id, cells in labels.items() if object_id in sure}
         self._coming = _Entry(keys, certain) if certain else None
 
-    def forget(self, number: int) -> None:
+    def forget(self, object_id: int) -> None:
         """Forget an object everywhere; pictures that hold no object go."""
         for entry in self._entries():
-            entry.labels.pop(number, None)
+            entry.labels.pop(object_id, None)
         self._pinned = [entry for entry in self._pinned if entry.labels]
         self._spaced = [entry for entry in self._spaced if entry.labels]
         self._last, self._coming = (
             entry if entry is not None and entry.labels else None for entry in (self._last, self._coming)
         )
 
-    def read(self, keys: Tensor, numbers: Sequence[int]) -> Float32:
+    def read(self, keys: Tensor, object_ids: Sequence[int]) -> Float32:
         """Log odds (N, P) that each cell is each object; 0 where the memory has no say.
 
         The mean of two answers: of the pictures with prompts and those between, which do not drift, and
         of the last picture, where near cells count for more than far ones.
         """
-        old = self._ask([*self._pinned, *self._spaced], keys, numbers, None)
-        new = self._ask([] if self._last is None else [self._last], keys, numbers, self._distances(keys))
+        old = self._ask([*self._pinned, *self._spaced], keys, object_ids, None)
+        new = self._ask([] if self._last is None else [self._last], keys, object_ids, self._distances(keys))
         spoke = (old != 0).astype(np.float32) + (new != 0)
         mean: Float32 = (old + new) / np.maximum(spoke, 1)
         return mean
 
     def _ask(
-        self, entries: list[_Entry], keys: Tensor, numbers: Sequence[int], penalty: Tensor | None
+        self, entries: list[_Entry], keys: Tensor, object_ids: Sequence[int], penalty: Tensor | None
     ) -> Float32:
         """Log odds (N, P) by the cells of some pictures."""
         import torch
 
-        entries = [entry for entry in entries if not entry.labels.keys().isdisjoint(numbers)]
+        entries = [entry for entry in entries if not entry.labels.keys().isdisjoint(object_ids)]
         if not entries:
-            return np.zeros((len(numbers), len(keys)), np.float32)
+            return np.zeros((len(object_ids), len(keys)), np.float32)
         bank = torch.cat([entry.keys for entry in entries])
         nothing = np.full(len(keys), np.nan, np.float32)
         known = np.concatenate(
-            [np.stack([entry.labels.get(number, nothing) for number in numbers], axis=1) for entry in entries]
+            [
+                np.stack([entry.labels.get(object_id, nothing) for object_id in object_ids], axis=1)
+                for entry in entries
+            ]
         )
         values = torch.from_numpy(np.nan_to_num(known)).to(keys.device)
         judged = torch.from_numpy(~np.isnan(known)).to(keys.device).float()

@@ -6,15 +6,13 @@ Knows no time: :mod:`vis.follow.follower` carries the mask on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import PromptError
-
-if TYPE_CHECKING:
-    from vis.hqsam import ImageEmbedding, Predictor
+from vis.interfaces import Embedding, MaskPredictor
 
 __all__ = ["Box", "FirstMask", "Point", "Prompt", "first_mask"]
 
@@ -45,7 +43,7 @@ class FirstMask:
     mask: Bool
     """(H, W)."""
     logits: Float32
-    """(256, 256) low-resolution logits, usable as a mask prompt."""
+    """(s, s) low-resolution logits, usable as a mask prompt."""
     score: float
     """The network's own estimate of the mask's IoU, clipped to [0, 1]."""
 
@@ -56,7 +54,7 @@ SAME = 0.8
 """Least IoU of the second mask of a click with its first, to be the same object more finely."""
 
 
-def first_mask(predictor: Predictor, embedding: ImageEmbedding, prompt: Prompt) -> FirstMask:
+def first_mask(predictor: MaskPredictor, embedding: Embedding, prompt: Prompt) -> FirstMask:
     """Decode one prompt.
 
     One click may mean a part or the whole, and SAM gives a mask of each. Estimates of them that are alike
@@ -65,7 +63,7 @@ def first_mask(predictor: Predictor, embedding: ImageEmbedding, prompt: Prompt) 
 
     Raises :class:`PromptError` for a prompt without any field.
     """
-    given = _arguments(prompt)
+    given = _arguments(prompt, predictor.mask_side)
     if not given:
         raise PromptError("the prompt is empty: give points, a box or a mask")
     if set(given) == {"points", "point_labels"} and len(prompt.points) == 1:
@@ -74,7 +72,7 @@ def first_mask(predictor: Predictor, embedding: ImageEmbedding, prompt: Prompt) 
     return FirstMask(out.masks[0], out.low_res_logits[0], _unit(out.scores[0]))
 
 
-def _of_one_click(predictor: Predictor, embedding: ImageEmbedding, given: dict[str, Any]) -> FirstMask:
+def _of_one_click(predictor: MaskPredictor, embedding: Embedding, given: dict[str, Any]) -> FirstMask:
     three = predictor.decode(embedding, multimask=True, **given)
     areas = three.masks[0].sum(axis=(1, 2))
     alike = three.scores[0] >= three.scores[0].max() - WHOLE
@@ -95,7 +93,7 @@ def _unit(score: Any) -> float:
     return float(np.clip(score, 0, 1))
 
 
-def _arguments(prompt: Prompt) -> dict[str, Any]:
+def _arguments(prompt: Prompt, mask_side: int) -> dict[str, Any]:
     """The predictor's arguments for one object."""
     from vis.prompt_policies import mask_prompt
 
@@ -111,7 +109,7 @@ def _arguments(prompt: Prompt) -> dict[str, Any]:
     if prompt.box is not None:
         given["boxes"] = np.array([prompt.box], np.float32)
     if prompt.mask is not None:
-        given["masks"] = mask_prompt(prompt.mask[None], alone=not given)
+        given["masks"] = mask_prompt(prompt.mask[None], mask_side, alone=not given)
     return given
 
 

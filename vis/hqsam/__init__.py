@@ -10,7 +10,7 @@
 
 ``network`` holds the modules as the papers have them and the loading, ``runtime`` the same rearranged for
 inference, on a CPU and on CUDA, and the engines, of which one runs a model. ``predictor`` takes frames and
-prompts; ``automatic_masks`` needs no prompts; ``zoom`` decodes small objects again from crops.
+prompts.
 Knows no video, no tracker and no detector.
 """
 
@@ -22,7 +22,8 @@ from vis.hqsam.embedding_files import load_embedding, save_embedding
 from vis.hqsam.network.checkpoints import build_model, load_model
 from vis.hqsam.network.model import MODES, SamModel
 from vis.hqsam.network.sizes import SIZES, Size, hq_parameter_names
-from vis.hqsam.predictor import ImageEmbedding, MaskPrediction, Predictor
+from vis.hqsam.predictor import ImageEmbedding, Predictor
+from vis.mask_prediction import MaskPrediction
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,16 +16,16 @@ from torch import Tensor
 
 from vis.errors import PromptError
 from vis.hqsam.network.model import SamModel
-from vis.hqsam.prompts import Prompts, check_image, check_prompts
 from vis.hqsam.resize import Upsampler, network_size, resize, upsampler
 from vis.hqsam.runtime.engine import make_engine
-from vis.hqsam.runtime.requests import DecodeRequest, LowResMasks
+from vis.hqsam.runtime.requests import DecodeRequest
+from vis.mask_prediction import LowResMasks, MaskPrediction
+from vis.prompts import Prompts, check_image, check_prompts
 from vis.renamed import renamed_arguments
 
-__all__ = ["ImageEmbedding", "MaskPrediction", "Predictor"]
+__all__ = ["ImageEmbedding", "Predictor"]
 
 Float32 = NDArray[np.float32]
-Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,27 +40,6 @@ class ImageEmbedding:
     """(1, 32, 4g, 4g): the frame-only part of the HQ branch; None for a plain SAM."""
     model: str
     """Size name of the network that made it: another one cannot read it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MaskPrediction:
-    """Masks of N prompts. With ``multimask=True`` the arrays have a further axis of 3 after N."""
-
-    masks: Bool
-    """(N, H, W) at the frame's size; with multimask (N, 3, H, W)."""
-    scores: Float32
-    """(N,) the network's own estimate of the mask's IoU, not clipped; with multimask (N, 3).
-
-    It belongs to SAM's mask: the HQ mask has no estimate of its own.
-    """
-    low_res_logits: Float32
-    """(N, 256, 256), usable as a mask prompt; with multimask (N, 3, 256, 256)."""
-    hq_low_res_logits: Float32 | None = None
-    """(N, 256, 256): the HQ mask by itself, only with ``multimask=True`` on an HQ-SAM."""
-    hq_masks: Bool | None = None
-    """(N, H, W): likewise."""
-    three_scores: Float32 | None = None
-    """(N, 3): the estimates that were chosen among, only with ``best_of_three=True``."""
 
 
 class Predictor:
@@ -81,6 +60,11 @@ class Predictor:
     def describe(self) -> dict[str, Any]:
         """The model's own description, and the engine that runs it: plain JSON values, for reports."""
         return self.model.describe() | self._engine.describe()
+
+    @property
+    def mask_side(self) -> int:
+        """Side s of low-resolution logits and mask prompts (N, s, s): 256 for every published size."""
+        return 4 * self.model.size.grid
 
     def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
         """The embedding of one frame, RGB uint8 (H, W, 3)."""
@@ -162,7 +146,7 @@ class Predictor:
             )
         prompts = check_prompts(
             embedding.frame_size,
-            4 * model.size.grid,
+            self.mask_side,
             boxes=boxes,
             points=points,
             point_labels=point_labels,
@@ -171,9 +155,9 @@ class Predictor:
         iou_bias = _check_bias(iou_bias, prompts.count, best_of_three)
         if chunk is not None and chunk < 1:
             raise PromptError(f"chunk: expected at least 1 object at a time, got {chunk}")
-        arrays = _Arrays(prompts.count, embedding.frame_size, 4 * model.size.grid, model.device)
+        arrays = _Arrays(prompts.count, embedding.frame_size, self.mask_side, model.device)
         out = arrays.prediction(multimask=multimask, best_of_three=best_of_three, has_hq=model.has_hq)
-        up = self.upsampler(embedding)
+        up = self._upsampler(embedding.frame_size)
         parts = self.predict_masks(
             embedding,
             prompts,
@@ -208,6 +192,7 @@ class Predictor:
             out.scores[:] = out.three_scores[np.arange(prompts.count), best]
         return out
 
+    @torch.inference_mode()  # on a generator: while it runs, not while it waits
     def predict_masks(
         self,
         embedding: ImageEmbedding,
@@ -220,7 +205,7 @@ class Predictor:
         chunk: int | None = None,
         near_boxes: bool = False,
     ) -> Iterator[LowResMasks]:
-        """Low-resolution logits, some objects at a time; call it in inference mode.
+        """Low-resolution logits, some objects at a time.
 
         ``masks`` of SAM's four (0 the single one, 1-3 the three), or with ``best_only`` just the one of
         them that has the highest score, its ``iou_bias`` (N, M) added. Objects none of whose scores among them
@@ -239,11 +224,30 @@ class Predictor:
             for part in self._engine.decode(features, hq_features, sparse, dense, request):
                 yield part._replace(rows=[at + row for row in part.rows])
 
-    def upsampler(self, embedding: ImageEmbedding) -> Upsampler:
-        """What turns low-resolution logits of this embedding into masks of its frame."""
+    @torch.inference_mode()
+    def logits_to_masks(
+        self,
+        logits: Tensor | Float32,
+        frame_size: tuple[int, int],
+        *,
+        levels: Sequence[float] = (0.0,),
+    ) -> tuple[NDArray[np.bool_], ...]:
+        """For each level the masks (N, H, W) of a frame where low-resolution logits (N, s, s), enlarged, exceed it."""
+        device = self.model.device
+        out = tuple(np.zeros((len(logits), *frame_size), np.bool_) for _ in levels)
+        self._upsampler(frame_size).masks(torch.as_tensor(logits, device=device), *out, levels=levels)
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()
+        return out
+
+    def dense_features(self, embedding: ImageEmbedding) -> Tensor:
+        """The image embedding (256, g, g) on its own device; a cell is 4 x 4 of the logits' cells."""
+        return embedding.features[0]
+
+    def _upsampler(self, frame_size: tuple[int, int]) -> Upsampler:
+        """What turns low-resolution logits into masks of a frame."""
         side = self.model.size.image_size
-        kept = network_size(embedding.frame_size, side)
-        return upsampler(embedding.frame_size, kept, side // 4, side, self.model.device)
+        return upsampler(frame_size, network_size(frame_size, side), self.mask_side, side, self.model.device)
 
     def _check_embedding(self, embedding: ImageEmbedding) -> None:
         name = self.model.size.name

@@ -12,6 +12,7 @@ linear and separable: together they are one matrix per axis.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -93,33 +94,29 @@ class Upsampler:
         self.rows = _axis(low, network, kept[0], frame[0]).to(device)
         self.columns = _axis(low, network, kept[1], frame[1]).to(device)
 
-    def masks(self, logits: Tensor, out: NDArray[np.bool_]) -> None:
-        """(n, 4g, 4g) float32 logits to masks, written to ``out`` (n, H, W), which holds False.
+    def masks(self, logits: Tensor, *out: NDArray[np.bool_], levels: Sequence[float] = (0.0,)) -> None:
+        """(n, 4g, 4g) float32 logits to masks, where they exceed each level, written to its ``out`` (n, H, W).
 
-        From CUDA the copies are only begun: synchronise before reading.
+        ``out`` holds False before. From CUDA the copies are only begun: synchronise before reading.
         """
-        target = torch.from_numpy(out)
+        targets = [torch.from_numpy(one) for one in out]
         if logits.device.type == "cpu":
-            for one, mask in zip(logits, target, strict=True):
-                self._write(one, [(0.0, mask)])
+            for row, one in enumerate(logits):
+                self._write(one, [(level, mask[row]) for level, mask in zip(levels, targets, strict=True)])
             return
         per_object = 4 * (self.network**2 + self.network * self.kept[1] + 2 * self.frame[0] * self.frame[1])
         step = max(1, _BYTES // per_object)
-        for part, masks in zip(torch.split(logits, step), torch.split(target, step), strict=True):
-            masks.copy_(self._in_two_steps(part) > 0, non_blocking=True)
-
-    def above(self, logits: Tensor, levels: tuple[float, ...]) -> list[Tensor]:
-        """(4g, 4g) float32 logits to one bool (H, W) per level: where the upsampled logits exceed it.
-
-        Bilinear values lie between their neighbours, so only the surroundings of logits above the
-        lowest level are computed.
-        """
-        out = [torch.zeros(self.frame, dtype=torch.bool, device=logits.device) for _ in levels]
-        self._write(logits, list(zip(levels, out, strict=True)))
-        return out
+        for at in range(0, len(logits), step):
+            values = self._in_two_steps(logits[at : at + step])
+            for level, mask in zip(levels, targets, strict=True):
+                mask[at : at + step].copy_(values > level, non_blocking=True)
 
     def _write(self, logits: Tensor, masks: list[tuple[float, Tensor]]) -> None:
-        """Fill each mask, which holds False, where the upsampled logits exceed its level."""
+        """Fill each mask (H, W), which holds False, where the upsampled (4g, 4g) logits exceed its level.
+
+        Bilinear values lie between their neighbours, so only the surroundings of logits above the lowest level are
+        computed.
+        """
         high = logits > min(level for level, _ in masks)
         y, x = _span(high.any(1)), _span(high.any(0))
         if y is None or x is None:

@@ -25,9 +25,10 @@ from vis.hqsam.network.tiny_vit import TinyViT
 from vis.hqsam.runtime.cuda_graphs import CudaGraphRunner
 from vis.hqsam.runtime.mask_decoder import FastMaskDecoder
 from vis.hqsam.runtime.precision import float32_products, low_precision_dtype
-from vis.hqsam.runtime.requests import DecodeRequest, LowResMasks, filter_by_iou, select_best_mask
+from vis.hqsam.runtime.requests import DecodeRequest, filter_by_iou, select_best_mask
 from vis.hqsam.runtime.tiny_vit import FastTinyViT
 from vis.hqsam.runtime.vit import FastViT
+from vis.mask_prediction import LowResMasks
 
 __all__ = ["Engine", "ExactEngine", "FastEngine", "error_of", "make_engine"]
 
@@ -332,7 +333,7 @@ def error_of(engine: Engine, model: SamModel) -> float:
     for one in (ExactEngine(model), engine):
         features, hq = one.embed(frames)
         parts = one.decode(features, hq, sparse, dense, DecodeRequest(slice(0, 1)))
-        logits = torch.cat([part.sam[:, 0] + (0 if part.hq is None else part.hq) for part in parts])
+        logits = torch.cat([p.logits[:, 0] + (0 if p.residual is None else p.residual) for p in parts])
         results.append((features.float(), logits))
     return max(_relative(have, want) for want, have in zip(*results, strict=True))
 

@@ -1,4 +1,4 @@
-"""What an engine is asked for, and what it answers: tensors only."""
+"""What an engine is asked for, and the choice among masks by their scores: tensors only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["DecodeRequest", "LowResMasks", "filter_by_iou", "select_best_mask"]
+__all__ = ["DecodeRequest", "filter_by_iou", "select_best_mask"]
 
 
 class DecodeRequest(NamedTuple):
@@ -23,19 +23,6 @@ class DecodeRequest(NamedTuple):
     boxes: Tensor | None = None
     """(N, 4) in network pixels: an engine that is faster for it may compute a single mask only around its box and
     wherever SAM sees the object. None asks for all of the map."""
-
-
-class LowResMasks(NamedTuple):
-    """Masks of some objects at low resolution."""
-
-    rows: list[int]
-    """Which objects, counted from the first of the prompts given."""
-    sam: Tensor
-    """(n, M, 4g, 4g) float32 logits of the SAM masks asked for; M is 1 where only the best was."""
-    hq: Tensor | None
-    """(n, 4g, 4g) float32 logits of the HQ mask; None for a plain SAM."""
-    scores: Tensor
-    """(n, 4) predicted IoUs."""
 
 
 def filter_by_iou(scores: Tensor, request: DecodeRequest) -> list[int]:

@@ -4,9 +4,9 @@ Each point of a grid is a click; its mask is kept when the network is sure of it
 it hardly moves with the threshold (stability), and when no better mask has nearly the same box. Crops of
 the frame repeat this at larger scale. Defaults and every rule follow the released generator.
 
-A plain SAM gives each point's three masks; an HQ-SAM gives, as its reference does, the best of the three
-with the HQ mask added. Points whose masks all miss the predicted IoU cost no mask, and masks live as
-run lengths: memory does not grow with the number of points.
+A plain SAM gives each point's three masks; an HQ-SAM (a model with a residual) gives, as its reference does,
+the best of the three with the HQ mask added. Points whose masks all miss the predicted IoU cost no mask, and
+masks live as run lengths: memory does not grow with the number of points.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vis import boxes as box_maths
 from vis import masks as rle
 from vis.errors import UsageError
-from vis.hqsam.predictor import Predictor
-from vis.hqsam.prompts import Prompts, check_image
-from vis.hqsam.runtime.requests import LowResMasks
+from vis.interfaces import MaskPredictor
+from vis.mask_prediction import LowResMasks
+from vis.prompts import Prompts, check_image
 from vis.structures import MaskRLE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["FoundMask", "crop_boxes", "find_everything", "point_grid", "remove_small_regions"]
 
@@ -55,7 +57,7 @@ class FoundMask:
 
 
 def find_everything(
-    predictor: Predictor,
+    predictor: MaskPredictor,
     image: NDArray[np.uint8],
     *,
     points_per_side: int = 32,
@@ -73,7 +75,7 @@ def find_everything(
     """All masks of one frame, best predicted IoU first within each crop.
 
     Args:
-        predictor: of a SAM or an HQ-SAM.
+        predictor: a SAM, an HQ-SAM, or another mask model.
         image: RGB uint8 (H, W, 3).
         points_per_side: the grid is this many points squared.
         predicted_iou: masks above this are kept.
@@ -140,9 +142,8 @@ def crop_boxes(frame: tuple[int, int], layers: int, overlap: float) -> Iterator[
             yield (x, y, min(x + w, width), min(y + h, height)), layer
 
 
-@torch.inference_mode()  # on a generator: only while it runs, not while it waits
 def _search(
-    predictor: Predictor,
+    predictor: MaskPredictor,
     image: NDArray[np.uint8],
     crop: Box,
     grid: NDArray[np.float64],
@@ -160,19 +161,19 @@ def _search(
     points = grid * (x1 - x0, y1 - y0)
     clicks = points.astype(np.float32)[:, None]
     prompts = Prompts(len(points), None, clicks, np.ones((len(points), 1), np.int64), None)
-    up = predictor.upsampler(embedding)
     parts = predictor.predict_masks(embedding, prompts, slice(1, 4), min_iou=min_iou)
-    for row, sam, hq, scores in (one for part in parts for one in _one_by_one(part)):
+    for row, candidates in (found for part in parts for found in _candidates(part)):
         yield row, None
-        for logits, score in _candidates(sam, hq, scores[1:]):
+        for logits, score in candidates:
             if score <= min_iou:
                 continue
-            inner, mask, outer = up.above(logits, (offset, 0.0, -offset))
+            (inner,), (dense,), (outer,) = predictor.logits_to_masks(
+                logits[None], (y1 - y0, x1 - x0), levels=(offset, 0.0, -offset)
+            )
             whole = int(outer.sum())
             steady = int(inner.sum()) / whole if whole else 0.0
             if steady < min_stability:
                 continue
-            dense = mask.cpu().numpy()
             box = _around(dense, crop)
             if _cut_off(box, crop, frame):
                 continue
@@ -183,19 +184,15 @@ def _search(
     yield len(grid), None
 
 
-def _one_by_one(part: LowResMasks) -> Iterator[tuple[int, Tensor, Tensor | None, Tensor]]:
-    """Row, SAM logits (M, 4g, 4g), HQ logits (4g, 4g) or None, and scores (4,) of each object."""
+def _candidates(part: LowResMasks) -> Iterator[tuple[int, list[tuple[Tensor, float]]]]:
+    """Each object with logits (s, s) and scores: of its three, or of the best of them with the residual added."""
     for i, row in enumerate(part.rows):
-        yield row, part.sam[i], None if part.hq is None else part.hq[i], part.scores[i]
-
-
-def _candidates(sam: Tensor, hq: Tensor | None, scores: Tensor) -> list[tuple[Tensor, float]]:
-    """Logits with scores: SAM's three, or the best of them with the HQ logits added."""
-    values: list[float] = scores.tolist()
-    if hq is None:
-        return list(zip(sam, values, strict=True))
-    best = int(scores.argmax())
-    return [(sam[best] + hq, values[best])]
+        scores: list[float] = part.scores[i, 1:].tolist()
+        if part.residual is None:
+            yield row, list(zip(part.logits[i], scores, strict=True))
+        else:
+            best = scores.index(max(scores))
+            yield row, [(part.logits[i, best] + part.residual[i], scores[best])]
 
 
 def _around(mask: NDArray[np.bool_], crop: Box) -> Box:

@@ -2,7 +2,7 @@
 
 ::
 
-    seen    |-----+-----+-----+-----|  seen         + a glance: motion alone
+    seen    |-----+-----+-----+-----|  seen         + a flow step: motion alone
             k0 -----------> j <---- k1
 
 Each side counts by its nearness in time and by how surely the motion from it is known. Knows no network.
@@ -10,6 +10,7 @@ Each side counts by its nearness in time and by how surely the motion from it is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from vis.follow.grid import Grid
 from vis.follow.motion import Field, compose, warp
 
-__all__ = ["LIMIT", "Glance", "blend", "carry", "doubt", "ways_ahead"]
+__all__ = ["LIMIT", "FlowStep", "blend", "carry", "doubt", "ways_ahead"]
 
 Float32 = NDArray[np.float32]
 
@@ -27,7 +28,7 @@ LIMIT = 8.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Glance:
+class FlowStep:
     """The motion to one picture."""
 
     grey: NDArray[np.uint8]
@@ -50,30 +51,27 @@ def doubt(logits: Float32, field: Field, grid: Grid) -> float:
     return float(1 - field.trust[inside].mean()) if inside.any() else 1.0
 
 
-def ways_ahead(glances: list[Glance]) -> list[Field]:
+def ways_ahead(steps: list[FlowStep]) -> list[Field]:
     """From each picture but the last to the last one."""
     out: list[Field] = []
-    for glance in reversed(glances[1:]):
-        out.append(compose(glance.ahead, out[-1]) if out else glance.ahead)
+    for step in reversed(steps[1:]):
+        out.append(compose(step.ahead, out[-1]) if out else step.ahead)
     return out[::-1]
 
 
-def blend(
-    before: Float32 | None, after: Float32 | None, back: Field, ahead: Field, share: float, grid: Grid
-) -> Float32:
-    """Logits (side, side) on a picture between two others.
+def blend(sides: Iterable[tuple[Float32, Field, float]], grid: Grid) -> Float32:
+    """Logits (side, side) on a picture between others.
 
-    ``before`` and ``after`` are logits (side, side) on either side, None where the object was lost there;
-    ``back`` and ``ahead`` lead to them; ``share`` in (0, 1) is how far on the way the picture lies.
+    ``sides``: of each picture on which the object was seen its logits (side, side) there, the motion that leads to it,
+    and its weight in (0, 1), which is its nearness in time.
     """
     rows, columns = grid.valid
     total = np.full((rows, columns), 1e-6, np.float32)
     mixed = np.zeros((rows, columns), np.float32)
-    for logits, field, near in ((before, back, 1 - share), (after, ahead, share)):
-        if logits is not None:
-            weight = near * (0.05 + field.trust)
-            mixed += weight * carry(logits, field, grid)
-            total += weight
+    for logits, field, near in sides:
+        weight = near * (0.05 + field.trust)
+        mixed += weight * carry(logits, field, grid)
+        total += weight
     out = np.full((grid.side, grid.side), -LIMIT, np.float32)
     out[:rows, :columns] = mixed / total
     return out

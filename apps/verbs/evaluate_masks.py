@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vis import refiners
 from vis.errors import InputError, UsageError
 from vis.evaluation.image_masks import (
     ImagePair,
@@ -22,35 +24,60 @@ from vis.evaluation.image_masks import (
     read_pixels,
 )
 from vis.files import read_json
+from vis.interfaces import MaskPredictor
+from vis.masks import bounding_box, encode
+from vis.prompt_policies import deepest_point, mask_prompt
 
 __all__ = ["evaluate_folder", "prompts_from_truth"]
 
 
-def evaluate_folder(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """The answer and the table of ``vistubes eval masks``."""
-    kind, count = _prompt_kind(args.prompt)
-    pairs = pair_folders(args.images, args.masks, args.stride)
-    coarse = _coarse_masks(args, kind)
-    groups = _groups(args.groups, pairs) if args.groups else None
+@dataclass(frozen=True, slots=True)
+class _Prompts:
+    """What every image is prompted with."""
 
-    from vis.hqsam import Predictor, load_model
+    kind: str
+    """box, mask or points."""
+    points: int
+    """How many."""
+    coarse: Mapping[str, Path] | None
+    """Image name -> file of its coarse mask; None prompts from the truth."""
 
-    predictor = Predictor(load_model(args.model, device=args.device))
+
+def evaluate_folder(
+    images: Path,
+    masks: Path,
+    *,
+    model: str | Path,
+    prompt: str = "box",
+    coarse: Path | None = None,
+    groups: Path | None = None,
+    stride: int = 1,
+    ratio: float = 0.02,
+    device: str = "auto",
+) -> tuple[dict[str, Any], str]:
+    """The answer and the table of ``vistubes eval masks``; arguments are its options."""
+    kind, count = _prompt_kind(prompt)
+    pairs = pair_folders(images, masks, stride)
+    if coarse is not None and kind != "mask":
+        raise UsageError("--coarse gives the masks of --prompt mask; choose that prompt or leave it out")
+    given = (
+        None if coarse is None else {pair.name: pair.mask for pair in pair_folders(images, coarse, stride)}
+    )
+    group_of = None if groups is None else _groups(groups, pairs)
+    predictor = refiners.create(model, device=device)
     rows: dict[str, dict[str, float]] = {}
-    skipped = []
     for number, pair in enumerate(pairs, 1):
-        row = _score(predictor, pair, kind, count, coarse, args.ratio)
-        if row is None:
-            skipped.append(pair.name)
-        else:
+        row = _score(predictor, pair, _Prompts(kind, count, given), ratio)
+        if row is not None:
             rows[pair.name] = row
         if sys.stderr.isatty():
             print(f"\r{number}/{len(pairs)} {pair.name:<50.50}", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print("\r" + " " * 70 + "\r", end="", file=sys.stderr)
     if not rows:
-        raise InputError(f"all {len(pairs)} masks under {args.masks} are empty: there is nothing to prompt")
-    answer = _answer(args, rows, skipped, groups)
+        raise InputError(f"all {len(pairs)} masks under {masks} are empty: there is nothing to prompt")
+    about = {"model": str(model), "prompt": prompt, "stride": stride, "dilation_ratio": ratio}
+    answer = _answer(about, rows, len(pairs) - len(rows), group_of)
     return answer, _table(answer)
 
 
@@ -63,16 +90,8 @@ def _prompt_kind(text: str) -> tuple[str, int]:
     raise UsageError(f"--prompt {text!r}: expected box, mask, or points:K with K from 1 to 1000")
 
 
-def _coarse_masks(args: argparse.Namespace, kind: str) -> dict[str, Path]:
-    if args.coarse is None:
-        return {}
-    if kind != "mask":
-        raise UsageError("--coarse gives the masks of --prompt mask; choose that prompt or leave it out")
-    return {pair.name: pair.mask for pair in pair_folders(args.images, args.coarse, args.stride)}
-
-
 def _score(
-    predictor: Any, pair: ImagePair, kind: str, count: int, coarse: dict[str, Path], ratio: float
+    predictor: MaskPredictor, pair: ImagePair, prompts: _Prompts, ratio: float
 ) -> dict[str, float] | None:
     """IoU and boundary IoU of one image, None when its mask is empty."""
     image, truth = read_pixels(pair.image, "RGB"), read_mask(pair.mask)
@@ -80,44 +99,43 @@ def _score(
         raise InputError(f"{pair.mask}: size {truth.shape}, the image {pair.image.name} is {image.shape[:2]}")
     if not truth.any():
         return None
-    hint = truth
-    if coarse:
-        if pair.name not in coarse:
-            raise InputError(f"{pair.name}: no coarse mask of this name")
-        hint = read_mask(coarse[pair.name])
-        if hint.shape != truth.shape or not hint.any():
-            raise InputError(f"{coarse[pair.name]}: expected a mask of size {truth.shape} that is not empty")
-    prompts = prompts_from_truth(
-        hint, kind, count, seed=zlib.crc32(os.fsencode(pair.name)), given=bool(coarse)
-    )
+    seed = zlib.crc32(os.fsencode(pair.name))
+    given: dict[str, Any]
+    if prompts.kind == "mask":
+        hint = _coarsened(truth) if prompts.coarse is None else _given(prompts.coarse, pair.name, truth.shape)
+        given = {"masks": mask_prompt(hint[None], predictor.mask_side, alone=True)}
+    else:
+        given = prompts_from_truth(truth, prompts.kind, prompts.points, seed=seed)
     embedding = predictor.embed(image)
-    mask = predictor.decode(embedding, **prompts).masks[0]
+    mask = predictor.decode(embedding, **given).masks[0]
     iou, boundary = iou_and_boundary_iou(mask, truth, ratio=ratio)
     row = {"iou": iou, "biou": boundary}
-    if kind == "points":
+    if prompts.kind == "points":
         # One click is ambiguous: SAM gives three masks, and the oracle takes the best of them.
-        three = predictor.decode(embedding, **prompts, multimask=True)
+        three = predictor.decode(embedding, **given, multimask=True)
         scores = [iou_and_boundary_iou(candidate, truth, ratio=ratio)[0] for candidate in three.masks[0]]
         row |= {"iou_best_score": scores[int(np.argmax(three.scores[0]))], "iou_oracle": max(scores)}
     return row
 
 
-def prompts_from_truth(
-    truth: NDArray[np.bool_], kind: str, count: int, *, seed: int, given: bool = False
-) -> dict[str, Any]:
-    """Arguments for ``Predictor.decode`` from a mask (H, W) that is not empty.
+def _given(coarse: Mapping[str, Path], name: str, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The coarse mask of an image."""
+    if name not in coarse:
+        raise InputError(f"{name}: no coarse mask of this name")
+    mask = read_mask(coarse[name])
+    if mask.shape != size or not mask.any():
+        raise InputError(f"{coarse[name]}: expected a mask of size {size} that is not empty")
+    return mask
+
+
+def prompts_from_truth(truth: NDArray[np.bool_], kind: str, count: int, *, seed: int) -> dict[str, Any]:
+    """Arguments for ``decode`` from a mask (H, W) that is not empty.
 
     ``box``: its bounding box. ``points``: one point is the deepest (Segment Anything, section 7.1), more
-    are drawn evenly from the mask with a fixed seed (as HQ-SAM's figure 5). ``mask``: the mask as logits;
-    the truth itself is first made coarse, an eighth of SAM's prompt resolution, unless ``given``.
+    are drawn evenly from the mask with a fixed seed (as HQ-SAM's figure 5).
     """
-    from vis.masks import bounding_box, encode
-    from vis.prompt_policies import deepest_point, mask_prompt
-
     if kind == "box":
         return {"boxes": bounding_box(encode(truth))[None]}
-    if kind == "mask":
-        return {"masks": mask_prompt((truth if given else _coarsened(truth))[None], alone=True)}
     if count == 1:
         points = deepest_point(truth)[None, None]
     else:
@@ -128,7 +146,7 @@ def prompts_from_truth(
 
 
 def _coarsened(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask at 32 pixels of its longer side and back."""
+    """The mask at 32 pixels of its longer side and back: an eighth of SAM's prompt resolution."""
     import cv2
 
     height, width = truth.shape
@@ -146,10 +164,7 @@ def _coarsened(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _answer(
-    args: argparse.Namespace,
-    rows: dict[str, dict[str, float]],
-    skipped: list[str],
-    groups: dict[str, str] | None,
+    about: Mapping[str, Any], rows: dict[str, dict[str, float]], skipped: int, groups: dict[str, str] | None
 ) -> dict[str, Any]:
     folders: dict[str, list[dict[str, float]]] = {}
     for name, row in rows.items():
@@ -158,12 +173,9 @@ def _answer(
     answer: dict[str, Any] = {
         **_means(list(rows.values())),
         "over_folders": _means([{k[1:]: v for k, v in means.items()} for means in by_folder.values()]),
-        "model": str(args.model),
-        "prompt": args.prompt,
-        "stride": args.stride,
-        "dilation_ratio": args.ratio,
+        **about,
         "images": len(rows),
-        "empty_masks_skipped": len(skipped),
+        "empty_masks_skipped": skipped,
         "per_folder": by_folder,
         "per_image": rows,
     }

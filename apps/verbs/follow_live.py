@@ -8,108 +8,139 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps import follow_prompts
-from apps.follow_prompts import Given, Selection
 from apps.run_folder import new_run_folder
+from apps.verbs import follow_prompts
+from apps.verbs.follow_prompts import Given, Selection
 from vis import __version__
 from vis.errors import UsageError, VideoError
 
 if TYPE_CHECKING:
-    from vis.follow import Followed
+    from vis.follow import ObjectState
+    from vis.follow.live import LatestFrame
+    from vis.pipeline import TubeCollector
     from vis.structures import Frame, TrackedFrame
 
 __all__ = ["pictures", "run_live"]
 
 
+@dataclass(slots=True)
+class _Answers:
+    """What was followed, and why it ended."""
+
+    collector: TubeCollector
+    count: int = 0
+    """Frames."""
+    failure: VideoError | None = None
+    gone: BrokenPipeError | None = None
+
+
 def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     """Follow until the stream ends or breaks, ``--end`` is reached, or Ctrl-C; then write what was followed."""
-    from apps.assemble import model_checksums
-    from apps.option_types import read_moment
     from apps.report import write_record, write_results
+    from vis import refiners
     from vis.follow import SPEEDS, Follower
-    from vis.follow.live import Newest, follow_live
-    from vis.hqsam import Predictor, load_model
+    from vis.follow.live import LatestFrame, follow_live
     from vis.pipeline import TubeCollector
     from vis.structures import VideoInfo
 
     if any(item.kind == "text" for item in given):
         raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
-    until = (None, None) if args.end is None else read_moment(args.end)
-    predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
-    newest = Newest(pictures(args.source))
-    frames = iter(newest)
+    predictor = refiners.create(args.model, device=args.device, mode=args.mode)
+    latest = LatestFrame(pictures(args.source))
+    frames = iter(latest)
     first = next(frames, None)
     if first is None:
         raise VideoError(f"{args.source}: not one picture came")
     info = VideoInfo("live", first.size[0], first.size[1])
     request = follow_prompts.assemble(given, info, Selection(0, 1, 1, lambda _: 0), find=lambda *_: [])
     prompts = {number: at[0] for number, at in request.prompts.items()}
-    collector = TubeCollector(info, ("object",))
+    answers = _Answers(TubeCollector(info, ("object",)))
     begin = time.monotonic()
-    answered = 0
-    failure: VideoError | None = None
-    gone: BrokenPipeError | None = None
-    try:
-        stream = _of_one_size(itertools.chain([first], frames), args.source)
-        for frame, seen in follow_live(stream, Follower(predictor), prompts, every=SPEEDS[args.speed]):
-            collector.add(_tracked(frame, seen))
-            answered += 1
-            if args.json:
-                print(json.dumps(_line(frame, seen, newest.dropped)), flush=True)
-            if (until[0] is not None and frame.index + 1 >= until[0]) or (
-                until[1] is not None and frame.pts_seconds >= until[1]
-            ):
-                break
-    except KeyboardInterrupt:
-        print("\nvistubes: stopped; writing what was followed", file=sys.stderr)
-    except BrokenPipeError as error:
-        gone = error  # whoever read the lines has enough of them
-    except VideoError as error:
-        if not answered:
-            raise
-        failure = error
-    seconds = time.monotonic() - begin
-    record = {
-        "program": "vis-tubes",
-        "version": __version__,
-        "options": {
-            "model": args.model,
-            "mode": args.mode,
-            "speed": args.speed,
-            "prompts": [item.spelled for item in given],
-        },
-        "weights_sha256": model_checksums(args.model),
-        "live": {"arrived": newest.arrived, "answered": answered, "dropped": newest.dropped},
-        "seconds": round(seconds, 3),
-        "frames_per_second": round(answered / max(seconds, 1e-6), 3),
-    }
-    if failure is not None:
-        record["partial"] = {"frames": answered, "of": None, "reason": str(failure)}
+    stream = follow_live(
+        _of_one_size(itertools.chain([first], frames), args.source),
+        Follower(predictor),
+        prompts,
+        keyframe_interval=SPEEDS[args.speed],
+    )
+    _answer(stream, answers, args.end, (lambda: latest.dropped) if args.json else None)
+    record = _record(args, given, answers, latest, time.monotonic() - begin)
     out = args.out or Path("runs") / "live"
     with new_run_folder(out, overwrite=args.overwrite) as folder:
-        write_results(folder.part, collector.result(made_with={k: record[k] for k in ("program", "options")}))
+        made_with = {key: record[key] for key in ("program", "options")}
+        write_results(folder.part, answers.collector.result(made_with=made_with))
         write_record(folder.part, record)
-    if failure is not None:
+    if answers.failure is not None:
         print(
-            f"vistubes: error: {failure}. The {answered} pictures answered before it are in {folder.out}/",
+            f"vistubes: error: {answers.failure}. The {answers.count} pictures answered before it are in {folder.out}/",
             file=sys.stderr,
         )
     if not args.quiet:
         print(
-            f"{answered} of {newest.arrived} pictures answered, {newest.dropped} dropped, "
+            f"{answers.count} of {latest.arrived} pictures answered, {latest.dropped} dropped, "
             f"{record['frames_per_second']} per second; written to {folder.out}/",
             file=sys.stderr,
         )
-    if gone is not None:
-        raise gone
-    return 0 if failure is None else 1
+    if answers.gone is not None:
+        raise answers.gone
+    return 0 if answers.failure is None else 1
+
+
+def _answer(
+    stream: Iterable[tuple[Frame, tuple[ObjectState, ...]]],
+    answers: _Answers,
+    end: str | None,
+    dropped: Callable[[], int] | None,
+) -> None:
+    """Collect each frame as it is followed, up to ``end``; with ``dropped``, print it as JSON with that number."""
+    from apps.option_types import read_moment
+
+    last, seconds = (None, None) if end is None else read_moment(end)
+    try:
+        for frame, seen in stream:
+            answers.collector.add(_tracked(frame, seen))
+            answers.count += 1
+            if dropped is not None:
+                print(json.dumps(_line(frame, seen, dropped())), flush=True)
+            past = seconds is not None and frame.pts_seconds >= seconds
+            if past or (last is not None and frame.index + 1 >= last):
+                return
+    except KeyboardInterrupt:
+        print("\nvistubes: stopped; writing what was followed", file=sys.stderr)
+    except BrokenPipeError as error:
+        answers.gone = error  # whoever read the lines has enough of them
+    except VideoError as error:
+        if not answers.count:
+            raise
+        answers.failure = error
+
+
+def _record(
+    args: argparse.Namespace, given: list[Given], answers: _Answers, latest: LatestFrame, seconds: float
+) -> dict[str, Any]:
+    """The run record."""
+    from apps.assemble import model_checksums
+
+    options = {name: getattr(args, name) for name in ("model", "mode", "speed")}
+    record = {
+        "program": "vis-tubes",
+        "version": __version__,
+        "options": {**options, "prompts": [item.spelled for item in given]},
+        "weights_sha256": model_checksums(args.model),
+        "live": {"arrived": latest.arrived, "answered": answers.count, "dropped": latest.dropped},
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(answers.count / max(seconds, 1e-6), 3),
+    }
+    if answers.failure is not None:
+        record["partial"] = {"frames": answers.count, "of": None, "reason": str(answers.failure)}
+    return record
 
 
 def _of_one_size(frames: Iterable[Frame], source: str) -> Iterator[Frame]:
@@ -176,7 +207,7 @@ def _camera(number: int) -> Iterator[NDArray[np.uint8]]:
         camera.release()
 
 
-def _tracked(frame: Frame, seen: tuple[Followed, ...]) -> TrackedFrame:
+def _tracked(frame: Frame, seen: tuple[ObjectState, ...]) -> TrackedFrame:
     from vis.structures import Detections, TrackedFrame
 
     shown = [item for item in seen if not item.lost]
@@ -185,12 +216,12 @@ def _tracked(frame: Frame, seen: tuple[Followed, ...]) -> TrackedFrame:
         scores=np.array([item.score for item in shown], np.float32),
         labels=np.zeros(len(shown), np.int64),
         masks=np.array([item.mask for item in shown], np.bool_).reshape(-1, *frame.size),
-        track_ids=np.array([item.number for item in shown], np.int64),
+        track_ids=np.array([item.object_id for item in shown], np.int64),
     )
     return TrackedFrame(frame, found)
 
 
-def _line(frame: Frame, seen: tuple[Followed, ...], dropped: int) -> dict[str, Any]:
+def _line(frame: Frame, seen: tuple[ObjectState, ...], dropped: int) -> dict[str, Any]:
     """One answer as plain JSON values."""
     from vis import masks
 
@@ -200,7 +231,7 @@ def _line(frame: Frame, seen: tuple[Followed, ...], dropped: int) -> dict[str, A
         "dropped": dropped,
         "objects": [
             {
-                "id": item.number,
+                "id": item.object_id,
                 "lost": item.lost,
                 "score": round(item.score, 4),
                 "box": [float(value) for value in item.box],

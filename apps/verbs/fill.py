@@ -74,7 +74,7 @@ class FillJob(Job):
     """A saved result whose gaps are filled; no detector, no tracker."""
 
     def __init__(self, args: argparse.Namespace, saved: VideoResult, path: Path) -> None:
-        from vis.hqsam import Predictor, load_model
+        from vis import refiners
         from vis.video import RandomAccessReader
 
         self.saved = saved
@@ -82,7 +82,7 @@ class FillJob(Job):
         self.refiner = None
         self._args = args
         with self.watch("load"):
-            self._predictor = Predictor(load_model(args.model, device=args.device, mode=args.mode))
+            self._predictor = refiners.create(args.model, device=args.device, mode=args.mode)
             self._pictures: RandomAccessReader = RandomAccessReader(
                 path, reader=args.reader, fps=args.fps, value_range=args.value_range
             )

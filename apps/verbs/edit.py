@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: tuple[int, int]) -> Decode:
     """The decoder that the edits need, or one that is never called."""
-    from vis import edits, weights
+    from vis import edits, refiners, weights
     from vis.errors import InputError, UsageError
 
     if not edits.needs_decode(file.edits):
@@ -91,7 +91,6 @@ def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: t
         raise UsageError("some of these edits ask for masks: give the video as third argument")
     if model is None:
         raise UsageError("the edits name no model; give one with --model, such as hq-tiny")
-    from vis.hqsam import Predictor, load_model
     from vis.video.random_access import RandomAccessReader
 
     path = weights.path("sample") if args.source == "sample" else Path(args.source)
@@ -101,5 +100,5 @@ def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: t
             f"{path}: frames are {reader.info.width}x{reader.info.height}, the result is of {size[1]}x{size[0]}; "
             "give the video that it was made from"
         )
-    predictor = Predictor(load_model(model, device=args.device))
+    predictor = refiners.create(model, device=args.device)
     return edits.FrameDecoder(predictor, lambda index: reader[index].image)

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps import follow_prompts
 from apps.assemble import Job, model_checksums, source_arguments
-from apps.follow_prompts import Given, Request, Selection
 from apps.option_types import unit
 from apps.options import add_network, add_output, add_source
 from apps.progress import Stopwatch, progress
 from apps.run_folder import check_replaceable
+from apps.verbs import follow_prompts
+from apps.verbs.follow_prompts import Given, Request, Selection
 from vis import __version__
 from vis.errors import UsageError
 from vis.interfaces import CountedFrames
@@ -109,11 +109,9 @@ def run(args: argparse.Namespace) -> int:
     from apps.verbs.run import run_job
 
     started = time.time()
-    given = [follow_prompts.parse(kind, value) for kind, value in args.prompts or []]
-    if not given:
-        follow_prompts.assemble([], None, None, find=lambda _words, _frame: [])  # type: ignore[arg-type]
+    given = follow_prompts.parse_all(args.prompts or [])
     if args.live:
-        from apps.follow_live import run_live
+        from apps.verbs.follow_live import run_live
 
         if args.format == "davis":
             raise UsageError(
@@ -215,14 +213,13 @@ class FollowJob(Job):
         return pipeline.collect(stream, source.info, self.class_names, made_with=self.made_with())
 
     def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
+        from vis import refiners
         from vis.follow import SPEEDS, Follower, follow
-        from vis.hqsam import Predictor, load_model
         from vis.video.prefetch import prefetch
 
         assert self._request is not None
         with self.watch("load"):
-            model = load_model(self._args.model, device=self._args.device, mode=self._args.mode)
-            predictor = Predictor(model)
+            predictor = refiners.create(self._args.model, device=self._args.device, mode=self._args.mode)
         names = self.class_names
         labels = {number: names.index(name) for number, name in self._request.labels.items()}
 
@@ -237,7 +234,7 @@ class FollowJob(Job):
             lambda: Follower(predictor),
             self._request.prompts,
             backwards=backwards,
-            every=SPEEDS[self._args.speed],
+            keyframe_interval=SPEEDS[self._args.speed],
             labels=labels,
         )
         total = source.expected_frames if isinstance(source, CountedFrames) else None

@@ -18,7 +18,7 @@ from vis.follow.prompts import Prompt
 if TYPE_CHECKING:
     from vis.structures import VideoInfo
 
-__all__ = ["Given", "Place", "Request", "Selection", "assemble", "parse"]
+__all__ = ["Given", "Place", "Request", "Selection", "assemble", "parse", "parse_all"]
 
 MAX_ID = 65_535
 NUMBER = r"[-+]?[0-9]{1,9}(?:\.[0-9]{0,12})?"
@@ -89,6 +89,15 @@ class Request:
     """Object id -> class name."""
 
 
+def parse_all(options: Sequence[tuple[str, str]]) -> list[Given]:
+    """Options by kind and value, parsed; :class:`UsageError` where there is none."""
+    if not options:
+        raise UsageError(
+            "nothing to follow: give --point x,y@frame, --box x0,y0,x1,y1@frame, --mask FILE@frame or --text"
+        )
+    return [parse(kind, value) for kind, value in options]
+
+
 def parse(kind: str, value: str) -> Given:
     """One option's value: ``x,y``, ``x0,y0,x1,y1``, a path or words, then ``@frame`` and ``#id``."""
     spelled = f"--{kind} {value}"
@@ -153,13 +162,9 @@ def assemble(
 
     Raises:
         UsageError: a frame that is not followed, a point or box outside the picture, prompts that
-            contradict one another, or none at all.
+            contradict one another.
         InputError: a mask that cannot be read, is empty, or has another size.
     """
-    if not given:
-        raise UsageError(
-            "nothing to follow: give --point x,y@frame, --box x0,y0,x1,y1@frame, --mask FILE@frame or --text"
-        )
     frames = [selection.check(item) for item in given]
     prompts: dict[int, dict[int, Prompt]] = defaultdict(dict)
     labels: dict[int, str] = {}
@@ -199,14 +204,18 @@ def assemble(
                 _put(prompts[number], frame, item, box=values)
             else:
                 _put(prompts[number], frame, item, point=values)
-    for number, at in prompts.items():
+    _check_positive(prompts)
+    return Request({number: dict(at) for number, at in sorted(prompts.items())}, labels)
+
+
+def _check_positive(prompts: Mapping[int, Mapping[int, Prompt]]) -> None:
+    for object_id, at in prompts.items():
         for frame, prompt in at.items():
             if prompt.points and 1 not in prompt.point_labels and prompt.box is None and prompt.mask is None:
                 raise UsageError(
-                    f"object {number} has only --not-point on frame {frame}; add a --point, --box or --mask "
-                    f"with @{frame}#{number} that says where it is"
+                    f"object {object_id} has only --not-point on frame {frame}; add a --point, --box or --mask "
+                    f"with @{frame}#{object_id} that says where it is"
                 )
-    return Request({number: dict(at) for number, at in sorted(prompts.items())}, labels)
 
 
 def _put(
