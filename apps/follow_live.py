@@ -30,7 +30,7 @@ __all__ = ["pictures", "run_live"]
 
 def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     """Follow until the stream ends or breaks, ``--end`` is reached, or Ctrl-C; then write what was followed."""
-    from apps.assemble import model_checksums
+    from apps.job import model_checksums
     from apps.option_types import read_moment
     from apps.report import write_record, write_results
     from vis.follow import SPEEDS, Follower

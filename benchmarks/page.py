@@ -30,10 +30,10 @@ import time
 import warnings
 from pathlib import Path
 
-from apps.demo.command import plan_of
 from apps.demo.engines import Engines
 from apps.demo.handlers import Desk, Form
 from apps.demo.session import Sessions
+from apps.plan import Plan
 from vis import weights
 
 
@@ -52,7 +52,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         engines = Engines(device=args.device)
         timer = Timer()
-        engines.warm(plan_of(["--preset", "quick"]))
+        engines.warm(Plan.of("quick"))
         warm = timer.took()
         desk = Desk(Sessions(Path(place)), engines, cache=Path(place) / "cache")
         for _ in range(args.rounds):

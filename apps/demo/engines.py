@@ -10,7 +10,8 @@ from apps.demo.reading import ClipFrames
 from apps.demo.session import Session
 
 if TYPE_CHECKING:
-    from apps.assemble import Job, Plan
+    from apps.job import Job
+    from apps.plan import Plan
     from vis.interfaces import MaskPredictor
 
 __all__ = ["Engines"]
@@ -32,7 +33,7 @@ class Engines:
 
     def job_of(self, plan: Plan) -> Any:
         """A job for the plan; the last few stay loaded."""
-        from apps.assemble import Job
+        from apps.job import Job
 
         with self._lock:
             job = self._jobs.pop(plan, None)

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from apps.demo.command import plan_of
+from apps.demo.command import read_words
 from apps.demo.engines import Engines
 from apps.demo.reading import inspect
 from apps.demo.session import Session
@@ -103,7 +103,7 @@ def describe(session: Session, engines: Engines, words: list[str], span: Span) -
     if session.info is None:
         return ""
     frames = wanted_frames(session, span)
-    estimate = engines.estimator.estimate(plan_of(words), frames)
+    estimate = engines.estimator.estimate(read_words(words)[0], frames)
     try:
         check_part(session, span)
     except UsageError as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.demo.command import parse
+from apps.demo.command import read_words
 from apps.demo.engines import Engines
 from apps.demo.pictures import live_view, shelve, timeline, view
 from apps.demo.reading import stream
@@ -23,7 +23,7 @@ from vis.errors import UsageError, VideoError, VisWarning
 from vis.pipeline import TubeCollector
 
 if TYPE_CHECKING:
-    from apps.assemble import Plan
+    from apps.plan import Plan
     from vis.video import IsolatedReader
 
 __all__ = ["Update", "claim", "run"]
@@ -64,16 +64,13 @@ def run(session: Session, engines: Engines, words: list[str], *, max_frames: int
     Cancelling keeps what was found so far, and so does a clip that reads no further: the result then ends at the
     last finished frame, and so do the words that repeat it. A run that fails leaves the result from before.
     """
-    from apps.assemble import Plan, source_arguments
-
     with claim(session):
         if session.video is None or session.info is None:
             raise UsageError("no video is open; choose a file, or press 'Use the sample clip'")
         yield Update({**view(session), "state": "running"}, None, "Loading the networks …", 0.0)
-        args = parse(str(session.video), words)
-        path, options = source_arguments(args)
-        with stream(path, **options) as source, session.set_aside():
-            yield from _run(session, engines, Plan.from_args(args), words, source, max_frames)
+        plan, selection = read_words(words)
+        with stream(session.video, **selection.options()) as source, session.set_aside():
+            yield from _run(session, engines, plan, words, source, max_frames)
 
 
 def _run(

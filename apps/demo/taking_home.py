@@ -131,7 +131,7 @@ def _write(
     session: Session, result: VideoResult, name: str, folder: Path, stem: str
 ) -> tuple[Path, list[str]]:
     """One format's file; a format that is a folder becomes a zip."""
-    from apps.convert import FORMATS
+    from vis.formats.registry import FORMATS
 
     assert session.history is not None
     if name == "edits":

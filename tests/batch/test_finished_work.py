@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from apps import batch
 from apps.batch import lock, overlay
 from apps.batch.inputs import find_items
 from apps.batch.item import Item
 from apps.batch.summary import page, totals
+from apps.verbs import batch
 from vis.errors import OutputError
 from vis.formats import tubes
 

@@ -150,7 +150,7 @@ class StandInDecoder(FrameDecoder):
 
 
 class StandInJob:
-    """As ``apps.assemble.Job``, with the colour detector and no refiner."""
+    """As ``apps.job.Job``, with the colour detector and no refiner."""
 
     refiner = None
 

@@ -17,9 +17,10 @@ import pytest
 
 from apps import edit as edit_verb
 from apps.demo import opening
-from apps.demo.command import parse, plan_of
+from apps.demo.command import read_words
 from apps.demo.handlers import Desk, Form
 from apps.demo.session import Sessions
+from apps.plan import Plan
 from vis import edits
 from vis import masks as rle
 from vis.formats import tubes as tubes_format
@@ -82,12 +83,8 @@ def test_cancel_stops_within_a_frame_and_the_command_repeats_the_part(desk, engi
     assert seen == [0, 1, 2, 3, 4]
     assert "--end 5 --out" in desk.commands(token)
     assert "1.9" not in desk.commands(token)
-    args = parse(str(clip), desk.sessions.get(token).options["words"])
-    from apps.assemble import source_arguments
-    from vis.video import open_source
-
-    path, options = source_arguments(args)
-    assert [frame.index for frame in open_source(path, **options)] == result_of(desk, token).frames.tolist()
+    _, selection = read_words(desk.sessions.get(token).options["words"])
+    assert [frame.index for frame in selection.open(clip)] == result_of(desk, token).frames.tolist()
     assert "Nothing is running" in desk.cancel(token)
 
 
@@ -231,7 +228,7 @@ def test_the_card_tells_time_and_memory_before_the_first_run_and_how_far_to_trus
     desk.upload(token, str(clip), Form())
     card = desk.card(token, Form())
     assert "To process: 24 frames, in 0.9 GB of memory." in card
-    engines.estimator.note_frame(plan_of(["--preset", "quick"]), 0.5)  # as the server does when it warms up
+    engines.estimator.note_frame(Plan.of("quick"), 0.5)  # as the server does when it warms up
     assert "24 frames, roughly 12 s here, in 0.9 GB" in desk.card(token, Form())
     assert "12 frames, roughly 6 s here" in desk.card(token, Form(stride=2))
     # A ViT-B takes six times as long; what Mask2Former takes beside it is not known.

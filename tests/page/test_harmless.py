@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from apps.demo import _auth
-from apps.demo.command import plan_of, words_of
+from apps.demo.command import read_words, words_of
 from apps.demo.handlers import Form
 from apps.demo.words import clean_message, display_name, slug
+from apps.verbs.demo import _auth
 from vis import edits
 from vis.errors import UsageError, VideoError
 
@@ -250,11 +250,11 @@ def test_a_form_that_cannot_be_meant_so_is_answered(desk, clip):
 
 def test_words_are_never_options_of_their_own():
     words = words_of(classes="--out=/tmp/x", text="--weights=/etc/passwd")
-    plan = plan_of(words)
+    plan, _ = read_words(words)
     assert plan.detector_weights is None
     assert plan.text == "--weights=/etc/passwd"
     with pytest.raises(UsageError, match="invalid choice"):
-        plan_of(["--preset", "nope"])
+        read_words(["--preset", "nope"])
 
 
 def test_two_visitors_have_their_own_folders_and_a_guessed_token_opens_nothing(desk, visit):
