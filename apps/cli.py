@@ -39,7 +39,7 @@ COMMANDS = {
     "edit": ("apps.edit", "replay a list of corrections on a saved result"),
     "label": ("apps.verbs.label", "make a training set of a saved result's good tubes"),
     "convert": ("apps.verbs.convert", "read and write tubes in other formats"),
-    "demo": ("apps.verbs.demo", "open the page in the browser: upload, correct, compare, take home"),
+    "demo": ("apps.verbs.demo", "open the page in the browser: upload, correct, compare, download"),
     "train": ("apps.verbs.train", "train the HQ head on a frozen SAM"),
     "export": ("apps.verbs.export", "write a refiner as ONNX files"),
     "models": ("apps.verbs.models", "list, fetch and verify weights"),

@@ -1,8 +1,8 @@
-"""The page. Upload, watch, correct, compare, take home.
+"""The page. Upload, watch, correct, compare, download.
 
-``handlers`` answers what the visitor does, over ``session`` (a folder per visitor), ``engines`` (networks,
-loaded once), ``opening``, ``running``, ``correcting``, ``comparing`` and ``taking_home``; ``pictures`` and
-``words`` say what is shown; ``page`` alone knows Gradio.
+``handlers`` answers what the visitor does, over ``session`` (a folder per visitor), ``model_cache`` (networks,
+loaded once), ``upload``, ``running``, ``editing``, ``comparing`` and ``downloads``; ``views`` and
+``labels`` say what is shown; ``page`` alone knows Gradio.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def make_page(
     device: str = "auto",
     keep_seconds: float = 24 * 3600,
     max_frames: int = 3000,
-    engines: Any = None,
+    model_cache: Any = None,
     warm: bool = True,
 ) -> tuple[Any, dict[str, Any]]:
-    """The Gradio app and the options to launch it with; ``engines`` may be a stand-in.
+    """The Gradio app and the options to launch it with; ``model_cache`` may be a stand-in.
 
     Raises :class:`vis.errors.DependencyError` when Gradio is not installed.
     """
@@ -38,25 +38,25 @@ def make_page(
     # Read by Gradio when it is imported or when it serves: no telemetry, no hub, files in our folder.
     os.environ.update(GRADIO_TEMP_DIR=str(cache), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
     _require_gradio()
-    from apps.demo.engines import Engines
-    from apps.demo.handlers import Desk
+    from apps.demo.handlers import Handlers
+    from apps.demo.model_cache import ModelCache
     from apps.demo.page import build, launch_options
     from apps.demo.session import Sessions
 
-    desk = Desk(
+    handlers = Handlers(
         Sessions(folder, keep_seconds=keep_seconds),
-        engines or Engines(device=device),
+        model_cache or ModelCache(device=device),
         cache=cache,
         offered=offered,
         max_frames=max_frames,
     )
     if warm:
         # No daemon: the interpreter must not end in the middle of loading a network.
-        threading.Thread(target=_warm, args=(desk,), name="warm").start()
-    return build(desk, secret=_secret(folder)), launch_options(folder)
+        threading.Thread(target=_warm, args=(handlers,), name="warm").start()
+    return build(handlers, secret=_secret(folder)), launch_options(folder)
 
 
-def _warm(desk: Any) -> None:
+def _warm(handlers: Any) -> None:
     """Load the default networks before the first visitor asks; what fails here is said when it is asked for."""
     import contextlib
 
@@ -66,7 +66,7 @@ def _warm(desk: Any) -> None:
 
     if all(weights.cached(weights.WEIGHTS[name]) for name in weights.QUICK):
         with contextlib.suppress(VisError):
-            desk.engines.warm(Plan.of("quick"))
+            handlers.model_cache.warm(Plan.of("quick"))
 
 
 def _require_gradio() -> None:

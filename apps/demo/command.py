@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from apps.demo.labels import slug
 from apps.demo.session import Session
-from apps.demo.words import slug
 from apps.from_python import run_parser
 from apps.options import plan_of, selection_of
 

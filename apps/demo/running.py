@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.demo.clip_frames import stream
 from apps.demo.command import read_words
-from apps.demo.engines import Engines
-from apps.demo.pictures import live_view, shelve, timeline, view
-from apps.demo.reading import stream
+from apps.demo.labels import clean_text, duration
+from apps.demo.model_cache import ModelCache
 from apps.demo.session import Session
-from apps.demo.words import clean_text, duration
+from apps.demo.views import cache_frame, live_view, timeline, view
 from apps.interrupt import ReadableFrames
 from apps.presets import PRESETS
 from vis.edits import History
@@ -58,7 +58,9 @@ def claim(session: Session) -> Iterator[None]:
         session.running = False
 
 
-def run(session: Session, engines: Engines, words: list[str], *, max_frames: int = 3000) -> Iterator[Update]:
+def run(
+    session: Session, model_cache: ModelCache, words: list[str], *, max_frames: int = 3000
+) -> Iterator[Update]:
     """Run the words on the session's clip. The last update says how it ended.
 
     Cancelling keeps what was found so far, and so does a clip that reads no further: the result then ends at the
@@ -70,12 +72,12 @@ def run(session: Session, engines: Engines, words: list[str], *, max_frames: int
         yield Update({**view(session), "state": "running"}, None, "Loading the networks …", 0.0)
         plan, selection = read_words(words)
         with stream(session.video, **selection.options()) as source, session.set_aside():
-            yield from _run(session, engines, plan, words, source, max_frames)
+            yield from _run(session, model_cache, plan, words, source, max_frames)
 
 
 def _run(
     session: Session,
-    engines: Engines,
+    model_cache: ModelCache,
     plan: Plan,
     words: list[str],
     source: IsolatedReader,
@@ -86,7 +88,7 @@ def _run(
         raise UsageError(
             f"{total} frames are more than the {max_frames} that this page takes; choose a shorter part, or a stride"
         )
-    job = engines.job_of(plan)
+    job = model_cache.job_of(plan)
     readable = ReadableFrames(source)
     info = replace(source.info, name=Path(session.name).stem or "clip")
     collector = TubeCollector(info, job.class_names)
@@ -99,7 +101,7 @@ def _run(
         try:
             for item in tracked:
                 collector.add(item)
-                shelve(session, item.frame, done)
+                cache_frame(session, item.frame, done)
                 done, last, now = done + 1, item.frame.index, time.perf_counter()
                 if now - shown >= SHOW_SECONDS:
                     shown = now
@@ -119,7 +121,7 @@ def _run(
             "not one frame lies in the part that was chosen; choose an earlier start or a later end"
         )
     seconds = time.perf_counter() - begin
-    engines.estimator.note(plan, done, seconds)
+    model_cache.estimator.note(plan, done, seconds)
     failure = readable.failure
     stopped = failure is not None or session.cancel.is_set() or (done >= max_frames and done != total)
     result = collector.result(min_frames=plan.collected_frames(), made_with=job.made_with())

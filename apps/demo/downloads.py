@@ -1,4 +1,4 @@
-"""Files to take home: the overlay video, the tubes in every format, cut-outs, the edits, a project."""
+"""Files to download: the overlay video, the tubes in every format, cut-outs, the edits, a project."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from apps.demo import films
+from apps.demo import video_exports
 from apps.demo.comparing import side_by_side
-from apps.demo.engines import Engines
+from apps.demo.labels import clean_message, clean_text, slug
+from apps.demo.model_cache import ModelCache
 from apps.demo.project import write_project
 from apps.demo.running import claim
 from apps.demo.session import Session
-from apps.demo.words import clean_message, clean_text, slug
 from vis import edits
 from vis.errors import CancelledError, UsageError, VisError, VisWarning
 from vis.structures import VideoResult
@@ -61,7 +61,7 @@ class Package:
     overlay: Path | None = None
 
 
-def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) -> Iterator[Package]:
+def prepare(session: Session, model_cache: ModelCache, wanted: list[str], cache: Path) -> Iterator[Package]:
     """Write the chosen files into a folder of ``cache`` with an unguessable name; it replaces the one before.
 
     Results come first. A video or an archive of pictures that cannot be made is left out, with the reason.
@@ -72,19 +72,19 @@ def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) 
     with claim(session):
         history = session.history
         if history is None:
-            raise UsageError("there is nothing to take home yet; press Run first")
-        if session.take_home is not None:
-            shutil.rmtree(session.take_home, ignore_errors=True)
-        folder = session.take_home = cache / secrets.token_urlsafe(24)
+            raise UsageError("there is nothing to download yet; press Run first")
+        if session.downloads is not None:
+            shutil.rmtree(session.downloads, ignore_errors=True)
+        folder = session.downloads = cache / secrets.token_urlsafe(24)
         folder.mkdir(parents=True, mode=0o700)
         result = edits.sealed(history.result, history.base, history.edits, session.model)
         stem = slug(session.name)
         filmed: dict[str, tuple[str, Film]] = {
-            "overlay": ("overlay.mp4", films.overlay),
-            "side-by-side": ("sam-hqsam.mp4", partial(side_by_side, engines)),
-            "alpha-video": ("cutout.webm", films.alpha_video),
-            "cutouts": ("cutouts.zip", films.cutouts),
-            "training": ("training.zip", films.training_set),
+            "overlay": ("overlay.mp4", video_exports.overlay),
+            "side-by-side": ("sam-hqsam.mp4", partial(side_by_side, model_cache)),
+            "alpha-video": ("cutout.webm", video_exports.alpha_video),
+            "cutouts": ("cutouts.zip", video_exports.cutouts),
+            "training": ("training.zip", video_exports.training_set),
         }
         files: dict[str, Path] = {}
         lost: list[str] = []

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.demo.engines import reader_of
+from apps.demo.model_cache import reader_of
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.pipeline import replay
 from vis.render import Renderer, color_of, fitted
 from vis.structures import Detections, Frame, TrackedFrame, Tube, VideoResult
 
-__all__ = ["data_url", "empty_view", "live_view", "row_of", "shelve", "timeline", "view"]
+__all__ = ["cache_frame", "data_url", "empty_view", "live_view", "row_of", "timeline", "view"]
 
 Image = NDArray[np.uint8]
 WIDEST, TALLEST = 1280, 2560
@@ -117,7 +117,7 @@ def frame_at(session: Session, result: VideoResult) -> Frame:
     return frame
 
 
-def shelve(session: Session, frame: Frame, place: int) -> None:
+def cache_frame(session: Session, frame: Frame, place: int) -> None:
     """Keep a processed frame as JPEG: going back to it costs milliseconds instead of a seek.
 
     ``place`` is its position in the run. Large frames, and those after the first thousand, are not kept:

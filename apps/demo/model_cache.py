@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from apps.demo.clip_frames import ClipFrames
 from apps.demo.estimating import Estimator, time_of_a_frame
-from apps.demo.reading import ClipFrames
 from apps.demo.session import Session
 
 if TYPE_CHECKING:
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from apps.plan import Plan
     from vis.interfaces import MaskPredictor
 
-__all__ = ["Engines"]
+__all__ = ["ModelCache"]
 
 
-class Engines:
+class ModelCache:
     """Jobs by plan and predictors by model; a job is used by one run at a time.
 
     ``job_of`` and ``predictor_of`` may be replaced: the tests put quick stand-ins there.
