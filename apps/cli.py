@@ -181,7 +181,7 @@ def _top_level(words: Sequence[str]) -> int:
     return 0
 
 
-def _show_warning(
+def _show_warning(  # noqa: PLR0917 - the signature is Python's
     message: Warning | str,
     category: type[Warning],
     filename: str,

@@ -98,17 +98,9 @@ def prepare(session: Session, model_cache: ModelCache, wanted: list[str], cache:
             ending, make = filmed[name]
             path = folder / f"{stem}-{ending}"
             try:
-                with (
-                    warnings.catch_warnings(record=True) as caught,
-                    closing(make(session, result, path)) as steps,
-                ):
-                    warnings.simplefilter("always", VisWarning)
-                    for share in steps:
-                        yield Package(f"{CHOICES[name]} … {share:.0%}", (place + share) / len(known))
-                        if session.cancel.is_set():
-                            raise CancelledError("stopped; press Prepare files to begin again")
+                for share in _filmed(session, make(session, result, path), notes):
+                    yield Package(f"{CHOICES[name]} … {share:.0%}", (place + share) / len(known))
                 files[name] = path
-                notes += [str(w.message) for w in caught if issubclass(w.category, VisWarning)]
             except CancelledError:
                 for file in files.values():
                     file.unlink()
@@ -119,12 +111,27 @@ def prepare(session: Session, model_cache: ModelCache, wanted: list[str], cache:
                 if not isinstance(error, VisError):
                     logger.error("%s could not be made", name, exc_info=error)
                 notes.append(f"{CHOICES[name]} is left out: {clean_message(error).rstrip('.')}")
-        text = f"{len(files)} file{'s' * (len(files) != 1)} ready."
-        if lost:
-            text += " Not held by these formats: " + "; ".join(dict.fromkeys(lost)) + "."
-        text += "".join(f" Note: {note}." for note in dict.fromkeys(notes))
+        text = clean_text(_ending(len(files), lost, notes), session.spoken)
         ready = tuple(files[name] for name in known if name in files)
-        yield Package(clean_text(text, session.spoken), None, ready, files.get("overlay"))
+        yield Package(text, None, ready, files.get("overlay"))
+
+
+def _filmed(session: Session, steps: Generator[float], notes: list[str]) -> Iterator[float]:
+    """The shares that are done; warnings join the notes. Raises :class:`CancelledError` where the visitor cancels."""
+    with warnings.catch_warnings(record=True) as caught, closing(steps):
+        warnings.simplefilter("always", VisWarning)
+        for share in steps:
+            yield share
+            if session.cancel.is_set():
+                raise CancelledError("stopped; press Prepare files to begin again")
+    notes += [str(w.message) for w in caught if issubclass(w.category, VisWarning)]
+
+
+def _ending(files: int, lost: list[str], notes: list[str]) -> str:
+    text = f"{files} file{'s' * (files != 1)} ready."
+    if lost:
+        text += " Not held by these formats: " + "; ".join(dict.fromkeys(lost)) + "."
+    return text + "".join(f" Note: {note}." for note in dict.fromkeys(notes))
 
 
 def _write(
