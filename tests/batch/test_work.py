@@ -392,24 +392,3 @@ def test_what_no_batch_has_made_is_never_replaced(
     with pytest.raises(OutputError, match="not of a batch"):
         make_worker().process(item, tell)
     assert mine.read_text() == "mine"
-
-
-def test_names_that_are_no_utf8_and_links_that_lead_nowhere(
-    make_worker: Any, tell: Any, tmp_path: Path
-) -> None:
-    from PIL import Image
-
-    folder = tmp_path / "caf\udce9"
-    folder.mkdir()
-    for index in range(4):
-        Image.new("RGB", (32, 24)).save(str(folder / f"\udcff{index}.png"))
-    (folder / "\udcff2.png").unlink()
-    (folder / "\udcff2.png").symlink_to("gone.png")
-    line = make_worker("--score", "0.9").process(Item("caf\udce9", str(folder)), tell)
-    assert (line["status"], line["frames"]) == ("done", 3)
-    assert any("1 of 4 images do not decode" in text for text in line["warnings"])
-    record = json.loads((tmp_path / "out" / "caf\udce9" / "run.json").read_text())
-    assert record["source"]["name"] == "caf\udce9"
-    assert record["source"]["files"] == 3
-    again = make_worker("--score", "0.9").process(Item("caf\udce9", str(folder)), tell)
-    assert again["status"] != "failed"
