@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from apps.heap import return_large_blocks
+from apps.malloc import return_large_blocks
 from apps.option_types import Parser
 from vis import __version__
 from vis.errors import DependencyError, InputError, UsageError, VisError, VisWarning, WeightsError
@@ -26,27 +26,27 @@ __all__ = ["COMMANDS", "EXIT_CODES", "build_parser", "main"]
 
 COMMANDS = {
     "run": ("apps.verbs.run", "find, track and refine the objects of one video"),
-    "track": ("apps.track", "find and track only; saves an association to be refined later"),
+    "track": ("apps.verbs.track", "find and track only; saves an association to be refined later"),
     "follow": (
         "apps.verbs.follow",
         "point at objects once: a click, box or mask on any frame, and the tube is theirs",
     ),
-    "refine": ("apps.refine", "refine the masks of a saved result with another model or policy"),
-    "link": ("apps.link", "stitch the tubes of a saved result across gaps, fill, drop and cap them"),
+    "refine": ("apps.verbs.refine", "refine the masks of a saved result with another model or policy"),
+    "link": ("apps.verbs.link", "stitch the tubes of a saved result across gaps, fill, drop and cap them"),
     "fill": (
         "apps.verbs.fill",
         "follow the objects of a saved result through its gaps, or between key frames",
     ),
-    "batch": ("apps.batch", "run over folders of videos: resumes after a kill, isolates failures"),
-    "eval": ("apps.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
+    "batch": ("apps.verbs.batch", "run over folders of videos: resumes after a kill, isolates failures"),
+    "eval": ("apps.verbs.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
     "edit": ("apps.verbs.edit", "replay a list of corrections on a saved result"),
-    "label": ("apps.label", "make a training set of a saved result's good tubes"),
-    "convert": ("apps.convert", "read and write tubes in other formats"),
-    "demo": ("apps.demo", "open the page in the browser: upload, correct, compare, take home"),
-    "train": ("apps.train", "train the HQ head on a frozen SAM"),
-    "export": ("apps.export", "write a refiner as ONNX files"),
-    "models": ("apps.models", "list, fetch and verify weights"),
-    "doctor": ("apps.doctor", "say what works on this machine"),
+    "label": ("apps.verbs.label", "make a training set of a saved result's good tubes"),
+    "convert": ("apps.verbs.convert", "read and write tubes in other formats"),
+    "demo": ("apps.verbs.demo", "open the page in the browser: upload, correct, compare, download"),
+    "train": ("apps.verbs.train", "train the HQ head on a frozen SAM"),
+    "export": ("apps.verbs.export", "write a refiner as ONNX files"),
+    "models": ("apps.verbs.models", "list, fetch and verify weights"),
+    "doctor": ("apps.verbs.doctor", "say what works on this machine"),
 }
 """Verb -> (module with ``configure(parser)`` and ``run(args)``, one line of help)."""
 
@@ -184,7 +184,7 @@ def _top_level(words: Sequence[str]) -> int:
     return 0
 
 
-def _show_warning(
+def _show_warning(  # noqa: PLR0917 - the signature is Python's
     message: Warning | str,
     category: type[Warning],
     filename: str,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.batch.events import Event, attempt
+from apps.batch.events import Event, run_item
 from apps.batch.item import Item
 from apps.batch.pool import THREAD_VARIABLES, Limits
 from vis.errors import DependencyError, OutputError, UsageError, VisError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_on_ray"]
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 ASK_SECONDS = 5.0
 """How long an actor may take to say how far it is, before it is asked again."""
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -40,7 +40,7 @@ class VideoActor:
     """One worker on some node. ``process`` and ``progress`` run side by side (two threads)."""
 
     def __init__(self, settings: Settings, token: str) -> None:
-        from apps.batch.lock import hold_as_worker
+        from apps.batch.lock import acquire_as_worker
 
         self._now: dict[str, Any] = {}
         self._problem: VisError | None = None
@@ -51,7 +51,7 @@ class VideoActor:
                 "all nodes mount at the same path"
             )
             return
-        hold_as_worker(Path(settings.out))
+        acquire_as_worker(Path(settings.out))
         try:
             from apps.batch.work import Worker
 
@@ -64,13 +64,13 @@ class VideoActor:
         if self._problem is not None:
             return "stop", self._problem
         self._now = {"stage": "start", "frames": 0, "expected": None}
-        return attempt(self._worker, item, self._tell)
+        return run_item(self._worker, item, self._report_progress)
 
     def progress(self) -> dict[str, Any]:
         """How far the current video is; empty before the first."""
         return self._now
 
-    def _tell(self, stage: str, frames: int, expected: int | None) -> None:
+    def _report_progress(self, stage: str, frames: int, expected: int | None) -> None:
         self._now = {"stage": stage, "frames": frames, "expected": expected}
 
 
@@ -103,17 +103,17 @@ def run_on_ray(
     ray = _ray(address, settings)
     token = Path(settings.out) / ".batch" / f"cluster-{uuid.uuid4().hex}"
     token.touch()
-    crew = _Crew(ray, settings, str(token))
+    pool = ActorPool(ray, settings, str(token))
     try:
-        yield from _drive(ray, crew, items, jobs, limits)
+        yield from _drive(ray, pool, items, jobs, limits)
     finally:
-        for actor in crew.actors:
-            crew.kill(actor)
+        for actor in pool.actors:
+            pool.kill(actor)
         token.unlink(missing_ok=True)
         ray.shutdown()
 
 
-class _Crew:
+class ActorPool:
     """The actors: made, counted, killed."""
 
     def __init__(self, ray: Any, settings: Settings, token: str) -> None:
@@ -151,16 +151,18 @@ class _Crew:
         self.actors.remove(actor)
 
 
-def _drive(ray: Any, crew: _Crew, items: Sequence[Item], jobs: int | None, limits: Limits) -> Iterator[Event]:
+def _drive(
+    ray: Any, pool: ActorPool, items: Sequence[Item], jobs: int | None, limits: Limits
+) -> Iterator[Event]:
     waiting = deque(range(len(items)))
     attempts = [0] * len(items)
-    while waiting or any(actor.item is not None for actor in crew.actors):
-        idle = sum(actor.item is None for actor in crew.actors)
-        most = jobs if jobs is not None else max(1, crew.room())
-        while len(crew.actors) < most and idle < len(waiting):
-            crew.add()
+    while waiting or any(actor.item is not None for actor in pool.actors):
+        idle = sum(actor.item is None for actor in pool.actors)
+        most = jobs if jobs is not None else max(1, pool.room())
+        while len(pool.actors) < most and idle < len(waiting):
+            pool.add()
             idle += 1
-        for actor in crew.actors:
+        for actor in pool.actors:
             if actor.item is None and waiting:
                 actor.item, actor.begun, actor.moved, actor.told = (
                     waiting.popleft(),
@@ -171,10 +173,10 @@ def _drive(ray: Any, crew: _Crew, items: Sequence[Item], jobs: int | None, limit
                 actor.answer = actor.handle.process.remote(items[actor.item])
                 yield Event("start", actor.item, actor.name)
         # An idle actor keeps its cores; one that waits for cores, its node being lost, may need them.
-        for actor in [actor for actor in crew.actors if actor.item is None]:
-            crew.drop(actor)
-        busy = [actor for actor in crew.actors if actor.item is not None]
-        ready, _ = ray.wait([actor.answer for actor in busy], num_returns=1, timeout=LOOK_SECONDS)
+        for actor in [actor for actor in pool.actors if actor.item is None]:
+            pool.drop(actor)
+        busy = [actor for actor in pool.actors if actor.item is not None]
+        ready, _ = ray.wait([actor.answer for actor in busy], num_returns=1, timeout=POLL_SECONDS)
         for actor in busy:
             item = actor.item
             assert item is not None  # only busy ones are listed
@@ -191,7 +193,7 @@ def _drive(ray: Any, crew: _Crew, items: Sequence[Item], jobs: int | None, limit
                 raise data if isinstance(data, VisError) else OutputError(str(data))
             actor.item = None
             if kind == "lost":
-                crew.drop(actor)
+                pool.drop(actor)
                 attempts[item] += 1
                 if data["error"] == "WorkerLost" and attempts[item] < limits.attempts:
                     waiting.appendleft(item)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from apps.option_types import Parser
+from apps.options import output_of, plan_of, selection_of
+from apps.plan import source_path
 from vis.errors import UsageError
 
 if TYPE_CHECKING:
     from vis.structures import VideoResult
 
-__all__ = ["run_video"]
+__all__ = ["run_parser", "run_video"]
 
 OF_THE_FOLDER = ("overwrite", "no_overlay", "json")
 """Options without effect where no run folder is written."""
@@ -30,33 +31,37 @@ class _RaisingParser(Parser):
 
 def run_video(path: str | Path, preset: str, options: Mapping[str, Any]) -> VideoResult:
     """See :func:`apps.run`."""
-    from apps import assemble
-    from apps.verbs.run import configure, run_job
-    from vis.video import open_source
+    from apps.job import Job
+    from apps.verbs.run import run_job
 
-    started = time.time()
-    parser = _RaisingParser(prog="vistubes run", add_help=False)
-    configure(parser)
+    parser = run_parser()
     words = [*_words(parser, {"preset": preset, "quiet": True, **options}), "--", str(path)]
     args = parser.parse_args(words)
     if idle := [name for name in OF_THE_FOLDER if options.get(name) and args.out is None]:
         raise UsageError(f"{idle[0]}: is about the run folder, and none is written; give out as well")
-    plan = assemble.Plan.from_args(args)
-    source, source_options = assemble.source_arguments(args)
+    plan, selection, source = plan_of(args), selection_of(args), source_path(args.source)
     if args.out is None:
-        frames = open_source(source, **source_options)  # a wrong path is told before weights are loaded
-        return assemble.Job(plan, device=args.device).process(frames, quiet=args.quiet)
+        frames = selection.open(source)  # a wrong path is told before weights are loaded
+        return Job(plan, device=args.device).process(frames, quiet=args.quiet)
     results: list[VideoResult] = []
     run_job(
-        args,
+        lambda: Job(plan, device=args.device),
         source,
-        source_options,
-        lambda: assemble.Job(plan, device=args.device),
-        started,
+        selection,
+        output_of(args),
         command=["vistubes", "run", *words],
         done=results.append,
     )
     return results[0]
+
+
+def run_parser() -> Parser:
+    """The options of ``vistubes run``; what they refuse is a :class:`UsageError`."""
+    from apps.verbs.run import configure
+
+    parser = _RaisingParser(prog="vistubes run", add_help=False)
+    configure(parser)
+    return parser
 
 
 def _words(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> list[str]:

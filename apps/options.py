@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from apps.option_types import moment, path_text, positive, rate, unit, whole
+from apps.plan import Plan, Refining, Selection
 from apps.presets import PRESETS
+from apps.run_folder import Output
 from detectors import DETECTORS
 from trackers import TRACKERS
 
@@ -17,9 +21,20 @@ __all__ = [
     "add_reading",
     "add_refiner",
     "add_source",
+    "output_of",
+    "plan_of",
     "positive",
+    "refining_of",
+    "selection_of",
     "unit",
 ]
+
+SELECTION = ("start", "end", "stride", "fps", "strict", "value_range", "reader")
+ASSOCIATION = (
+    *("preset", "detector", "weights", "video_id", "text", "tracker", "camera_motion"),
+    *("classes", "score", "min_frames", "link", "top"),
+)
+MASKS = ("model", "policy", "whole_or_part", "overlap", "clean", "zoom", "mode")
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -163,3 +178,27 @@ def add_output(parser: argparse.ArgumentParser, *, default: str) -> None:
     group.add_argument("--no-overlay", action="store_true", help="write no overlay.mp4")
     group.add_argument("--json", action="store_true", help="print run.json to stdout")
     group.add_argument("--quiet", action="store_true", help="no progress, no table")
+
+
+def selection_of(args: argparse.Namespace) -> Selection:
+    """Which frames, of those options of :func:`add_source` that the verb has."""
+    return Selection(**_named(args, SELECTION))
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    """The options of :func:`add_association` and :func:`add_refiner`; without the latter nothing is refined."""
+    return Plan.of(**{"model": "none", **_named(args, (*ASSOCIATION, *MASKS))})
+
+
+def refining_of(args: argparse.Namespace) -> Refining:
+    """The options of :func:`add_refiner` over the defaults of preset ``quick``."""
+    return Refining.of(**_named(args, MASKS))
+
+
+def output_of(args: argparse.Namespace) -> Output:
+    """The options of :func:`add_output`."""
+    return Output(args.out, args.overwrite, overlay=not args.no_overlay, json=args.json, quiet=args.quiet)
+
+
+def _named(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if name in args}

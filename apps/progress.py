@@ -16,7 +16,7 @@ from vis.errors import UsageError
 from vis.interfaces import CameraCompensator, Detector, Refiner, Tracker
 from vis.structures import Detections, Frame
 
-__all__ = ["Stopwatch", "TimedDetector", "TimedRefiner", "TimedTracker", "progress"]
+__all__ = ["Stopwatch", "TimedDetector", "TimedRefiner", "TimedTracker", "progress", "timed"]
 
 Item = TypeVar("Item")
 PLAIN_LINE_SECONDS = 10.0
@@ -76,6 +76,17 @@ class Stopwatch:
     def report(self) -> dict[str, float]:
         """Stage -> seconds, to the millisecond."""
         return {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
+
+
+def timed(items: Iterable[Item], watch: Stopwatch, stage: str) -> Iterator[Item]:
+    """Pass items through; the time that each one takes to come is counted as ``stage``."""
+    stream = iter(items)
+    while True:
+        with watch(stage):
+            item = next(stream, None)
+        if item is None:
+            return
+        yield item
 
 
 class TimedDetector:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import os
 import platform
@@ -19,7 +18,8 @@ from vis.formats import ytvis
 from vis.structures import Tube, VideoResult
 
 if TYPE_CHECKING:
-    from apps.assemble import Job
+    from apps.job import VideoJob
+    from apps.plan import Selection
 
 __all__ = ["costs", "run_record", "tube_table", "write_record", "write_results"]
 
@@ -37,7 +37,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def run_record(
-    job: Job, result: VideoResult, source: Mapping[str, Any], args: argparse.Namespace, started: float
+    job: VideoJob, result: VideoResult, source: Mapping[str, Any], selection: Selection, started: float
 ) -> dict[str, Any]:
     """Everything needed to repeat the run, and what it cost so far; ``source``: name and identity."""
     record = {
@@ -45,7 +45,7 @@ def run_record(
         "command": ["vistubes", *sys.argv[1:]],
         "source": dict(source),
         "video": {"height": result.video.height, "width": result.video.width, "frames": len(result.frames)},
-        "selection": {name: getattr(args, name) for name in ("start", "end", "stride")},
+        "selection": selection.record(),
         "tubes": len(result.tubes),
         **costs(job, result, started),
         "machine": {
@@ -64,7 +64,7 @@ def run_record(
     return record
 
 
-def costs(job: Job, result: VideoResult, started: float) -> dict[str, Any]:
+def costs(job: VideoJob, result: VideoResult, started: float) -> dict[str, Any]:
     """The part of a run record that grows while pictures are drawn: time and memory."""
     seconds = max(time.time() - started, 1e-3)
     return {

@@ -8,7 +8,7 @@
     contact_sheet.png   a few frames with overlays, for looking
     overlay.mp4         the video with its tubes drawn on it
 
-``pictures`` in run.json says how far the drawing is (:mod:`apps.drawing`): whatever happens while pictures are
+``pictures`` in run.json says how far the drawing is (:mod:`apps.rendering`): whatever happens while pictures are
 drawn, the results stay.
 """
 
@@ -26,9 +26,23 @@ from pathlib import Path
 from vis.errors import OutputError
 from vis.files import STEM_LETTERS, sync_folder
 
-__all__ = ["FILES", "RunFolder", "check_replaceable", "new_run_folder", "restore", "tubes_of"]
+__all__ = ["FILES", "Output", "RunFolder", "check_replaceable", "new_run_folder", "restore", "tubes_of"]
 
 FILES = ("overlay.mp4", "results.json", "tubes.json", "contact_sheet.png", "run.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a run's results go, and what is said of them."""
+
+    folder: Path | None = None
+    """None: one named after the video."""
+    overwrite: bool = False
+    overlay: bool = True
+    """Whether overlay.mp4 is drawn."""
+    json: bool = False
+    """Whether run.json is printed too."""
+    quiet: bool = False
 
 
 @dataclass(slots=True)

@@ -120,9 +120,11 @@ def statistics(
         similarities[key] = [[similarity(d, g, boundary=boundary) for g in wanted] for d in found]
     for category in [0] if pooled else categories:
         keys = sorted(key for key in groups if key[1] == category)
-        for a, (low, high) in enumerate(AREAS):
+        for a, area in enumerate(AREAS):
             for threshold in THRESHOLDS:
-                judged = [judge(*groups[key], similarities[key], low, high, threshold) for key in keys]
+                judged = [
+                    judge(*groups[key], similarities[key], area=area, threshold=threshold) for key in keys
+                ]
                 for limit in MAX_DETS:
                     curve = average(judged, limit)
                     if curve:
@@ -133,9 +135,15 @@ def statistics(
 
 
 def judge(
-    found: list[dict], wanted: list[dict], ious: list[list[float]], low: float, high: float, threshold: float
+    found: list[dict],
+    wanted: list[dict],
+    ious: list[list[float]],
+    *,
+    area: tuple[float, float],
+    threshold: float,
 ) -> tuple[list[tuple[float, str]], int]:
     """(score, verdict) of each detection of a video, and how many truths count."""
+    low, high = area
     ignored = [bool(g["crowd"]) or not low <= g["area"] <= high for g in wanted]
     order = sorted(range(len(wanted)), key=lambda g: ignored[g])
     taken: set[int] = set()

@@ -94,7 +94,7 @@ def outputs(out: Path) -> dict[str, str]:
 
 
 def measure_kills(
-    clips: Path, work: Path, options: list[str], kills: int, seed: int, disk: Disk | None
+    clips: Path, work: Path, options: list[str], *, kills: int, seed: int, disk: Disk | None
 ) -> bool:
     """Whether a batch that was killed again and again ends with the files of one that was not."""
     whole, killed = work / "whole", (work if disk is None else disk.folder) / "killed"
@@ -222,7 +222,9 @@ def main() -> int:
         disk = Disk(args.work / "disk") if args.small_disk else None
         words = ["--jobs", "2", *options]
         try:
-            good = measure_kills(args.work / "clips", args.work, words, args.kills, args.seed, disk)
+            good = measure_kills(
+                args.work / "clips", args.work, words, kills=args.kills, seed=args.seed, disk=disk
+            )
         finally:
             if disk is not None:
                 disk.close()

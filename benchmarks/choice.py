@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.assemble import Job
+from apps.job import Job
+from apps.plan import Plan
 from benchmarks.davis import truth_of, tube_iou
-from benchmarks.overhead import quick_with
 from vis.hqsam import ImageEmbedding, Predictor, load_model
 from vis.prompt_policies import HQSamRefiner
 from vis.structures import Detections
@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     networks = OncePerFrame()
-    finder = Job(quick_with("none"))
+    finder = Job(Plan.of("quick", model="none"))
     clips = (
         args.clips.split(",")
         if args.clips

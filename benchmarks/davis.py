@@ -18,8 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from apps.assemble import Job, Plan
-from apps.options import add_association, add_refiner
+from apps.job import Job
+from apps.options import add_association, add_refiner, plan_of
 from vis import masks
 from vis.structures import Tube, VideoResult
 from vis.video import open_source
@@ -38,7 +38,7 @@ def main() -> None:
     add_association(parser)
     add_refiner(parser)
     args = parser.parse_args()
-    job = Job(Plan.from_args(args), device=args.device)
+    job = Job(plan_of(args), device=args.device)
     clips = {clip: measure(job, args.data, clip, args.stride) for clip in args.clips.split(",")}
     mean = float(np.mean([row["iou"] for row in clips.values()]))
     if args.json:

@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from apps.assemble import Job, Plan
-from apps.options import add_association, add_refiner
+from apps.job import Job
+from apps.options import add_association, add_refiner, plan_of
 from vis import masks
 from vis.structures import VideoResult
 from vis.video import open_source
@@ -44,7 +44,7 @@ def main() -> None:
     add_association(parser)
     add_refiner(parser)
     args = parser.parse_args()
-    plan = Plan.from_args(args)
+    plan = plan_of(args)
     job = Job(plan, device=args.device)
     clips = {}
     for clip in args.clips.split(","):

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from apps.assemble import Job, Plan
-from apps.options import add_association, add_refiner
+from apps.job import Job
+from apps.plan import Plan
 from vis import weights
 from vis.hqsam import Predictor, load_model
 from vis.video import open_source
@@ -48,7 +48,7 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     image = next(iter(open_source(weights.path("sample")))).image
     predictors = {name: Predictor(load_model(name, device="cpu")) for name in MODELS}
-    jobs = {name: Job(quick_with(name), device="cpu") for name in MODELS}
+    jobs = {name: Job(Plan.of("quick", model=name), device="cpu") for name in MODELS}
     rows = [
         compare(
             f"masks of {len(boxes)} {'box' if len(boxes) == 1 else 'boxes'}",
@@ -69,14 +69,6 @@ def main() -> int:
             f"{row['overhead_of_medians']:>+7.1%}"
         )
     return 0
-
-
-def quick_with(model: str) -> Plan:
-    """The plan of ``vistubes run --preset quick --model MODEL``."""
-    parser = argparse.ArgumentParser()
-    add_association(parser)
-    add_refiner(parser)
-    return Plan.from_args(parser.parse_args(["--preset", "quick", "--model", model]))
 
 
 def masks(predictor: Predictor, image: np.ndarray, boxes: np.ndarray) -> int:

@@ -30,10 +30,10 @@ import time
 import warnings
 from pathlib import Path
 
-from apps.demo.command import plan_of
-from apps.demo.engines import Engines
-from apps.demo.handlers import Desk, Form
+from apps.demo.handlers import Form, Handlers
+from apps.demo.model_cache import ModelCache
 from apps.demo.session import Sessions
+from apps.plan import Plan
 from vis import weights
 
 
@@ -50,13 +50,13 @@ def main() -> int:
     clip = args.clip or weights.path("sample")
     rounds = []
     with tempfile.TemporaryDirectory() as place:
-        engines = Engines(device=args.device)
+        model_cache = ModelCache(device=args.device)
         timer = Timer()
-        engines.warm(plan_of(["--preset", "quick"]))
+        model_cache.warm(Plan.of("quick"))
         warm = timer.took()
-        desk = Desk(Sessions(Path(place)), engines, cache=Path(place) / "cache")
+        handlers = Handlers(Sessions(Path(place)), model_cache, cache=Path(place) / "cache")
         for _ in range(args.rounds):
-            rounds.append(one_visit(desk, clip))
+            rounds.append(one_visit(handlers, clip))
     best = {"warm up": warm}
     for name in rounds[0]:
         seconds, cpu = zip(*(found[name] for found in rounds), strict=True)
@@ -84,16 +84,16 @@ class Timer:
         return time.perf_counter() - self.begun[0], time.process_time() - self.begun[1]
 
 
-def one_visit(desk: Desk, clip: Path) -> dict[str, tuple[float, float]]:
+def one_visit(handlers: Handlers, clip: Path) -> dict[str, tuple[float, float]]:
     """Everything that a visitor waits for."""
     found: dict[str, tuple[float, float]] = {}
-    token, _, _ = desk.start(None)
+    token, _, _ = handlers.start(None)
     timer = Timer()
-    desk.upload(token, str(clip), Form())
+    handlers.upload(token, str(clip), Form())
     found["upload"] = timer.took()
 
     timer, stop, arrived, asked = Timer(), Timer(), 0, 0
-    for update in desk.run(token, Form()):
+    for update in handlers.run(token, Form()):
         if " of " in update.text and update.view is not None:
             arrived += 1
             if arrived == 1:
@@ -103,18 +103,18 @@ def one_visit(desk: Desk, clip: Path) -> dict[str, tuple[float, float]]:
                 asked = update.view["position"]
                 found["frame"] = tuple(spent / (asked - first) for spent in timer.took())  # type: ignore[assignment]
                 stop = Timer()
-                desk.cancel(token)
+                handlers.cancel(token)
     found["stop"] = stop.took()
-    done = len(desk.sessions.get(token).history.result.frames)  # type: ignore[union-attr]
+    done = len(handlers.sessions.get(token).history.result.frames)  # type: ignore[union-attr]
     found["frames after stop"] = float(done - 1 - asked), 0.0
 
     for name in ("first point", "point"):
         timer = Timer()
-        update = desk.act(token, {"name": "click", "x": 180.0, "y": 420.0, "inside": True})
+        update = handlers.act(token, {"name": "click", "x": 180.0, "y": 420.0, "inside": True})
         found[name] = timer.took()
         assert "Correct" in update.view["message"], update.view["message"]  # type: ignore[index]
     timer = Timer()
-    desk.seek(token, {"by": 1})
+    handlers.seek(token, {"by": 1})
     found["seek"] = timer.took()
     return found
 

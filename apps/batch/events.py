@@ -10,9 +10,10 @@ from apps.batch.item import Item
 from vis.errors import VisError
 
 if TYPE_CHECKING:
-    from apps.batch.work import Tell, Worker
+    from apps.batch.compute import ReportProgress
+    from apps.batch.work import Worker
 
-__all__ = ["Event", "attempt"]
+__all__ = ["Event", "run_item"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,10 @@ class Event:
     """``progress``: stage, frames, expected. ``done``: the report's line. ``failed``: error, message."""
 
 
-def attempt(worker: Worker, item: Item, tell: Tell) -> tuple[str, Any]:
+def run_item(worker: Worker, item: Item, report_progress: ReportProgress) -> tuple[str, Any]:
     """Do one video, whatever comes: ("done", line), ("failed", reason), or ("stop", error) for all."""
     try:
-        return "done", worker.process(item, tell)
+        return "done", worker.process(item, report_progress)
     except Exception as error:
         if is_for_all(error) or no_space_left(error, worker.out):
             return "stop", error if isinstance(error, VisError) else str(error)

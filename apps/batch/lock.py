@@ -14,13 +14,13 @@ from typing import IO
 from apps.run_folder import restore
 from vis.errors import OutputError
 
-__all__ = ["clear_leftovers", "hold", "hold_as_worker"]
+__all__ = ["acquire", "acquire_as_worker", "clear_leftovers"]
 
 _kept: list[IO[str]] = []
 
 
 @contextlib.contextmanager
-def hold(out: Path, *, wait_seconds: float = 30.0) -> Iterator[None]:
+def acquire(out: Path, *, wait_seconds: float = 30.0) -> Iterator[None]:
     """Hold ``out`` for this batch; raises :class:`OutputError` when another one does.
 
     Also waits until the workers of a killed batch are gone, so that none of them writes any more.
@@ -52,7 +52,7 @@ def hold(out: Path, *, wait_seconds: float = 30.0) -> Iterator[None]:
         yield
 
 
-def hold_as_worker(out: Path) -> None:
+def acquire_as_worker(out: Path) -> None:
     """Let the next batch know, until this process ends, that this worker may still write."""
     with contextlib.suppress(OSError):
         file = (out / ".batch" / "workers.lock").open("a+", encoding="utf-8")

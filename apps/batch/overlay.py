@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.drawing import replayed
+from apps.rendering import replayed
 from vis.files import whole_file
 from vis.interfaces import FrameSource
 from vis.render import ContactSheet, OverlayWriter, Renderer, small_picture, write_contact_sheet
@@ -25,7 +25,7 @@ __all__ = ["draw"]
 FALLBACK_FPS = 10.0
 """Of folders of images without a rate."""
 
-Tell = Callable[[int], None]
+ReportProgress = Callable[[int], None]
 """Called with the number of frames drawn."""
 
 
@@ -38,7 +38,7 @@ def draw(
     length: int,
     overlay: bool,
     audio_from: Path | None,
-    tell: Tell,
+    report_progress: ReportProgress,
 ) -> dict[str, Exception]:
     """contact_sheet.png and, if wanted, overlay.mp4 in ``folder``; ``length`` frames a piece under ``pieces``.
 
@@ -49,13 +49,12 @@ def draw(
     if not len(result.frames):
         return missing
     renderer = Renderer(result.class_names)
-    rate = result.video.fps or FALLBACK_FPS
     places = ContactSheet.places(len(result.frames))
     # Pieces of one encoder only: another version's need not fit.
-    drawing = _Drawing(result, renderer, pieces / encoder_name(), length, rate, frozenset(places))
+    drawing = _Drawing(result, renderer, pieces / encoder_name(), length=length, on_sheet=frozenset(places))
     if overlay:
         try:
-            drawing.finish(source, tell)
+            drawing.finish(source, report_progress)
             drawing.join(folder / "overlay.mp4", audio_from)
         except Exception as error:
             missing["overlay.mp4"] = error
@@ -81,18 +80,18 @@ class _Drawing:
         result: VideoResult,
         renderer: Renderer,
         folder: Path,
+        *,
         length: int,
-        rate: float,
         on_sheet: frozenset[int],
     ) -> None:
         self.result, self.renderer, self.folder, self.length = result, renderer, folder, length
-        self.rate, self.on_sheet = rate, on_sheet
+        self.rate, self.on_sheet = result.video.fps or FALLBACK_FPS, on_sheet
         self.starts = range(0, len(result.frames), length)
 
     def piece(self, start: int) -> Path:
         return self.folder / f"{start:09d}.mp4"
 
-    def finish(self, source: FrameSource, tell: Tell) -> None:
+    def finish(self, source: FrameSource, report_progress: ReportProgress) -> None:
         """Draw the pieces that are missing, in order."""
         missing = (
             start for start in self.starts if not is_part(self.piece(start), self.rate, self._size(start))
@@ -113,7 +112,7 @@ class _Drawing:
                     if place in self.on_sheet:
                         self._save_small(place, tracked)
                     writer.write(tracked)
-                    tell(place + 1)
+                    report_progress(place + 1)
 
     def join(self, path: Path, audio_from: Path | None) -> None:
         """All pieces as one video, with sound."""

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.batch.events import Event, attempt
+from apps.batch.events import Event, run_item
 from apps.batch.item import Item
 from vis.errors import OutputError, VisError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "run_local"]
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -73,7 +73,7 @@ def run_local(items: Sequence[Item], settings: Settings, *, jobs: int, limits: L
             for worker in workers:
                 if worker.item is None and waiting:
                     yield _give(worker, waiting.popleft(), items)
-            ready = wait([worker.pipe for worker in workers], timeout=LOOK_SECONDS)
+            ready = wait([worker.pipe for worker in workers], timeout=POLL_SECONDS)
             for place, worker in enumerate(workers):
                 lost = None
                 if worker.pipe in ready:
@@ -195,9 +195,9 @@ def _serve(settings: Settings, pipe: Connection) -> None:
     # Ctrl-C goes to the whole terminal group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
-    from apps.batch.lock import hold_as_worker
+    from apps.batch.lock import acquire_as_worker
 
-    hold_as_worker(Path(settings.out))
+    acquire_as_worker(Path(settings.out))
     try:
         from apps.batch.work import Worker
 
@@ -213,21 +213,21 @@ def _serve(settings: Settings, pipe: Connection) -> None:
             number, item = pipe.recv()
         except (EOFError, OSError):
             return
-        kind, data = attempt(worker, item, _teller(number, pipe))
+        kind, data = run_item(worker, item, _progress_reporter(number, pipe))
         pipe.send((kind, number, data))
 
 
-def _teller(number: int, pipe: Connection) -> Callable[[str, int, int | None], None]:
+def _progress_reporter(number: int, pipe: Connection) -> Callable[[str, int, int | None], None]:
     """Passes progress on, a few times per second at most."""
     told = 0.0
 
-    def tell(stage: str, frames: int, expected: int | None) -> None:
+    def report_progress(stage: str, frames: int, expected: int | None) -> None:
         nonlocal told
-        if time.monotonic() - told > LOOK_SECONDS:
+        if time.monotonic() - told > POLL_SECONDS:
             told = time.monotonic()
             pipe.send(("progress", number, {"stage": stage, "frames": frames, "expected": expected}))
 
-    return tell
+    return report_progress
 
 
 def _end_with_parent() -> None:

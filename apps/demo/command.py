@@ -6,21 +6,18 @@ line's own.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from apps.demo.labels import slug
 from apps.demo.session import Session
-from apps.demo.words import slug
-from vis.errors import UsageError
+from apps.from_python import run_parser
+from apps.options import plan_of, selection_of
 
 if TYPE_CHECKING:
-    import argparse
+    from apps.plan import Plan, Selection
 
-    from apps.assemble import Plan
-
-__all__ = ["commands", "parse", "plan_of", "words_of"]
+__all__ = ["commands", "read_words", "words_of"]
 
 
 def words_of(
@@ -50,24 +47,10 @@ def words_of(
     return words
 
 
-def parse(source: str, words: list[str]) -> argparse.Namespace:
-    """The command line's own parser; what it refuses is a :class:`UsageError`."""
-    from apps.cli import build_parser
-
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return build_parser("run").parse_args([source, *words])
-    except SystemExit:
-        last = said.getvalue().strip().splitlines()[-1:] or ["the options cannot be meant so"]
-        raise UsageError(last[0].split("error: ")[-1]) from None
-
-
-def plan_of(words: list[str]) -> Plan:
-    """What will run."""
-    from apps.assemble import Plan
-
-    return Plan.from_args(parse("clip.mp4", words))
+def read_words(words: list[str]) -> tuple[Plan, Selection]:
+    """What will run; what the command line's own parser refuses is a :class:`UsageError`."""
+    args = run_parser().parse_args(["clip.mp4", *words])
+    return plan_of(args), selection_of(args)
 
 
 def commands(session: Session) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.demo.engines import Engines, reader_of
-from apps.demo.reading import covered
+from apps.demo.clip_frames import covered
+from apps.demo.model_cache import ModelCache, reader_of
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.errors import UsageError
@@ -46,7 +46,7 @@ class Comparison:
     """HTML."""
 
 
-def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
+def compare(session: Session, model_cache: ModelCache, *, zoom: bool) -> Comparison:
     """Both masks of every object on the shown frame; ``zoom``: magnified where the selected object's differ.
 
     Raises :class:`UsageError` where there is nothing to compare.
@@ -60,7 +60,7 @@ def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
         tubes = [tube for tube in result.tubes if frame in tube.frames]
         if not tubes:
             raise UsageError("no object is on this frame; go to a frame that shows one")
-        decoder = engines.decoder_of(session)
+        decoder = model_cache.decoder_of(session)
         embedding = decoder.embedding(frame)
         image = reader_of(session)[frame].image
     boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
@@ -76,7 +76,9 @@ def compare(session: Session, engines: Engines, *, zoom: bool) -> Comparison:
     return Comparison(pictures[0], pictures[1], table(result, tubes, sam, hq))
 
 
-def side_by_side(engines: Engines, session: Session, result: VideoResult, path: Path) -> Generator[float]:
+def side_by_side(
+    model_cache: ModelCache, session: Session, result: VideoResult, path: Path
+) -> Generator[float]:
     """One video, SAM's masks on the left and HQ-SAM's on the right; yields the share that is done.
 
     Each frame is embedded once; the boxes are the result's. Raises :class:`UsageError` on plain SAM.
@@ -85,7 +87,7 @@ def side_by_side(engines: Engines, session: Session, result: VideoResult, path: 
     from vis.video import VideoWriter
 
     assert session.video is not None
-    predictor = engines.decoder_of(session).predictor
+    predictor = model_cache.decoder_of(session).predictor
     source = covered(session.video, result)
     height, width = result.video.size
     total = len(result.frames)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from apps.assemble import Plan
+    from apps.plan import Plan
 
 __all__ = ["Estimate", "Estimator", "free_memory_gb", "time_of_a_frame"]
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from apps.demo import comparing, correcting, measuring, opening, pictures, running, taking_home
+from apps.demo import comparing, downloads, editing, evaluation, running, upload, views
 from apps.demo.command import commands, words_of
-from apps.demo.engines import Engines
+from apps.demo.labels import clean_message, large_letter
+from apps.demo.model_cache import ModelCache
 from apps.demo.project import open_project
 from apps.demo.running import Update
 from apps.demo.session import Session, Sessions, reopen
-from apps.demo.words import clean_message, large_letter
 from vis.errors import UsageError, VisError
 
-__all__ = ["NO_CLIP", "Desk", "Form", "status_html"]
+__all__ = ["NO_CLIP", "Form", "Handlers", "status_html"]
 
 logger = logging.getLogger("vistubes.page")
 
@@ -63,11 +63,11 @@ class Form:
 
 
 @dataclass(slots=True)
-class Desk:
+class Handlers:
     """All visitors' handlers over one set of networks."""
 
     sessions: Sessions
-    engines: Engines
+    model_cache: ModelCache
     cache: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="vistubes-cache-")))
     offered: Path | None = None
     """A clip of the server's owner that visitors may open; None offers the sample clip."""
@@ -79,13 +79,13 @@ class Desk:
         text = "Open a video to begin."
         if session.video is None and (session.folder / "session.json").exists():
             with session.lock:
-                if reopen(session, self.engines.decoder_of):
+                if reopen(session, self.model_cache.decoder_of):
                     text = "Your work from before is open again."
         if session.running:
             text = "A run of yours is still going on; its result appears here when you reload after it."
         elif session.history is not None and session.selected is None:
             session.selected = next((tube.id for tube in session.history.result.tubes), None)
-        update = Update(pictures.view(session), pictures.timeline(session), status_html(text))
+        update = Update(views.view(session), views.timeline(session), status_html(text))
         return session.token, update, self.card(session.token, Form())
 
     def card(self, token: str, form: Form) -> str:
@@ -93,8 +93,8 @@ class Desk:
         try:
             session = self.sessions.get(token)
             form = _meant(session, form)
-            span = opening.span_of(session, form.start, form.end, form.stride)
-            shown = opening.describe(session, self.engines, form.words(), span)
+            span = upload.span_of(session, form.start, form.end, form.stride)
+            shown = upload.describe(session, self.model_cache, form.words(), span)
             return shown or NO_CLIP
         except Exception as error:
             return f"<div class='vt-card'><p>{html.escape(self._say(error, token))}</p></div>"
@@ -120,10 +120,10 @@ class Desk:
             from vis import weights
 
             if self.offered is not None:
-                opening.open_clip(session, self.offered, self.offered.name)
+                upload.open_clip(session, self.offered, self.offered.name)
             else:
                 file = weights.path("sample")
-                opening.open_clip(session, file, file.name, source="sample")
+                upload.open_clip(session, file, file.name, source="sample")
 
         return self._open(token, form, take)
 
@@ -135,8 +135,8 @@ class Desk:
                 form = _meant(session, form)
             if quick_look:
                 form = self._quick_look(session, form)
-            opening.check_part(session, opening.span_of(session, form.start, form.end, form.stride))
-            for update in running.run(session, self.engines, form.words(), max_frames=self.max_frames):
+            upload.check_part(session, upload.span_of(session, form.start, form.end, form.stride))
+            for update in running.run(session, self.model_cache, form.words(), max_frames=self.max_frames):
                 yield Update(update.view, update.timeline, status_html(update.text, update.share))
         except Exception as error:
             text = status_html(self._say(error, token), error=True)
@@ -155,23 +155,23 @@ class Desk:
         return status_html("Stopping after this frame …", 1.0)
 
     def seek(self, token: str, data: object) -> Update:
-        """Another frame, or another object. The answer bears the number of the wish, if it has one."""
-        update = self._on_picture(token, lambda session: correcting.seek(session, _mapping(data)))
-        wish = data.get("wish") if isinstance(data, Mapping) else None
-        if update.view is not None and isinstance(wish, int):
-            update = replace(update, view={**update.view, "wish": wish})
+        """Another frame, or another object. The answer bears the id of the request, if it has one."""
+        update = self._on_picture(token, lambda session: editing.seek(session, _mapping(data)))
+        request_id = data.get("request_id") if isinstance(data, Mapping) else None
+        if update.view is not None and isinstance(request_id, int):
+            update = replace(update, view={**update.view, "request_id": request_id})
         return update
 
     def act(self, token: str, data: object) -> Update:
         """One edit."""
-        return self._on_picture(token, lambda session: correcting.act(session, self.engines, _mapping(data)))
+        return self._on_picture(token, lambda session: editing.act(session, self.model_cache, _mapping(data)))
 
     def follow(self, token: str, data: object = None) -> Iterator[Update]:
         """Carry the selected object's mask on."""
         try:
             session = self.sessions.get(token)
-            correcting.go_where_it_was_seen(session, data if isinstance(data, Mapping) else {})
-            for update in correcting.follow(session, self.engines):
+            editing.go_where_it_was_seen(session, data if isinstance(data, Mapping) else {})
+            for update in editing.follow(session, self.model_cache):
                 seen = update.view if update.view is None else {**update.view, "message": update.text}
                 yield Update(seen, update.timeline, status_html(update.text, update.share))
         except Exception as error:
@@ -180,8 +180,8 @@ class Desk:
     def compare(self, token: str, zoom: bool) -> tuple[dict[str, str], str]:
         """Both pictures, or none, and numbers or what is missing."""
         try:
-            found = comparing.compare(self.sessions.get(token), self.engines, zoom=zoom)
-            return {"sam": pictures.data_url(found.sam), "hq": pictures.data_url(found.hq)}, found.text
+            found = comparing.compare(self.sessions.get(token), self.model_cache, zoom=zoom)
+            return {"sam": views.data_url(found.sam), "hq": views.data_url(found.hq)}, found.text
         except Exception as error:
             return (
                 {},
@@ -193,21 +193,21 @@ class Desk:
         if path is None:
             return ""
         try:
-            return measuring.measure(self.sessions.get(token), Path(path))
+            return evaluation.measure(self.sessions.get(token), Path(path))
         except Exception as error:
             return (
                 f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error, token)))}</p>"
             )
 
-    def take_home(self, token: str, wanted: list[str]) -> Iterator[taking_home.Package]:
+    def download(self, token: str, wanted: list[str]) -> Iterator[downloads.Package]:
         """The chosen files."""
         try:
-            for package in taking_home.prepare(self.sessions.get(token), self.engines, wanted, self.cache):
-                yield taking_home.Package(
+            for package in downloads.prepare(self.sessions.get(token), self.model_cache, wanted, self.cache):
+                yield downloads.Package(
                     status_html(package.text, package.share), package.share, package.files, package.overlay
                 )
         except Exception as error:
-            yield taking_home.Package(status_html(self._say(error, token), error=True))
+            yield downloads.Package(status_html(self._say(error, token), error=True))
 
     def commands(self, token: str) -> str:
         """The lines that repeat this visitor's work."""
@@ -218,9 +218,9 @@ class Desk:
 
     def _take(self, session: Session, path: Path) -> None:
         if path.suffix.lower() == ".zip":
-            open_project(session, self.engines, path)
+            open_project(session, self.model_cache, path)
         else:
-            opening.open_clip(session, path, path.name)
+            upload.open_clip(session, path, path.name)
 
     def _open(self, token: str, form: Form, take: Callable[[Session], None]) -> tuple[Update, str]:
         try:
@@ -234,7 +234,7 @@ class Desk:
         text = f"Opened {session.name}. Press Run, or Quick look for a first impression."
         if session.history is not None:
             text = f"Opened the project of {session.name}."
-        update = Update(pictures.view(session), pictures.timeline(session), status_html(text))
+        update = Update(views.view(session), views.timeline(session), status_html(text))
         return update, self.card(token, form)
 
     def _quick_look(self, session: Session, form: Form) -> Form:
@@ -257,15 +257,15 @@ class Desk:
     def _failed(self, token: str, error: Exception) -> Update:
         text = self._say(error, token)
         try:
-            return Update(pictures.view(self.sessions.get(token), text))
+            return Update(views.view(self.sessions.get(token), text))
         except Exception:
-            return Update(pictures.empty_view(text), text=status_html(text, error=True))
+            return Update(views.empty_view(text), text=status_html(text, error=True))
 
     def _seen(self, token: str) -> Update:
         """What is open, as it is: the result from before, where another run has failed."""
         try:
             session = self.sessions.get(token)
-            return Update() if session.running else Update(pictures.view(session), pictures.timeline(session))
+            return Update() if session.running else Update(views.view(session), views.timeline(session))
         except Exception:
             return Update()
 

@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 
 from apps.demo.classes import offered_classes
-from apps.demo.handlers import NO_CLIP, Desk, Form, status_html
-from apps.demo.opening import SUFFIXES
+from apps.demo.downloads import CHOICES, DEFAULT_CHOICES
+from apps.demo.handlers import NO_CLIP, Form, Handlers, status_html
+from apps.demo.labels import display_name
 from apps.demo.running import Update
-from apps.demo.taking_home import CHOICES, DEFAULT_CHOICES
-from apps.demo.words import display_name
+from apps.demo.upload import SUFFIXES
 from apps.presets import PRESETS
 
 __all__ = ["build", "launch_options"]
@@ -44,11 +44,11 @@ HEAD = """\
 <div class='vt-title'><h1>vis-tubes</h1><p>Video in, object tubes out.</p>
 <ol class='vt-way' aria-label='The way through'><li data-states='empty'>1 Open</li>
 <li data-states='open running'>2 Find and track</li><li data-states='done'>3 Look and correct</li>
-<li data-states=''>4 Compare, take home</li></ol></div>
+<li data-states=''>4 Compare, download</li></ol></div>
 """
 
 
-def build(desk: Desk, *, secret: str) -> Any:
+def build(handlers: Handlers, *, secret: str) -> Any:
     """The Gradio app. ``secret`` encrypts the visitor's token in the browser; keep it over restarts."""
     with gr.Blocks(title="vis-tubes", analytics_enabled=False, delete_cache=(900, 7200)) as page:
         token = gr.State("")
@@ -56,7 +56,7 @@ def build(desk: Desk, *, secret: str) -> Any:
         gr.HTML(HEAD, apply_default_css=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
-                left = _left(desk)
+                left = _left(handlers)
             with gr.Column(scale=17, min_width=320):
                 viewer = _custom("viewer", {"total": 0, "all": [], "clicks": []})
                 timeline = _custom("timeline", {"rows": [], "total": 0})
@@ -65,12 +65,12 @@ def build(desk: Desk, *, secret: str) -> Any:
                     home = _home_tab()
                     with gr.Tab("Keys"):
                         gr.Markdown(KEYS)
-        _wire(page, desk, token, saved, viewer, timeline, left, compare, home)
+        _wire(page, handlers, token, saved, viewer, timeline, left, compare, home)
     page.queue(max_size=20, default_concurrency_limit=4)
     return page
 
 
-def _left(desk: Desk) -> dict[str, Any]:
+def _left(handlers: Handlers) -> dict[str, Any]:
     import detectors
     import trackers
 
@@ -85,7 +85,9 @@ def _left(desk: Desk) -> dict[str, Any]:
         show_label=False,
         elem_id="vt-file",
     )
-    offered = "Use the sample clip" if desk.offered is None else f"Use {display_name(desk.offered.name)}"
+    offered = (
+        "Use the sample clip" if handlers.offered is None else f"Use {display_name(handlers.offered.name)}"
+    )
     with gr.Row(elem_classes="vt-buttons"):
         found["sample"] = gr.Button(offered, size="sm", elem_id="vt-sample", min_width=80)
         _custom("webcam", {}, min_width=80)
@@ -153,7 +155,7 @@ def _compare_tab() -> dict[str, Any]:
 
 
 def _home_tab() -> dict[str, Any]:
-    with gr.Tab("Take home") as tab:
+    with gr.Tab("Download") as tab:
         choices = gr.CheckboxGroup(
             [(label, name) for name, label in CHOICES.items()],
             value=list(DEFAULT_CHOICES),
@@ -181,7 +183,7 @@ def _home_tab() -> dict[str, Any]:
 
 def _wire(
     page: Any,
-    desk: Desk,
+    handlers: Handlers,
     token: Any,
     saved: Any,
     viewer: Any,
@@ -195,51 +197,51 @@ def _wire(
     form = [left[name] for name in names]
 
     def start(before: str) -> tuple[Any, ...]:
-        mine, update, card = desk.start(before)
-        return mine, mine, *_parts(update), card, desk.length(mine)
+        mine, update, card = handlers.start(before)
+        return mine, mine, *_parts(update), card, handlers.length(mine)
 
     def upload(mine: str, path: str | None, *fields: Any) -> tuple[Any, ...]:
-        update, card = desk.upload(mine, path, _whole_clip(fields))
-        return *_parts(update), card, 0, desk.length(mine)
+        update, card = handlers.upload(mine, path, _whole_clip(fields))
+        return *_parts(update), card, 0, handlers.length(mine)
 
     def sample(mine: str, *fields: Any) -> tuple[Any, ...]:
-        update, card = desk.sample(mine, _whole_clip(fields))
-        return *_parts(update), card, 0, desk.length(mine)
+        update, card = handlers.sample(mine, _whole_clip(fields))
+        return *_parts(update), card, 0, handlers.length(mine)
 
     def _whole_clip(fields: tuple[Any, ...]) -> Form:
         # Another clip has another length: from and to begin anew.
         return replace(Form(*fields), start=None, end=None)
 
     def run(mine: str, *fields: Any) -> Iterator[tuple[Any, ...]]:
-        for update in desk.run(mine, Form(*fields)):
+        for update in handlers.run(mine, Form(*fields)):
             yield _parts(update)
 
     def look(mine: str, *fields: Any) -> Iterator[tuple[Any, ...]]:
-        for update in desk.run(mine, Form(*fields), quick_look=True):
+        for update in handlers.run(mine, Form(*fields), quick_look=True):
             yield _parts(update)
 
     def by_hand(mine: str, *fields: Any) -> Iterator[tuple[Any, ...]]:
-        for update in desk.run(mine, replace(Form(*fields), detector="none")):
+        for update in handlers.run(mine, replace(Form(*fields), detector="none")):
             yield _parts(update)
 
     def seek(mine: str, event: gr.EventData) -> tuple[Any, ...]:
-        return _parts(desk.seek(mine, event._data))[:2]
+        return _parts(handlers.seek(mine, event._data))[:2]
 
     def act(mine: str, event: gr.EventData) -> tuple[Any, ...]:
-        return _parts(desk.act(mine, event._data))[:2]
+        return _parts(handlers.act(mine, event._data))[:2]
 
     def follow(mine: str, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
-        for update in desk.follow(mine, event._data):
+        for update in handlers.follow(mine, event._data):
             yield _parts(update)
 
     def prepare(mine: str, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
-        for package in desk.take_home(mine, wanted):
+        for package in handlers.download(mine, wanted):
             files = [str(file) for file in package.files] or gr.skip()
             video = gr.skip() if package.overlay is None else str(package.overlay)
             yield package.text, files, video
 
     def fields(mine: str, *values: Any) -> str:
-        return desk.card(mine, Form(*values))
+        return handlers.card(mine, Form(*values))
 
     def preset(name: str) -> tuple[Any, ...]:
         return gr.Dropdown(info=PRESETS[name].about), PRESETS[name].min_score
@@ -260,7 +262,7 @@ def _wire(
     left["look"].click(look, [token, *form], shown, api_name="quick_look", **running)
     left["hand"].click(by_hand, [token, *form], shown, api_name="by_hand", **running)
     left["cancel"].click(
-        desk.cancel, [token], [left["status"]], api_name="cancel", show_progress="hidden", queue=False
+        handlers.cancel, [token], [left["status"]], api_name="cancel", show_progress="hidden", queue=False
     )
     left["preset"].change(
         preset,
@@ -287,12 +289,12 @@ def _wire(
         api_visibility="private",
         show_progress="hidden",
     )
-    # Not "always_last": it forgets the event's data. The viewer sends one wish at a time.
+    # Not "always_last": it forgets the event's data. The viewer sends one request at a time.
     viewer.seek(seek, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)
     viewer.act(act, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)
     viewer.follow(follow, [token], shown, api_name="follow", **running)
     compare["button"].click(
-        desk.compare,
+        handlers.compare,
         [token, compare["zoom"]],
         [compare["slider"], compare["numbers"]],
         api_name="compare",
@@ -300,18 +302,20 @@ def _wire(
         **HEAVY,
     )
     compare["truth"].upload(
-        desk.measure, [token, compare["truth"]], [compare["ap"]], api_name="measure", **HEAVY
+        handlers.measure, [token, compare["truth"]], [compare["ap"]], api_name="measure", **HEAVY
     )
     home["button"].click(
         prepare,
         [token, home["choices"]],
         [home["status"], home["files"], home["video"]],
-        api_name="take_home",
+        api_name="download",
         show_progress="minimal",
         show_progress_on=home["status"],
         **HEAVY,
     )
-    home["tab"].select(desk.commands, [token], [home["line"]], api_name="commands", show_progress="hidden")
+    home["tab"].select(
+        handlers.commands, [token], [home["line"]], api_name="commands", show_progress="hidden"
+    )
 
 
 def _parts(update: Update) -> tuple[Any, ...]:

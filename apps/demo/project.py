@@ -7,12 +7,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from apps.demo.clip_frames import inspect
 from apps.demo.command import commands
-from apps.demo.engines import Engines
-from apps.demo.opening import SUFFIXES
-from apps.demo.reading import inspect
+from apps.demo.labels import display_name, slug
+from apps.demo.model_cache import ModelCache
 from apps.demo.session import Session, reopen
-from apps.demo.words import display_name, slug
+from apps.demo.upload import SUFFIXES
 from vis.errors import AnnotationError, VisError
 from vis.files import whole_file
 from vis.formats.zips import open_zip, put, read_member
@@ -33,7 +33,7 @@ def write_project(session: Session, path: Path) -> Path:
     return path
 
 
-def open_project(session: Session, engines: Engines, file: Path) -> None:
+def open_project(session: Session, model_cache: ModelCache, file: Path) -> None:
     """Open a project that ``write_project`` wrote: the clip, the result and its edits.
 
     It is opened in a folder of its own first: what is open stays, unless the whole project is sound.
@@ -45,7 +45,7 @@ def open_project(session: Session, engines: Engines, file: Path) -> None:
         for name, data in members.items():
             (trial.folder / name).write_bytes(data)
         _check_clip(trial.folder / video, video)
-        if not reopen(trial, engines.decoder_of) or trial.history is None:
+        if not reopen(trial, model_cache.decoder_of) or trial.history is None:
             raise AnnotationError(
                 "the project does not open: its result, edits and clip do not fit together, or it was made with "
                 "a model that is not installed here"

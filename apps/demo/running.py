@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.demo.command import parse
-from apps.demo.engines import Engines
-from apps.demo.pictures import live_view, shelve, timeline, view
-from apps.demo.reading import stream
+from apps.demo.clip_frames import stream
+from apps.demo.command import read_words
+from apps.demo.labels import clean_text, duration
+from apps.demo.model_cache import ModelCache
 from apps.demo.session import Session
-from apps.demo.words import clean_text, duration
+from apps.demo.views import cache_frame, live_view, timeline, view
 from apps.interrupt import ReadableFrames
 from apps.presets import PRESETS
 from vis.edits import History
@@ -23,7 +23,8 @@ from vis.errors import UsageError, VideoError, VisWarning
 from vis.pipeline import TubeCollector
 
 if TYPE_CHECKING:
-    from apps.assemble import Plan
+    from apps.plan import Plan
+    from vis.structures import TrackedFrame, VideoResult
     from vis.video import IsolatedReader
 
 __all__ = ["Update", "claim", "run"]
@@ -58,89 +59,117 @@ def claim(session: Session) -> Iterator[None]:
         session.running = False
 
 
-def run(session: Session, engines: Engines, words: list[str], *, max_frames: int = 3000) -> Iterator[Update]:
+def run(
+    session: Session, model_cache: ModelCache, words: list[str], *, max_frames: int = 3000
+) -> Iterator[Update]:
     """Run the words on the session's clip. The last update says how it ended.
 
     Cancelling keeps what was found so far, and so does a clip that reads no further: the result then ends at the
     last finished frame, and so do the words that repeat it. A run that fails leaves the result from before.
     """
-    from apps.assemble import Plan, source_arguments
-
     with claim(session):
         if session.video is None or session.info is None:
             raise UsageError("no video is open; choose a file, or press 'Use the sample clip'")
         yield Update({**view(session), "state": "running"}, None, "Loading the networks …", 0.0)
-        args = parse(str(session.video), words)
-        path, options = source_arguments(args)
-        with stream(path, **options) as source, session.set_aside():
-            yield from _run(session, engines, Plan.from_args(args), words, source, max_frames)
+        plan, selection = read_words(words)
+        with stream(session.video, **selection.options()) as source, session.set_aside():
+            total = source.expected_frames
+            if total is not None and total > max_frames:
+                raise UsageError(
+                    f"{total} frames are more than the {max_frames} that this page takes; choose a shorter part, or "
+                    "a stride"
+                )
+            yield from _Run(session, model_cache, plan, words, source, max_frames).updates()
 
 
-def _run(
-    session: Session,
-    engines: Engines,
-    plan: Plan,
-    words: list[str],
-    source: IsolatedReader,
-    max_frames: int,
-) -> Iterator[Update]:
-    total = source.expected_frames
-    if total is not None and total > max_frames:
-        raise UsageError(
-            f"{total} frames are more than the {max_frames} that this page takes; choose a shorter part, or a stride"
-        )
-    job = engines.job_of(plan)
-    readable = ReadableFrames(source)
-    info = replace(source.info, name=Path(session.name).stem or "clip")
-    collector = TubeCollector(info, job.class_names)
-    begin = time.perf_counter()
-    shown = drawn = 0.0
-    done, last = 0, 0
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", VisWarning)
-        tracked = job.stream(readable, quiet=True)
-        try:
-            for item in tracked:
-                collector.add(item)
-                shelve(session, item.frame, done)
-                done, last, now = done + 1, item.frame.index, time.perf_counter()
-                if now - shown >= SHOW_SECONDS:
-                    shown = now
-                    seen = live_view(session, item, job.class_names, done, total)
-                    rows = None
-                    if now - drawn >= TIMELINE_SECONDS:
-                        drawn, session.position = now, done - 1
-                        rows = timeline(session, collector.result(), total)
-                    text = f"{done} of {total or '?'} frames · {_speed(done, total, now - begin)}"
-                    yield Update(seen, rows, text, done / total if total else 0.0)
-                if session.cancel.is_set() or done >= max_frames:
-                    break
-        finally:
-            tracked.close()
-    if not done:
-        raise VideoError(
-            "not one frame lies in the part that was chosen; choose an earlier start or a later end"
-        )
-    seconds = time.perf_counter() - begin
-    engines.estimator.note(plan, done, seconds)
-    failure = readable.failure
-    stopped = failure is not None or session.cancel.is_set() or (done >= max_frames and done != total)
-    result = collector.result(min_frames=plan.collected_frames(), made_with=job.made_with())
-    result = job.finish(result, readable)
-    with session.lock:
-        # Corrections need a network even where the run kept the detector's own masks.
-        session.history, session.model = History(result), plan.model or PRESETS["quick"].model
-        session.position, session.row_cache = 0, {}
-        session.selected = result.tubes[0].id if result.tubes else None
-        session.options["words"] = [*_without_end(words), "--end", str(last + 1)] if stopped else words
-        session.save(fresh=True)
-    text = _ending(len(result.tubes), done, seconds, stopped)
-    if plan.detector == "none":
-        text = f"{done} frames are ready. {DRAW}"
-    said = [] if failure is None else [str(failure)]
-    said += [str(warning.message) for warning in caught if issubclass(warning.category, VisWarning)]
-    text += "".join(f" Note: {clean_text(note, session.spoken)}." for note in dict.fromkeys(said))
-    yield Update(view(session), timeline(session), text)
+@dataclass(slots=True)
+class _Run:
+    """A plan on the part of a clip that was chosen."""
+
+    session: Session
+    model_cache: ModelCache
+    plan: Plan
+    words: list[str]
+    source: IsolatedReader
+    max_frames: int
+    done: int = 0
+    """Frames that are finished."""
+    last: int = 0
+    """Number of the last one in the clip."""
+
+    def updates(self) -> Iterator[Update]:
+        """What changes on the page, up to the saved result."""
+        job = self.model_cache.job_of(self.plan)
+        readable = ReadableFrames(self.source)
+        info = replace(self.source.info, name=Path(self.session.name).stem or "clip")
+        collector = TubeCollector(info, job.class_names)
+        begin = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", VisWarning)
+            tracked = job.stream(readable, quiet=True)
+            try:
+                yield from self._frames(tracked, collector, job.class_names)
+            finally:
+                tracked.close()
+        if not self.done:
+            raise VideoError(
+                "not one frame lies in the part that was chosen; choose an earlier start or a later end"
+            )
+        seconds = time.perf_counter() - begin
+        self.model_cache.estimator.note(self.plan, self.done, seconds)
+        failure = readable.failure
+        cut = self.done >= self.max_frames and self.done != self.source.expected_frames
+        stopped = failure is not None or self.session.cancel.is_set() or cut
+        result = collector.result(min_frames=self.plan.collected_frames(), made_with=job.made_with())
+        result = job.finish(result, readable)
+        self._keep(result, stopped=stopped)
+        text = _ending(len(result.tubes), self.done, seconds, stopped)
+        if self.plan.detector == "none":
+            text = f"{self.done} frames are ready. {DRAW}"
+        said = [] if failure is None else [str(failure)]
+        said += [str(warning.message) for warning in caught if issubclass(warning.category, VisWarning)]
+        text += "".join(f" Note: {clean_text(note, self.session.spoken)}." for note in dict.fromkeys(said))
+        yield Update(view(self.session), timeline(self.session), text)
+
+    def _frames(
+        self, tracked: Iterable[TrackedFrame], collector: TubeCollector, names: tuple[str, ...]
+    ) -> Iterator[Update]:
+        """Collect the frames, and show some of them, until the part ends or the visitor cancels."""
+        session, total = self.session, self.source.expected_frames
+        begin = time.perf_counter()
+        shown = drawn = 0.0
+        for item in tracked:
+            collector.add(item)
+            cache_frame(session, item.frame, self.done)
+            self.done, self.last, now = self.done + 1, item.frame.index, time.perf_counter()
+            if now - shown >= SHOW_SECONDS:
+                shown = now
+                seen = live_view(session, item, names, self.done, total)
+                rows = None
+                if now - drawn >= TIMELINE_SECONDS:
+                    drawn, session.position = now, self.done - 1
+                    rows = timeline(session, collector.result(), total)
+                text = f"{self.done} of {total or '?'} frames · {_speed(self.done, total, now - begin)}"
+                yield Update(seen, rows, text, self.done / total if total else 0.0)
+            if self._is_over():
+                break
+
+    def _is_over(self) -> bool:
+        return self.session.cancel.is_set() or self.done >= self.max_frames
+
+    def _keep(self, result: VideoResult, *, stopped: bool) -> None:
+        """Make the result the session's own."""
+        session = self.session
+        with session.lock:
+            # Corrections need a network even where the run kept the detector's own masks.
+            session.history, session.model = History(result), self.plan.model or PRESETS["quick"].model
+            session.position, session.row_cache = 0, {}
+            session.selected = result.tubes[0].id if result.tubes else None
+            words = self.words
+            session.options["words"] = (
+                [*_without_end(words), "--end", str(self.last + 1)] if stopped else words
+            )
+            session.save(fresh=True)
 
 
 def _speed(done: int, total: int | None, seconds: float) -> str:

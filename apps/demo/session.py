@@ -32,7 +32,7 @@ from vis.formats import tubes as tubes_format
 from vis.structures import VideoInfo
 
 if TYPE_CHECKING:
-    from apps.demo.reading import ClipFrames
+    from apps.demo.clip_frames import ClipFrames
     from vis.edits import FrameDecoder, History
 
 __all__ = ["Session", "Sessions", "reopen"]
@@ -59,9 +59,9 @@ class Session:
         """Nothing is open."""
         if getattr(self, "reader", None) is not None:
             self.reader.close()  # type: ignore[union-attr]
-        if getattr(self, "take_home", None) is not None:
-            shutil.rmtree(self.take_home, ignore_errors=True)  # type: ignore[arg-type]
-        self.take_home: Path | None = None
+        if getattr(self, "downloads", None) is not None:
+            shutil.rmtree(self.downloads, ignore_errors=True)  # type: ignore[arg-type]
+        self.downloads: Path | None = None
         """Folder of the files that were prepared last."""
         self.name = ""
         """Of the clip, as the visitor calls it; never a path, and escaped wherever it is shown."""
@@ -200,7 +200,7 @@ class Sessions:
 
 def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
     """Open what the folder holds after a restart; False when there is nothing whole in it."""
-    from apps.demo.reading import inspect
+    from apps.demo.clip_frames import inspect
 
     folder = session.folder
     try:

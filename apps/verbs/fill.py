@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.assemble import Job, check_same_size, model_checksums, source_arguments
+from apps.job import check_same_size, model_checksums
 from apps.option_types import number, path_text, rate, unit
-from apps.options import add_network, add_output, add_reading
+from apps.options import add_network, add_output, add_reading, output_of, selection_of
+from apps.plan import source_path
 from apps.progress import Stopwatch, progress
 from apps.run_folder import tubes_of
 from vis import __version__
@@ -54,8 +54,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_network(parser)
     add_output(parser, default="runs/NAME")
-    # Which frames: those from the result's first to its last.
-    parser.set_defaults(start=None, end=None, stride=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,14 +61,12 @@ def run(args: argparse.Namespace) -> int:
     from apps.verbs.run import run_job
     from vis.formats import tubes
 
-    started = time.time()
-    file = tubes_of(args.result)
-    saved = tubes.read(file)
-    path, source_options = source_arguments(args)
-    return run_job(args, path, source_options, lambda: FillJob(args, saved, path), started)
+    saved = tubes.read(tubes_of(args.result))
+    path = source_path(args.source)
+    return run_job(lambda: FillJob(args, saved, path), path, selection_of(args), output_of(args))
 
 
-class FillJob(Job):
+class FillJob:
     """A saved result whose gaps are filled; no detector, no tracker."""
 
     def __init__(self, args: argparse.Namespace, saved: VideoResult, path: Path) -> None:
@@ -102,11 +98,6 @@ class FillJob(Job):
             "weights_sha256": model_checksums(args.model),
             "association": dict(self.saved.made_with),
         }
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names that the labels index."""
-        return self.saved.class_names
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The saved tubes, their gaps filled.

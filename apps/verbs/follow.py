@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.assemble import Job, model_checksums, source_arguments
+from apps.job import model_checksums
 from apps.option_types import unit
-from apps.options import add_network, add_output, add_source
-from apps.progress import Stopwatch, progress
+from apps.options import add_network, add_output, add_source, output_of, selection_of
+from apps.plan import source_path
+from apps.progress import Stopwatch, progress, timed
 from apps.run_folder import check_replaceable
 from apps.verbs import follow_prompts
 from apps.verbs.follow_prompts import Given, Request, Selection
@@ -108,7 +108,6 @@ def run(args: argparse.Namespace) -> int:
     """Do it; errors leave as exceptions of vis.errors."""
     from apps.verbs.run import run_job
 
-    started = time.time()
     given = follow_prompts.parse_all(args.prompts or [])
     if args.live:
         from apps.verbs.follow_live import run_live
@@ -126,17 +125,16 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--live takes every picture from its first on: leave out {', '.join(unused)}")
         check_replaceable(args.out or Path("runs") / "live", overwrite=args.overwrite)
         return run_live(args, given)
-    path, source_options = source_arguments(args)
+    path = source_path(args.source)
     if args.format == "davis":
-        return _run_davis(args, given, path, source_options)
+        return _run_davis(args, given, path)
     return run_job(
-        args, path, source_options, lambda: FollowJob(args, given, path), started, keeps_readable=True
+        lambda: FollowJob(args, given, path), path, selection_of(args), output_of(args), keeps_readable=True
     )
 
 
-def _run_davis(args: argparse.Namespace, given: list[Given], path: Path, options: dict[str, Any]) -> int:
+def _run_davis(args: argparse.Namespace, given: list[Given], path: Path) -> int:
     from vis.formats import davis
-    from vis.video import open_source
 
     if args.out is None:
         raise UsageError("--format davis: say with --out where the folder of PNG goes")
@@ -146,7 +144,7 @@ def _run_davis(args: argparse.Namespace, given: list[Given], path: Path, options
         raise UsageError(
             "--overwrite replaces run folders only; give --format davis the name of a new folder"
         )
-    source = open_source(path, **options)
+    source = selection_of(args).open(path)
     job = FollowJob(args, given, path)
     result = job.process(source, quiet=args.quiet)
     lost = davis.write(args.out, result)
@@ -165,7 +163,7 @@ def _run_davis(args: argparse.Namespace, given: list[Given], path: Path, options
     return 0
 
 
-class FollowJob(Job):
+class FollowJob:
     """One video and its prompts; no detector, no tracker."""
 
     def __init__(self, args: argparse.Namespace, given: list[Given], path: Path) -> None:
@@ -238,15 +236,8 @@ class FollowJob(Job):
             labels=labels,
         )
         total = source.expected_frames if isinstance(source, CountedFrames) else None
-        yield from progress(self._timed(stream), what="follow", total=total, quiet=quiet)
-
-    def _timed(self, stream: Iterator[TrackedFrame]) -> Iterator[TrackedFrame]:
-        while True:
-            with self.watch("follow"):
-                item = next(stream, None)
-            if item is None:
-                return
-            yield item
+        stream = timed(stream, self.watch, "follow")
+        yield from progress(stream, what="follow", total=total, quiet=quiet)
 
     def _find(self, words: str, frame: int) -> list[tuple[tuple[float, float, float, float], str]]:
         import detectors

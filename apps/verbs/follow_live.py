@@ -126,7 +126,7 @@ def _record(
     args: argparse.Namespace, given: list[Given], answers: _Answers, latest: LatestFrame, seconds: float
 ) -> dict[str, Any]:
     """The run record."""
-    from apps.assemble import model_checksums
+    from apps.job import model_checksums
 
     options = {name: getattr(args, name) for name in ("model", "mode", "speed")}
     record = {

@@ -10,13 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.options import add_association, add_output, add_refiner, add_source
-from apps.run_folder import check_replaceable, new_run_folder
+from apps.options import (
+    add_association,
+    add_output,
+    add_refiner,
+    add_source,
+    output_of,
+    plan_of,
+    selection_of,
+)
+from apps.plan import Selection, source_path
+from apps.run_folder import Output, check_replaceable, new_run_folder
 from vis.errors import OutputError
 from vis.interfaces import CountedFrames
 
 if TYPE_CHECKING:
-    from apps.assemble import Job
+    from apps.job import VideoJob
     from vis.interfaces import FrameSource
     from vis.structures import VideoResult
 
@@ -49,28 +58,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; errors leave as exceptions of vis.errors."""
-    from apps import assemble
+    from apps.job import Job
 
-    started = time.time()
-    plan = assemble.Plan.from_args(args)
-    path, source_options = assemble.source_arguments(args)
     return run_job(
-        args,
-        path,
-        source_options,
-        lambda: assemble.Job(plan, device=args.device),
-        started,
+        lambda: Job(plan_of(args), device=args.device),
+        source_path(args.source),
+        selection_of(args),
+        output_of(args),
         stops=True,
         keeps_readable=True,
     )
 
 
 def run_job(
-    args: argparse.Namespace,
+    make_job: Callable[[], VideoJob],
     path: Path,
-    source_options: dict[str, Any],
-    make_job: Callable[[], Job],
-    started: float,
+    selection: Selection,
+    output: Output,
     *,
     stops: bool = False,
     keeps_readable: bool = False,
@@ -84,45 +88,50 @@ def run_job(
     finished, without pictures. ``keeps_readable``: a video that reads no further keeps them too, unless --strict.
     ``command``: what repeats this run, if not the process's own arguments. ``done`` gets the result once it is saved.
     """
-    from apps import drawing, report
+    from apps import rendering, report
     from apps.identity import default_folder, source_identity
-    from vis.video import open_source
 
-    source = open_source(path, **source_options)
-    out = args.out or default_folder(Path("runs"), source.info.name, path)
-    check_replaceable(out, overwrite=args.overwrite)
+    started = time.time()
+    source = selection.open(path)
+    out = output.folder or default_folder(Path("runs"), source.info.name, path)
+    check_replaceable(out, overwrite=output.overwrite)
     job = make_job()
-    if not args.quiet:
-        if args.out is None and out.name != source.info.name:
+    if not output.quiet:
+        if output.folder is None and out.name != source.info.name:
             print(f"runs/{source.info.name}/ is of another video; this one goes to {out}/", file=sys.stderr)
         print(job.describe(), file=sys.stderr)
-    with new_run_folder(out, overwrite=args.overwrite) as folder:
+    with new_run_folder(out, overwrite=output.overwrite) as folder:
         result, partial = _processed(
-            job, source, quiet=args.quiet, stops=stops, keeps_readable=keeps_readable and not args.strict
+            job,
+            source,
+            quiet=output.quiet,
+            stops=stops,
+            keeps_readable=keeps_readable and not selection.strict,
         )
         report.write_results(folder.part, result)
-        record = report.run_record(job, result, source_identity(path), args, started)
+        record = report.run_record(job, result, source_identity(path), selection, started)
         if command is not None:
             record["command"] = list(command)
         if partial is not None:
             record["partial"] = partial
         stopped = partial is not None and "reason" not in partial
-        record["pictures"] = dict(drawing.LEFT_OUT if stopped else drawing.PENDING)
+        record["pictures"] = dict(rendering.LEFT_OUT if stopped else rendering.PENDING)
         report.write_record(folder.part, record)
     if done is not None:
         done(result)
     missing: dict[str, Exception] = {}
     if not stopped:
         try:
-            missing = job.draw(
-                source,
-                result,
-                folder.out,
-                audio_from=path if path.is_file() else None,
-                overlay=not args.no_overlay,
-                quiet=args.quiet,
-            )
-            record["pictures"] = drawing.drawn(missing)
+            with job.watch("draw"):
+                missing = rendering.draw(
+                    source,
+                    result,
+                    folder.out,
+                    audio_from=path if path.is_file() else None,
+                    overlay=output.overlay,
+                    quiet=output.quiet,
+                )
+            record["pictures"] = rendering.drawn(missing)
         except KeyboardInterrupt:
             stopped = True
             record["partial"] = {"frames": len(result.frames), "of": len(result.frames)}
@@ -132,16 +141,16 @@ def run_job(
             report.write_record(folder.out, record)
         except OutputError as error:
             missing["run.json"] = error
-    if not args.quiet:
+    if not output.quiet:
         print(report.tube_table(result), file=sys.stderr)
         print(f"\nwritten to {folder.out}/", file=sys.stderr)
-    if args.json:
+    if output.json:
         print(json.dumps({**record, "out": str(folder.out)}))
     return _ending(folder.out, record, missing, stopped=stopped)
 
 
 def _processed(
-    job: Job, source: FrameSource, *, quiet: bool, stops: bool, keeps_readable: bool
+    job: VideoJob, source: FrameSource, *, quiet: bool, stops: bool, keeps_readable: bool
 ) -> tuple[VideoResult, dict[str, Any] | None]:
     """The result, and what part of the video it is where it is not of the whole."""
     from apps.interrupt import ReadableFrames, StopOnCtrlC
@@ -167,7 +176,7 @@ def _processed(
 
 def _ending(out: Path, record: dict[str, Any], missing: Mapping[str, Exception], *, stopped: bool) -> int:
     """Say what is there where not all is; the exit code."""
-    from apps.drawing import reason
+    from apps.rendering import reason
 
     partial = record.get("partial", {})
     if stopped:

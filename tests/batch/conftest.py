@@ -13,8 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from apps import assemble, batch
+from apps import job
 from apps.batch.work import Settings, Worker
+from apps.verbs import batch
 from vis.structures import Detections
 
 SIZE = (72, 96)
@@ -94,9 +95,9 @@ def thin_refiner() -> type[Thin]:
 def fake_refiner(monkeypatch: pytest.MonkeyPatch) -> None:
     """``--model fake`` without weights, in this process."""
     monkeypatch.setattr(
-        assemble, "build_refiner", lambda refining, **_: None if refining is None else Thin(refining.policy)
+        job, "build_refiner", lambda refining, **_: None if refining is None else Thin(refining.policy)
     )
-    monkeypatch.setattr(assemble, "model_checksums", lambda model: {model: "0" * 64})
+    monkeypatch.setattr(job, "model_checksums", lambda model: {model: "0" * 64})
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def make_worker(tmp_path: Path, parse: Any) -> Callable[..., Worker]:
 
     def make(*words: str, out: Path | None = None, **changes: Any) -> Worker:
         args = parse("unused", "--out", str(out or tmp_path / "out"), *words)
-        settings: Settings = batch._settings(args, 1)
+        settings: Settings = batch.settings_of(args, batch.workers_of(args, 1))
         return Worker(replace(settings, **changes))
 
     return make

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from apps import batch
 from apps.batch.item import Item
 from apps.batch.pool import Limits, run_local
+from apps.verbs import batch
 from vis.errors import OutputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,7 +125,8 @@ def run_watched(args: Any, items: list[Item], limits: Limits, strike: Any) -> li
     import multiprocessing
 
     events, struck = [], False
-    stream = run_local(items, batch._settings(args, len(items)), jobs=1, limits=limits)
+    settings = batch.settings_of(args, batch.workers_of(args, len(items)))
+    stream = run_local(items, settings, jobs=1, limits=limits)
     for event in stream:
         events.append(event)
         if event.kind == "progress" and not struck:
@@ -166,7 +167,8 @@ def test_a_worker_that_grows_too_big_is_given_up(clips: Path, parse: Any, tmp_pa
         pytest.skip("this system does not tell how much memory a process has")
     items = [Item("one", str(clips / "one.mp4"))]
     args = parse("x", "--out", str(tmp_path / "out"))
-    events = list(run_local(items, batch._settings(args, 1), jobs=1, limits=Limits(memory_bytes=2**20)))
+    settings = batch.settings_of(args, batch.workers_of(args, 1))
+    events = list(run_local(items, settings, jobs=1, limits=Limits(memory_bytes=2**20)))
     assert events[-1].kind == "failed"
     assert "over 0.0 GiB" in events[-1].data["message"]
 
@@ -186,19 +188,19 @@ def test_two_batches_do_not_share_a_folder(parse: Any, tmp_path: Path) -> None:
 
     script = (
         "import sys, time; from pathlib import Path; from apps.batch import lock\n"
-        "with lock.hold(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+        "with lock.acquire(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
     other = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert other.stdout is not None
         other.stdout.readline()
-        with pytest.raises(OutputError, match=f"process {other.pid}"), lock.hold(tmp_path):
+        with pytest.raises(OutputError, match=f"process {other.pid}"), lock.acquire(tmp_path):
             pass
     finally:
         other.kill()
         other.wait()
         other.stdout.close()
-    with lock.hold(tmp_path):  # its holder is dead, so it is free
+    with lock.acquire(tmp_path):  # its holder is dead, so it is free
         pass
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from apps import batch
 from apps.batch import lock
 from apps.batch.inputs import find_items
 from apps.batch.pool import Limits
+from apps.verbs import batch
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -122,7 +122,9 @@ def test_two_nodes_give_what_one_process_gives_even_when_one_is_killed(
 
     there = parse(str(clips), "--out", str(tmp_path / "there"), "--jobs", "2")
     (tmp_path / "there" / ".batch").mkdir(parents=True)
-    settings = replace(batch._settings(there, len(items)), threads=1)  # the nodes have one core each
+    settings = replace(
+        batch.settings_of(there, batch.workers_of(there, len(items))), threads=1
+    )  # the nodes have one core each
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     monkeypatch.setattr(cluster, "VideoActor", halfway_actor(meeting))

@@ -12,8 +12,8 @@ import av
 import pytest
 from PIL import Image
 
-from apps import batch
 from apps.batch.dataset import items_of_set, write_set_results
+from apps.verbs import batch
 from vis.errors import InputError, VideoError
 from vis.formats import tubes, ytvis_set
 from vis.video.folder import ImageList
@@ -127,7 +127,7 @@ def test_hq_ytvis_from_frames_and_json_to_ap(shared_data: Path, tmp_path: Path, 
 
     import numpy as np
 
-    from apps.batch import hq_ytvis
+    from apps.verbs import hq_ytvis
     from vis import masks
     from vis.formats import davis
 
@@ -168,7 +168,7 @@ def test_hq_ytvis_from_frames_and_json_to_ap(shared_data: Path, tmp_path: Path, 
 def test_absent_hq_ytvis_says_where_it_comes_from(tmp_path: Path) -> None:
     import argparse
 
-    from apps.batch import hq_ytvis
+    from apps.verbs import hq_ytvis
 
     parser = argparse.ArgumentParser()
     hq_ytvis.add(parser)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from apps import batch
 from apps.batch import lock, overlay
 from apps.batch.inputs import find_items
 from apps.batch.item import Item
 from apps.batch.summary import page, totals
+from apps.verbs import batch
 from vis.errors import OutputError
 from vis.formats import tubes
 
@@ -228,3 +228,24 @@ def test_a_name_that_is_no_text_is_a_video_like_any_other(
     assert json.loads((tmp_path / "out" / "failures.jsonl").read_text())["name"] == "br\udcf6ken"
     assert 'href="caf%E9/' in (tmp_path / "out" / "batch.html").read_text()
     assert (tmp_path / "out" / os.fsdecode(b"caf\xe9") / "tubes.json").is_file()
+
+
+def test_names_that_are_no_utf8_and_links_that_lead_nowhere(
+    make_worker: Any, tell: Any, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    for index in range(4):
+        Image.new("RGB", (32, 24)).save(str(folder / f"\udcff{index}.png"))
+    (folder / "\udcff2.png").unlink()
+    (folder / "\udcff2.png").symlink_to("gone.png")
+    line = make_worker("--score", "0.9").process(Item("caf\udce9", str(folder)), tell)
+    assert (line["status"], line["frames"]) == ("done", 3)
+    assert any("1 of 4 images do not decode" in text for text in line["warnings"])
+    record = json.loads((tmp_path / "out" / "caf\udce9" / "run.json").read_text())
+    assert record["source"]["name"] == "caf\udce9"
+    assert record["source"]["files"] == 3
+    again = make_worker("--score", "0.9").process(Item("caf\udce9", str(folder)), tell)
+    assert again["status"] != "failed"

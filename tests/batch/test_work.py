@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps import assemble
+from apps import job
 from apps.batch import work
 from apps.batch.identity import identity
 from apps.batch.item import Item
@@ -223,8 +223,8 @@ def test_a_refiner_that_remembers_goes_on_where_it_was(
             masks = detections.masks & (np.arange(image.shape[0])[:, None] % 30 < self.frames)
             return replace(detections, masks=masks)
 
-    monkeypatch.setattr(assemble, "build_refiner", lambda refining, **_: Mindful(refining.policy))
-    monkeypatch.setattr(assemble, "model_checksums", lambda model: {model: "0" * 64})
+    monkeypatch.setattr(job, "build_refiner", lambda refining, **_: Mindful(refining.policy))
+    monkeypatch.setattr(job, "model_checksums", lambda model: {model: "0" * 64})
 
     def worker(out: str, *words: str) -> Any:
         return make_worker("--model", "fake", *words, out=tmp_path / out, overlay=False)
@@ -310,13 +310,14 @@ def test_an_option_recomputes_what_it_touches_and_no_more(
     make_worker("--model", "fake").process(item, tell)
     from dataclasses import replace
 
-    from apps import batch
+    from apps.verbs import batch
 
     args = parse("unused", "--out", str(tmp_path / "out"), "--model", "fake")
     for name, value in zip(words[::2], words[1::2], strict=False):
         kind = {"min_frames": int, "stride": int, "score": float}.get(name[2:].replace("-", "_"), str)
         setattr(args, name[2:].replace("-", "_"), kind(value))
-    worker = work.Worker(replace(batch._settings(args, 1), overlay="--no-overlay" not in words))
+    settings = batch.settings_of(args, batch.workers_of(args, 1))
+    worker = work.Worker(replace(settings, overlay="--no-overlay" not in words))
     detected = 0
     original = worker.job.detector.detect
 
@@ -391,24 +392,3 @@ def test_what_no_batch_has_made_is_never_replaced(
     with pytest.raises(OutputError, match="not of a batch"):
         make_worker().process(item, tell)
     assert mine.read_text() == "mine"
-
-
-def test_names_that_are_no_utf8_and_links_that_lead_nowhere(
-    make_worker: Any, tell: Any, tmp_path: Path
-) -> None:
-    from PIL import Image
-
-    folder = tmp_path / "caf\udce9"
-    folder.mkdir()
-    for index in range(4):
-        Image.new("RGB", (32, 24)).save(str(folder / f"\udcff{index}.png"))
-    (folder / "\udcff2.png").unlink()
-    (folder / "\udcff2.png").symlink_to("gone.png")
-    line = make_worker("--score", "0.9").process(Item("caf\udce9", str(folder)), tell)
-    assert (line["status"], line["frames"]) == ("done", 3)
-    assert any("1 of 4 images do not decode" in text for text in line["warnings"])
-    record = json.loads((tmp_path / "out" / "caf\udce9" / "run.json").read_text())
-    assert record["source"]["name"] == "caf\udce9"
-    assert record["source"]["files"] == 3
-    again = make_worker("--score", "0.9").process(Item("caf\udce9", str(folder)), tell)
-    assert again["status"] != "failed"

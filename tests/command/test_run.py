@@ -330,10 +330,10 @@ def test_the_main_job_on_the_sample_clip(vistubes: Call, tmp_path: Path) -> None
 def test_presets_and_options_say_what_is_done_to_masks_and_tubes(
     words: list[str], link: bool, overlap: str, clean: bool
 ) -> None:
-    from apps.assemble import Plan
     from apps.cli import build_parser
+    from apps.options import plan_of
 
-    plan = Plan.from_args(build_parser("run").parse_args(["clip.mp4", *words]))
+    plan = plan_of(build_parser("run").parse_args(["clip.mp4", *words]))
     refining = plan.refining()
     assert refining is not None
     assert (plan.link, plan.overlap, plan.clean) == (link, overlap, clean)
@@ -354,14 +354,13 @@ def test_presets_and_options_say_what_is_done_to_masks_and_tubes(
 def test_presets_and_options_say_whether_tubes_choose_whole_or_part(words: list[str], chooses: bool) -> None:
     import argparse
 
-    from apps.assemble import Plan
-    from apps.options import add_association, add_refiner
+    from apps.options import add_association, add_refiner, plan_of
 
     parser = argparse.ArgumentParser()
     add_association(parser)
     add_refiner(parser)
-    plan = Plan.from_args(parser.parse_args(words))
+    plan = plan_of(parser.parse_args(words))
     refining = plan.refining()
     assert refining is not None
     assert refining.whole_or_part is plan.whole_or_part is chooses
-    assert Plan.from_args(parser.parse_args([*words, "--model", "none"])).refining() is None
+    assert plan_of(parser.parse_args([*words, "--model", "none"])).refining() is None

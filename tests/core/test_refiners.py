@@ -14,8 +14,8 @@ import pytest
 
 import vis.masks
 from apps.cli import main
-from apps.demo.engines import Engines
 from apps.demo.handlers import Desk, Form
+from apps.demo.model_cache import ModelCache
 from apps.demo.session import Sessions
 from vis import edits, refiners
 from vis.errors import UsageError
@@ -193,7 +193,7 @@ def test_the_page_works_with_another_packages_model(
 ) -> None:
     """Its presets' models are then of that family."""
     monkeypatch.setitem(MODELS, "hq-tiny", replace(MODELS["hq-tiny"], family=family))
-    desk = Desk(Sessions(tmp_path / "page"), Engines(device="cpu"), cache=tmp_path / "cache")
+    desk = Desk(Sessions(tmp_path / "page"), ModelCache(device="cpu"), cache=tmp_path / "cache")
     token, _, _ = desk.start(None)
     form = Form(detector="none")
     desk.upload(token, str(clip), form)

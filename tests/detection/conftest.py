@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +174,130 @@ def videomt_folder(tmp_path_factory) -> Path:
     _peaked(VideomtForUniversalSegmentation(config), 8).save_pretrained(folder)
     VideomtVideoProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
     return folder
+
+
+class OriginalShapes(dict[str, tuple[int, ...]]):
+    """Key list of a detectron2 file of a video Mask2Former, from the original modules; widths small, depths real."""
+
+    width, mask, feature, hidden, queries, classes = 32, 32, 32, 64, 10, 40
+
+    def __init__(self, backbone: str) -> None:
+        super().__init__()
+        channels = self.swin() if backbone == "swin" else self.resnet()
+        self.pixel_decoder(channels)
+        self.predictor()
+        self["criterion.empty_weight"] = (self.classes + 1,)
+
+    def linear(self, name, out, inp, bias=True):
+        self[f"{name}.weight"] = (out, inp)
+        if bias:
+            self[f"{name}.bias"] = (out,)
+
+    def norm(self, name, channels, *, frozen=False):
+        for part in ("weight", "bias", *(("running_mean", "running_var") if frozen else ())):
+            self[f"{name}.{part}"] = (channels,)
+
+    def conv(self, name, out, inp, size, *, bias):
+        self[f"{name}.weight"] = (out, inp, size, size)
+        if bias:
+            self[f"{name}.bias"] = (out,)
+
+    def swin(self) -> list[int]:
+        channels = [8, 16, 32, 64]
+        self.conv("backbone.patch_embed.proj", 8, 3, 4, bias=True)
+        self.norm("backbone.patch_embed.norm", 8)
+        for i, (depth, c) in enumerate(zip((2, 2, 6, 2), channels, strict=True)):
+            for j in range(depth):
+                block = f"backbone.layers.{i}.blocks.{j}"
+                self.norm(f"{block}.norm1", c)
+                self[f"{block}.attn.relative_position_bias_table"] = (13 * 13, 2**i)
+                self[f"{block}.attn.relative_position_index"] = (49, 49)
+                self.linear(f"{block}.attn.qkv", 3 * c, c)
+                self.linear(f"{block}.attn.proj", c, c)
+                self.norm(f"{block}.norm2", c)
+                self.linear(f"{block}.mlp.fc1", 4 * c, c)
+                self.linear(f"{block}.mlp.fc2", c, 4 * c)
+            if i < 3:
+                self.linear(f"backbone.layers.{i}.downsample.reduction", 2 * c, 4 * c, bias=False)
+                self.norm(f"backbone.layers.{i}.downsample.norm", 4 * c)
+            self.norm(f"backbone.norm{i}", c)
+        return channels
+
+    def resnet(self) -> list[int]:
+        channels = [16, 32, 48, 64]
+        self.conv("backbone.stem.conv1", 8, 3, 7, bias=False)
+        self.norm("backbone.stem.conv1.norm", 8, frozen=True)
+        before = 8
+        for i, (depth, c) in enumerate(zip((3, 4, 6, 3), channels, strict=True)):
+            for j in range(depth):
+                block = f"backbone.res{i + 2}.{j}"
+                if j == 0:
+                    self.conv(f"{block}.shortcut", c, before, 1, bias=False)
+                    self.norm(f"{block}.shortcut.norm", c, frozen=True)
+                for k, (out, inp, size) in enumerate(
+                    ((c // 4, before, 1), (c // 4, c // 4, 3), (c, c // 4, 1))
+                ):
+                    self.conv(f"{block}.conv{k + 1}", out, inp, size, bias=False)
+                    self.norm(f"{block}.conv{k + 1}.norm", out, frozen=True)
+                before = c
+        return channels
+
+    def pixel_decoder(self, channels: list[int]) -> None:
+        pixel = "sem_seg_head.pixel_decoder"
+        for i, c in enumerate(reversed(channels[1:])):
+            self.conv(f"{pixel}.input_proj.{i}.0", self.feature, c, 1, bias=True)
+            self.norm(f"{pixel}.input_proj.{i}.1", self.feature)
+        self[f"{pixel}.transformer.level_embed"] = (3, self.feature)
+        for i in range(6):
+            layer = f"{pixel}.transformer.encoder.layers.{i}"
+            self.linear(f"{layer}.self_attn.sampling_offsets", 8 * 3 * 4 * 2, self.feature)
+            self.linear(f"{layer}.self_attn.attention_weights", 8 * 3 * 4, self.feature)
+            self.linear(f"{layer}.self_attn.value_proj", self.feature, self.feature)
+            self.linear(f"{layer}.self_attn.output_proj", self.feature, self.feature)
+            self.norm(f"{layer}.norm1", self.feature)
+            self.linear(f"{layer}.linear1", self.hidden, self.feature)
+            self.linear(f"{layer}.linear2", self.feature, self.hidden)
+            self.norm(f"{layer}.norm2", self.feature)
+        self.conv(f"{pixel}.mask_features", self.mask, self.feature, 1, bias=True)
+        self.conv(f"{pixel}.adapter_1", self.feature, channels[0], 1, bias=False)
+        self.norm(f"{pixel}.adapter_1.norm", self.feature)
+        self.conv(f"{pixel}.layer_1", self.feature, self.feature, 3, bias=False)
+        self.norm(f"{pixel}.layer_1.norm", self.feature)
+
+    def predictor(self) -> None:
+        predictor = "sem_seg_head.predictor"
+        for i in range(9):
+            for kind, attention in (("self", "self_attn"), ("cross", "multihead_attn")):
+                layer = f"{predictor}.transformer_{kind}_attention_layers.{i}"
+                self[f"{layer}.{attention}.in_proj_weight"] = (3 * self.width, self.width)
+                self[f"{layer}.{attention}.in_proj_bias"] = (3 * self.width,)
+                self.linear(f"{layer}.{attention}.out_proj", self.width, self.width)
+                self.norm(f"{layer}.norm", self.width)
+            self.linear(f"{predictor}.transformer_ffn_layers.{i}.linear1", self.hidden, self.width)
+            self.linear(f"{predictor}.transformer_ffn_layers.{i}.linear2", self.width, self.hidden)
+            self.norm(f"{predictor}.transformer_ffn_layers.{i}.norm", self.width)
+        self.norm(f"{predictor}.decoder_norm", self.width)
+        for name in ("query_feat", "query_embed"):
+            self[f"{predictor}.{name}.weight"] = (self.queries, self.width)
+        self[f"{predictor}.level_embed.weight"] = (3, self.width)
+        self.linear(f"{predictor}.class_embed", self.classes + 1, self.width)
+        for i in range(3):
+            self.linear(f"{predictor}.mask_embed.layers.{i}", self.width if i < 2 else self.mask, self.width)
+
+
+def original_state(backbone: str) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(5)
+    state = {}
+    for name, shape in OriginalShapes(backbone).items():
+        value = random.normal(0, 0.1, shape).astype(np.float32)
+        state[name] = np.abs(value) + 0.5 if name.endswith("running_var") else value
+    return state
+
+
+@pytest.fixture(scope="module", params=["swin", "resnet"])
+def original(request, tmp_path_factory):
+    """(kind, state, file): a detectron2 checkpoint with random values."""
+    state = original_state(request.param)
+    path = tmp_path_factory.mktemp("original") / f"video_{request.param}_2021.pkl"
+    path.write_bytes(pickle.dumps({"model": state, "__author__": "test", "matching_heuristics": True}))
+    return request.param, state, path

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import apps.evaluate as command
+import apps.verbs.evaluate as command
 from apps.cli import main
 from vis.errors import InputError, UsageError
 from vis.evaluation import evaluate_tubes

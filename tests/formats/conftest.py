@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from apps import convert
+from apps.verbs import convert
 from vis import masks
 from vis.structures import Tube, VideoInfo, VideoResult
 

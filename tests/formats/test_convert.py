@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from apps import convert
+from apps.verbs import convert
 from vis.errors import UsageError
 from vis.formats import coco, tubes
 from vis.structures import VideoResult

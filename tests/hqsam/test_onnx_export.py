@@ -71,7 +71,7 @@ def test_both_parts(
 def test_the_verb_on_tiny(
     make_model: Callable[..., SamModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from apps import export
+    from apps.verbs import export
 
     model = make_model(SIZES["vit_tiny"])
     torch.save(model.state_dict(), tmp_path / "mine.pth")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.demo.engines import Engines, reader_of
-from apps.demo.handlers import Desk, Form
+from apps.demo.handlers import Form, Handlers
+from apps.demo.model_cache import ModelCache, reader_of
 from apps.demo.session import Sessions
 from detectors.none import Nothing
 from vis.edits import FrameDecoder
@@ -143,7 +143,7 @@ class StandInDecoder(FrameDecoder):
 
 
 class StandInJob:
-    """As ``apps.assemble.Job``, with the colour detector and no refiner."""
+    """As ``apps.job.Job``, with the colour detector and no refiner."""
 
     refiner = None
 
@@ -167,7 +167,7 @@ class StandInJob:
         return {"program": "vis-tubes", "version": "test", "options": {"model": self.plan.model}}
 
 
-class StandInEngines(Engines):
+class StandInModelCache(ModelCache):
     """Loads nothing. ``before_frame`` may be set to slow a run down or to fail in it."""
 
     def __init__(self) -> None:
@@ -194,21 +194,21 @@ def stand_in_decoder() -> type[FrameDecoder]:
 
 
 @pytest.fixture
-def engines() -> StandInEngines:
-    return StandInEngines()
+def model_cache() -> StandInModelCache:
+    return StandInModelCache()
 
 
 @pytest.fixture
-def desk(tmp_path, engines) -> Desk:
-    return Desk(Sessions(tmp_path / "page"), engines, cache=tmp_path / "page" / "cache")
+def handlers(tmp_path, model_cache) -> Handlers:
+    return Handlers(Sessions(tmp_path / "page"), model_cache, cache=tmp_path / "page" / "cache")
 
 
 @pytest.fixture
-def visit(desk, clip) -> str:
+def visit(handlers, clip) -> str:
     """The token of a visitor whose run on the clip is done."""
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
-    assert "objects in 24 frames" in list(desk.run(token, Form()))[-1].text
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    assert "objects in 24 frames" in list(handlers.run(token, Form()))[-1].text
     return token
 
 
@@ -239,20 +239,20 @@ class Served:
     """A page on a port of its own."""
 
     url: str
-    engines: Any
+    model_cache: Any
     folder: Path
     page: Any
 
 
-def _serve(folder: Path, engines: Any, **settings: Any) -> Served:
+def _serve(folder: Path, model_cache: Any, **settings: Any) -> Served:
     from apps.demo import make_page
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page, options = make_page(folder, engines=engines, warm=False, **settings)
+    page, options = make_page(folder, model_cache=model_cache, warm=False, **settings)
     page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **options)
-    return Served(f"http://127.0.0.1:{port}", engines, folder, page)
+    return Served(f"http://127.0.0.1:{port}", model_cache, folder, page)
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def serve(monkeypatch) -> Iterator[Callable[..., Served]]:
     running: list[Served] = []
 
     def start(folder: Path, **settings: Any) -> Served:
-        running.append(_serve(folder, StandInEngines(), **settings))
+        running.append(_serve(folder, StandInModelCache(), **settings))
         return running[-1]
 
     yield start
@@ -277,7 +277,7 @@ def served(tmp_path_factory, clip) -> Iterator[Served]:
         name: os.environ.get(name)
         for name in ("GRADIO_TEMP_DIR", "HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED")
     }
-    running = _serve(tmp_path_factory.mktemp("served"), StandInEngines(), offered=clip)
+    running = _serve(tmp_path_factory.mktemp("served"), StandInModelCache(), offered=clip)
     yield running
     running.page.close()
     for name, value in kept.items():

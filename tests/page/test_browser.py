@@ -1,4 +1,4 @@
-"""The whole way in a real Chromium: open, run, look, correct, compare, take home; light, dark and laptop."""
+"""The whole way in a real Chromium: open, run, look, correct, compare, download; light, dark and laptop."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import json
 import re
 import threading
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -120,7 +118,7 @@ def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
     assert "80%" in tab.locator(".vt-hq").evaluate("(i) => i.style.clipPath")
     shots(tab, "5-compare")
 
-    tab.get_by_role("tab", name="Take home").click()
+    tab.get_by_role("tab", name="Download").click()
     tab.get_by_label("edits.json").check()
     tab.click("#vt-prepare")
     wait_for(tab, "#vt-home-status", "4 files ready.")
@@ -130,7 +128,7 @@ def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
     state = video.evaluate("(v) => [v.readyState, v.videoWidth, v.videoHeight, v.error]")
     assert state[0] >= 2
     assert state[1:] == [320, 180, None]
-    shots(tab, "6-take-home")
+    shots(tab, "6-download")
     tab.wait_for_selector("#vt-files a[download]")
     files = {}
     for link in tab.locator("#vt-files a[download]").all():
@@ -146,7 +144,7 @@ def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
 
 
 def test_cancel_keeps_what_was_found(tab, served, shots):
-    served.engines.before_frame = lambda index: time.sleep(0.25)
+    served.model_cache.before_frame = lambda index: time.sleep(0.25)
     try:
         tab.click("#vt-sample")
         wait_for(tab, "#vt-card", "320 × 180")
@@ -161,12 +159,12 @@ def test_cancel_keeps_what_was_found(tab, served, shots):
         assert done < 12
         wait_for(tab, ".vt-where", f"of {done}")
     finally:
-        served.engines.before_frame = lambda index: None
+        served.model_cache.before_frame = lambda index: None
 
 
 def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served, arrived):
     gate = threading.Event()  # the first run waits until the second visitor has seen the queue
-    served.engines.before_frame = lambda index: None if index == 0 else gate.wait(60)
+    served.model_cache.before_frame = lambda index: None if index == 0 else gate.wait(60)
     other = chromium.new_context()
     try:
         tab.click("#vt-sample")
@@ -183,29 +181,29 @@ def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served
         wait_for(second, "#vt-status", "queue")
         tab.click("#vt-cancel")
         wait_for(tab, STATUS, "Stopping")
-        served.engines.before_frame = lambda index: time.sleep(0.25)
+        served.model_cache.before_frame = lambda index: time.sleep(0.25)
         gate.set()
         wait_for(tab, STATUS, "Stopped after")
         wait_for(second, STATUS, "of 24 frames")
         second.click("#vt-cancel")
         wait_for(second, STATUS, "Stopped after")
     finally:
-        served.engines.before_frame = lambda index: None
+        served.model_cache.before_frame = lambda index: None
         other.close()
 
 
 def test_the_card_shows_the_last_change_though_an_earlier_answer_comes_late(tab, monkeypatch):
-    from apps.demo import opening
+    from apps.demo import upload
 
-    describe = opening.describe
+    describe = upload.describe
 
-    def slow_at_first(session, engines, words, span):
-        shown = describe(session, engines, words, span)
+    def slow_at_first(session, model_cache, words, span):
+        shown = describe(session, model_cache, words, span)
         if span.stride == 1 and span.end_seconds == 1.5:
             time.sleep(1.5)
         return shown
 
-    monkeypatch.setattr(opening, "describe", slow_at_first)
+    monkeypatch.setattr(upload, "describe", slow_at_first)
     tab.click("#vt-sample")
     wait_for(tab, "#vt-card", "To process: 24 frames")
     tab.get_by_label("To (s)").fill("1.5")
@@ -386,32 +384,3 @@ def test_a_file_over_the_limit_is_refused_before_it_is_stored(
     page.click("#vt-sample")  # and the page goes on
     wait_for(page, "#vt-card", "320 × 180")
     context.close()
-
-
-@pytest.mark.parametrize("path", ["/etc/passwd", "../../secret", "sessions"])
-def test_a_path_of_the_server_in_place_of_an_upload_opens_nothing(served, path):
-    """As a visitor may send it who writes requests by hand."""
-    own = str(served.folder / path) if path == "sessions" else path
-    names = ("preset", "detector", "tracker", "classes", "text", "score", "start", "end", "stride")
-    fields = dict.fromkeys(names, "")
-    fields |= {"preset": "quick", "score": 0.3, "start": 0, "end": 0, "stride": 1}
-    file = {"path": own, "orig_name": "clip.mp4", "meta": {"_type": "gradio.FileData"}}
-    told = post(served.url, "start", [""])
-    assert "Open a video to begin" in told
-    told = post(served.url, "open", [file, *fields.values()])
-    assert "event: error" in told
-    assert "root:" not in told
-    told = post(served.url, "run", ["/etc/passwd", *list(fields.values())[1:]])
-    assert "objects in" not in told
-
-
-def post(url: str, name: str, data: list[Any]) -> str:
-    """Everything that the server answers to one call by hand."""
-    body = json.dumps({"data": data, "session_hash": "byhand"}).encode()
-    request = urllib.request.Request(
-        f"{url}/gradio_api/call/{name}", body, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        event = json.loads(answer.read())["event_id"]
-    with urllib.request.urlopen(f"{url}/gradio_api/call/{name}/{event}", timeout=60) as answer:
-        return answer.read().decode()

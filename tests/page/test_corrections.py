@@ -7,9 +7,9 @@ import argparse
 import numpy as np
 import pytest
 
-from apps.demo.correcting import problems
+from apps.demo.editing import problems
 from apps.demo.handlers import Form
-from apps.demo.pictures import row_of
+from apps.demo.views import row_of
 from apps.verbs import edit as edit_verb
 from vis import edits
 from vis import masks as rle
@@ -17,13 +17,13 @@ from vis.errors import UsageError
 from vis.structures import MaskRLE, Tube
 
 
-def result_of(desk, token):
-    return desk.sessions.get(token).history.result
+def result_of(handlers, token):
+    return handlers.sessions.get(token).history.result
 
 
-def test_every_edit_through_the_page_and_back(desk, visit):
-    start = edits.fingerprint(result_of(desk, visit))
-    desk.seek(visit, {"to": 2, "tube": 1})
+def test_every_edit_through_the_page_and_back(handlers, visit):
+    start = edits.fingerprint(result_of(handlers, visit))
+    handlers.seek(visit, {"to": 2, "tube": 1})
     for data in (
         {"name": "click", "x": 250.0, "y": 130.0, "inside": True},
         {"name": "click", "x": 5.0, "y": 5.0, "inside": False},
@@ -39,45 +39,45 @@ def test_every_edit_through_the_page_and_back(desk, visit):
         {"name": "delete", "scope": "tube"},
     ):
         if data["name"] in ("split", "swap"):
-            desk.seek(visit, {"to": 8, "tube": 1})
+            handlers.seek(visit, {"to": 8, "tube": 1})
         if data["name"] == "merge":
-            desk.seek(visit, {"to": 8, "tube": 1})
-        before = len(desk.sessions.get(visit).history.edits)
-        update = desk.act(visit, data)
-        assert len(desk.sessions.get(visit).history.edits) == before + 1, update.view["message"]
+            handlers.seek(visit, {"to": 8, "tube": 1})
+        before = len(handlers.sessions.get(visit).history.edits)
+        update = handlers.act(visit, data)
+        assert len(handlers.sessions.get(visit).history.edits) == before + 1, update.view["message"]
         if data["name"] == "relabel":
             assert update.view["message"] == "Call 1 <Script>."
-    count = len(desk.sessions.get(visit).history.edits)
-    assert desk.sessions.get(visit).history.edits[1].point_labels == (1, 0)  # clicks add up
-    end = edits.fingerprint(result_of(desk, visit))
+    count = len(handlers.sessions.get(visit).history.edits)
+    assert handlers.sessions.get(visit).history.edits[1].point_labels == (1, 0)  # clicks add up
+    end = edits.fingerprint(result_of(handlers, visit))
     for _ in range(count):
-        desk.act(visit, {"name": "undo"})
-    assert edits.fingerprint(result_of(desk, visit)) == start
-    assert "Nothing to undo" in desk.act(visit, {"name": "undo"}).view["message"]
+        handlers.act(visit, {"name": "undo"})
+    assert edits.fingerprint(result_of(handlers, visit)) == start
+    assert "Nothing to undo" in handlers.act(visit, {"name": "undo"}).view["message"]
     for _ in range(count):
-        desk.act(visit, {"name": "redo"})
-    assert edits.fingerprint(result_of(desk, visit)) == end
+        handlers.act(visit, {"name": "redo"})
+    assert edits.fingerprint(result_of(handlers, visit)) == end
 
 
-def test_following_a_new_object_stops_when_cancelled_and_is_one_edit(desk, visit, monkeypatch):
-    monkeypatch.setattr("apps.demo.correcting.SHOW_SECONDS", 0.0)
-    desk.seek(visit, {"to": 5})
-    desk.act(visit, {"name": "new", "box": [20 + 4 * 5, 40, 60 + 4 * 5, 80]})
+def test_following_a_new_object_stops_when_cancelled_and_is_one_edit(handlers, visit, monkeypatch):
+    monkeypatch.setattr("apps.demo.editing.SHOW_SECONDS", 0.0)
+    handlers.seek(visit, {"to": 5})
+    handlers.act(visit, {"name": "new", "box": [20 + 4 * 5, 40, 60 + 4 * 5, 80]})
     updates = []
-    for update in desk.follow(visit):
+    for update in handlers.follow(visit):
         updates.append(update)
         if len(updates) == 4:
-            desk.cancel(visit)
+            handlers.cancel(visit)
     assert updates[3].view["state"] == "running"
     assert updates[3].view["frame"] == 9
     assert updates[-1].view["state"] == "done"
     assert updates[-1].view["frame"] == 5
-    tube = next(t for t in result_of(desk, visit).tubes if t.id == 3)
+    tube = next(t for t in result_of(handlers, visit).tubes if t.id == 3)
     assert tube.frames.tolist() == [5, 6, 7, 8, 9]
-    assert desk.sessions.get(visit).history.edits[-1] == edits.Follow(3, 5, 5, 9)
-    desk.act(visit, {"name": "undo"})
-    list(desk.follow(visit))
-    tube = next(t for t in result_of(desk, visit).tubes if t.id == 3)
+    assert handlers.sessions.get(visit).history.edits[-1] == edits.Follow(3, 5, 5, 9)
+    handlers.act(visit, {"name": "undo"})
+    list(handlers.follow(visit))
+    tube = next(t for t in result_of(handlers, visit).tubes if t.id == 3)
     assert tube.frames.tolist() == list(range(24))
     for frame in (0, 20):
         truth = np.zeros((180, 320), np.bool_)
@@ -88,61 +88,61 @@ def test_following_a_new_object_stops_when_cancelled_and_is_one_edit(desk, visit
     assert tube.scores[6] == np.float32(0.75)
 
 
-def test_following_says_where_the_object_was_not_seen_and_spares_frames_set_by_hand(desk, visit):
-    desk.seek(visit, {"to": 20})
-    desk.act(visit, {"name": "new", "x": 190.0, "y": 130.0})  # the blue square, away for frames 10 to 13
-    text = list(desk.follow(visit))[-1].text
+def test_following_says_where_the_object_was_not_seen_and_spares_frames_set_by_hand(handlers, visit):
+    handlers.seek(visit, {"to": 20})
+    handlers.act(visit, {"name": "new", "x": 190.0, "y": 130.0})  # the blue square, away for frames 10 to 13
+    text = list(handlers.follow(visit))[-1].text
     assert "over frames 0 to 23; not seen on 4 of 24." in text
-    desk.seek(visit, {"to": 6})
-    desk.act(visit, {"name": "click", "x": 5.0, "y": 5.0, "inside": True})
-    desk.seek(visit, {"to": 15})
-    assert "over frames 7 to 19" in list(desk.follow(visit))[-1].text
-    assert desk.sessions.get(visit).history.edits[-1] == edits.Follow(3, 15, 7, 19)
+    handlers.seek(visit, {"to": 6})
+    handlers.act(visit, {"name": "click", "x": 5.0, "y": 5.0, "inside": True})
+    handlers.seek(visit, {"to": 15})
+    assert "over frames 7 to 19" in list(handlers.follow(visit))[-1].text
+    assert handlers.sessions.get(visit).history.edits[-1] == edits.Follow(3, 15, 7, 19)
     for frame in (14, 16):
-        desk.seek(visit, {"to": frame})
-        desk.act(visit, {"name": "click", "x": 5.0, "y": 5.0, "inside": True})
-    desk.seek(visit, {"to": 15})
-    count = len(desk.sessions.get(visit).history.edits)
-    assert "set by hand" in list(desk.follow(visit))[-1].text
-    assert len(desk.sessions.get(visit).history.edits) == count
+        handlers.seek(visit, {"to": frame})
+        handlers.act(visit, {"name": "click", "x": 5.0, "y": 5.0, "inside": True})
+    handlers.seek(visit, {"to": 15})
+    count = len(handlers.sessions.get(visit).history.edits)
+    assert "set by hand" in list(handlers.follow(visit))[-1].text
+    assert len(handlers.sessions.get(visit).history.edits) == count
 
 
 def test_the_edits_of_the_page_replay_to_the_same_bytes_from_the_command_line(
-    desk, visit, tmp_path, monkeypatch, stand_in_decoder
+    handlers, visit, tmp_path, monkeypatch, stand_in_decoder
 ):
     """Every operation that there is, by the page's own handlers, and again by ``vistubes edit``."""
-    desk.seek(visit, {"to": 3, "tube": 1})
-    desk.act(visit, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
-    desk.act(visit, {"name": "click", "x": 5.0, "y": 5.0, "inside": False})
-    desk.act(visit, {"name": "box", "box": [30.0, 38.0, 75.0, 82.0]})
-    desk.act(visit, {"name": "brush", "stroke": [[40, 50], [60, 66.5]], "radius": 6, "erase": False})
-    desk.act(visit, {"name": "brush", "stroke": [[50, 60]], "radius": 2.5, "erase": True})
-    desk.act(visit, {"name": "new", "box": [100.0, 5.0, 200.0, 30.0], "label": "wall"})
-    list(desk.follow(visit))
-    desk.seek(visit, {"to": 20})
-    desk.act(visit, {"name": "new", "x": 190.0, "y": 130.0})
-    list(desk.follow(visit))
-    desk.seek(visit, {"to": 9, "tube": 2})
-    desk.act(visit, {"name": "split"})
-    desk.act(visit, {"name": "swap", "other": 1})
-    desk.act(visit, {"name": "undo"})
-    desk.act(visit, {"name": "redo"})
-    desk.act(visit, {"name": "merge", "other": 4})
-    desk.act(visit, {"name": "relabel", "label": "two things"})
-    desk.seek(visit, {"to": 12, "tube": 3})
-    desk.act(visit, {"name": "delete", "scope": "frame"})
-    desk.seek(visit, {"to": 20})
-    desk.act(visit, {"name": "delete", "scope": "onwards"})
-    desk.seek(visit, {"tube": 5})
-    desk.act(visit, {"name": "delete", "scope": "tube"})
-    package = list(desk.take_home(visit, ["tubes", "edits"]))[-1]
+    handlers.seek(visit, {"to": 3, "tube": 1})
+    handlers.act(visit, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
+    handlers.act(visit, {"name": "click", "x": 5.0, "y": 5.0, "inside": False})
+    handlers.act(visit, {"name": "box", "box": [30.0, 38.0, 75.0, 82.0]})
+    handlers.act(visit, {"name": "brush", "stroke": [[40, 50], [60, 66.5]], "radius": 6, "erase": False})
+    handlers.act(visit, {"name": "brush", "stroke": [[50, 60]], "radius": 2.5, "erase": True})
+    handlers.act(visit, {"name": "new", "box": [100.0, 5.0, 200.0, 30.0], "label": "wall"})
+    list(handlers.follow(visit))
+    handlers.seek(visit, {"to": 20})
+    handlers.act(visit, {"name": "new", "x": 190.0, "y": 130.0})
+    list(handlers.follow(visit))
+    handlers.seek(visit, {"to": 9, "tube": 2})
+    handlers.act(visit, {"name": "split"})
+    handlers.act(visit, {"name": "swap", "other": 1})
+    handlers.act(visit, {"name": "undo"})
+    handlers.act(visit, {"name": "redo"})
+    handlers.act(visit, {"name": "merge", "other": 4})
+    handlers.act(visit, {"name": "relabel", "label": "two things"})
+    handlers.seek(visit, {"to": 12, "tube": 3})
+    handlers.act(visit, {"name": "delete", "scope": "frame"})
+    handlers.seek(visit, {"to": 20})
+    handlers.act(visit, {"name": "delete", "scope": "onwards"})
+    handlers.seek(visit, {"tube": 5})
+    handlers.act(visit, {"name": "delete", "scope": "tube"})
+    package = list(handlers.download(visit, ["tubes", "edits"]))[-1]
     live, edits_file = package.files
     done = edits.read(edits_file).edits
     assert {type(edit) for edit in done} == set(edits.OPERATIONS.values())
-    base = desk.sessions.get(visit).folder / "base.json"
-    video = desk.sessions.get(visit).video
+    base = handlers.sessions.get(visit).folder / "base.json"
+    video = handlers.sessions.get(visit).video
 
-    monkeypatch.setattr("vis.refiners.create", lambda *_, **__: desk.engines.predictor_of("stub"))
+    monkeypatch.setattr("vis.refiners.create", lambda *_, **__: handlers.model_cache.predictor_of("stub"))
     monkeypatch.setattr("vis.edits.FrameDecoder", stand_in_decoder)
     parser = argparse.ArgumentParser()
     edit_verb.configure(parser)
@@ -150,15 +150,15 @@ def test_the_edits_of_the_page_replay_to_the_same_bytes_from_the_command_line(
     args = parser.parse_args([str(base), str(edits_file), str(video), "--out", str(out)])
     assert edit_verb.run(args) == 0
     assert out.read_bytes() == live.read_bytes()
-    assert "vistubes edit runs/two-squares/tubes.json edits.json" in desk.commands(visit)
+    assert "vistubes edit runs/two-squares/tubes.json edits.json" in handlers.commands(visit)
 
 
-def test_the_edit_verb_says_what_is_missing(desk, visit, tmp_path, capsys):
+def test_the_edit_verb_says_what_is_missing(handlers, visit, tmp_path, capsys):
     from vis.errors import OutputError
 
-    desk.seek(visit, {"to": 3, "tube": 1})
-    desk.act(visit, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
-    folder = desk.sessions.get(visit).folder
+    handlers.seek(visit, {"to": 3, "tube": 1})
+    handlers.act(visit, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
+    folder = handlers.sessions.get(visit).folder
     parser = argparse.ArgumentParser()
     edit_verb.configure(parser)
     start = [str(folder / "base.json"), str(folder / "edits.json")]
@@ -173,34 +173,34 @@ def test_the_edit_verb_says_what_is_missing(desk, visit, tmp_path, capsys):
         edit_verb.run(parser.parse_args([*start, "--out", str(tmp_path / "there.json")]))
 
 
-def test_a_click_selects_the_smallest_object_under_it_and_arrows_walk_through_the_rows(desk, visit):
-    session = desk.sessions.get(visit)
+def test_a_click_selects_the_smallest_object_under_it_and_arrows_walk_through_the_rows(handlers, visit):
+    session = handlers.sessions.get(visit)
     assert session.selected == 1
-    desk.seek(visit, {"at": [260.0, 130.0]})
+    handlers.seek(visit, {"at": [260.0, 130.0]})
     assert session.selected == 2
-    desk.seek(visit, {"at": [2.0, 2.0]})  # nothing is there
+    handlers.seek(visit, {"at": [2.0, 2.0]})  # nothing is there
     assert session.selected == 2
-    desk.seek(visit, {"to": 0, "tube": 1})
-    desk.act(
+    handlers.seek(visit, {"to": 0, "tube": 1})
+    handlers.act(
         visit, {"name": "box", "box": [0.0, 0.0, 320.0, 180.0]}
     )  # the grey wall, all around the blue one
-    desk.act(visit, {"name": "brush", "stroke": [[0, 90], [320, 90]], "radius": 90, "erase": False})
-    desk.seek(visit, {"at": [260.0, 130.0]})
+    handlers.act(visit, {"name": "brush", "stroke": [[0, 90], [320, 90]], "radius": 90, "erase": False})
+    handlers.seek(visit, {"at": [260.0, 130.0]})
     assert session.selected == 2
-    assert desk.seek(visit, {"pick": -5}).view["selected"] == 1
-    assert desk.seek(visit, {"pick": 1, "wish": 7}).view["wish"] == 7
+    assert handlers.seek(visit, {"pick": -5}).view["selected"] == 1
+    assert handlers.seek(visit, {"pick": 1, "request_id": 7}).view["request_id"] == 7
     assert session.selected == 2
 
 
-def test_an_edit_is_made_on_the_frame_that_was_seen(desk, visit):
-    desk.seek(visit, {"to": 20, "tube": 1})
-    desk.act(visit, {"name": "click", "on": 3, "x": 225.0, "y": 130.0, "inside": True})
-    assert desk.sessions.get(visit).history.edits[-1].frame == 3
-    assert desk.sessions.get(visit).position == 3
+def test_an_edit_is_made_on_the_frame_that_was_seen(handlers, visit):
+    handlers.seek(visit, {"to": 20, "tube": 1})
+    handlers.act(visit, {"name": "click", "on": 3, "x": 225.0, "y": 130.0, "inside": True})
+    assert handlers.sessions.get(visit).history.edits[-1].frame == 3
+    assert handlers.sessions.get(visit).position == 3
 
 
 def test_the_ruler_has_round_seconds_between_its_ends():
-    from apps.demo.pictures import ticks
+    from apps.demo.views import ticks
 
     seconds = [step / 10 for step in range(53)]
     assert ticks(seconds) == [
@@ -212,14 +212,14 @@ def test_the_ruler_has_round_seconds_between_its_ends():
     assert len(ticks([float(s) for s in range(600)])) < 12
 
 
-def test_problems_are_jumps_gaps_and_unsure_stretches(desk, visit):
-    session = desk.sessions.get(visit)
+def test_problems_are_jumps_gaps_and_unsure_stretches(handlers, visit):
+    session = handlers.sessions.get(visit)
     assert 10 in problems(session)  # where the blue square is gone
-    desk.seek(visit, {"to": 0})
-    assert desk.seek(visit, {"go": "problem+"}).view["position"] == problems(session)[0]
-    assert desk.seek(visit, {"go": "last"}).view["position"] == 23
-    desk.seek(visit, {"tube": 2})
-    assert desk.seek(visit, {"go": "tube-"}).view["frame"] == 0
+    handlers.seek(visit, {"to": 0})
+    assert handlers.seek(visit, {"go": "problem+"}).view["position"] == problems(session)[0]
+    assert handlers.seek(visit, {"go": "last"}).view["position"] == 23
+    handlers.seek(visit, {"tube": 2})
+    assert handlers.seek(visit, {"go": "tube-"}).view["frame"] == 0
 
 
 def test_rows_of_a_tube_in_closed_form():
@@ -241,17 +241,17 @@ def test_rows_of_a_tube_in_closed_form():
     assert row["jumps"] == [2]  # area times four; the leap after the gap is a gap
 
 
-def test_by_hand_every_object_is_one_that_was_drawn(desk, clip):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
-    ended = list(desk.run(token, Form(detector="none")))[-1]
+def test_by_hand_every_object_is_one_that_was_drawn(handlers, clip):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    ended = list(handlers.run(token, Form(detector="none")))[-1]
     assert "24 frames are ready. Choose" in ended.text
-    assert result_of(desk, token).tubes == ()
-    assert len(result_of(desk, token).frames) == 24
-    assert "Add 1" in desk.act(token, {"name": "new", "x": 40, "y": 60}).view["message"]
-    list(desk.follow(token, {"on": 0}))
-    (tube,) = result_of(desk, token).tubes
+    assert result_of(handlers, token).tubes == ()
+    assert len(result_of(handlers, token).frames) == 24
+    assert "Add 1" in handlers.act(token, {"name": "new", "x": 40, "y": 60}).view["message"]
+    list(handlers.follow(token, {"on": 0}))
+    (tube,) = result_of(handlers, token).tubes
     assert tube.frames.tolist() == list(range(24))
-    run, edit = desk.commands(token).splitlines()
+    run, edit = handlers.commands(token).splitlines()
     assert "--detector none" in run
     assert "edits.json" in edit

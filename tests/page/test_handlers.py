@@ -15,28 +15,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from apps.demo import opening
-from apps.demo.command import parse, plan_of
-from apps.demo.handlers import Desk, Form
+from apps.demo import upload
+from apps.demo.command import read_words
+from apps.demo.handlers import Form, Handlers
 from apps.demo.session import Sessions
+from apps.plan import Plan
 from apps.verbs import edit as edit_verb
 from vis import edits
 from vis import masks as rle
 from vis.formats import tubes as tubes_format
 
 
-def result_of(desk, token):
-    return desk.sessions.get(token).history.result
+def result_of(handlers, token):
+    return handlers.sessions.get(token).history.result
 
 
-def test_a_run_streams_pictures_and_rows_and_ends_with_a_sentence(desk, clip):
-    token, update, card = desk.start(None)
+def test_a_run_streams_pictures_and_rows_and_ends_with_a_sentence(handlers, clip):
+    token, update, card = handlers.start(None)
     assert update.view["total"] == 0
     assert "Nothing is open" in card
-    _, card = desk.upload(token, str(clip), Form())
+    _, card = handlers.upload(token, str(clip), Form())
     assert "320 × 180" in card
     assert "24 frames" in card
-    updates = list(desk.run(token, Form()))
+    updates = list(handlers.run(token, Form()))
     assert "Loading" in updates[0].text
     assert updates[1].view["src"].startswith("data:image/jpeg;base64,")
     assert "frames a second" in updates[1].text or "s a frame" in updates[1].text
@@ -46,109 +47,107 @@ def test_a_run_streams_pictures_and_rows_and_ends_with_a_sentence(desk, clip):
     assert [bar[:2] for bar in blue["bars"]] == [[0, 9], [14, 23]]
 
 
-def test_trim_and_stride_choose_frames_and_are_in_the_command(desk, clip):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
+def test_trim_and_stride_choose_frames_and_are_in_the_command(handlers, clip):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
     form = Form(start=0.5, end=1.5, stride=3)
-    assert "To process: 4 frames" in desk.card(token, form)
-    list(desk.run(token, form))
-    assert result_of(desk, token).frames.tolist() == [6, 9, 12, 15]
-    line = desk.commands(token)
+    assert "To process: 4 frames" in handlers.card(token, form)
+    list(handlers.run(token, form))
+    assert result_of(handlers, token).frames.tolist() == [6, 9, 12, 15]
+    line = handlers.commands(token)
     assert line == (
         "vistubes run 'two squares.mp4' --preset quick --start 0.5s --end 1.5s --stride 3 --out runs/two-squares"
     )
 
 
-def test_the_quick_look_takes_a_few_frames(desk, clip):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
-    list(desk.run(token, Form(), quick_look=True))
-    assert len(result_of(desk, token).frames) == 8
+def test_the_quick_look_takes_a_few_frames(handlers, clip):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    list(handlers.run(token, Form(), quick_look=True))
+    assert len(result_of(handlers, token).frames) == 8
 
 
-def test_cancel_stops_within_a_frame_and_the_command_repeats_the_part(desk, engines, clip):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
+def test_cancel_stops_within_a_frame_and_the_command_repeats_the_part(handlers, model_cache, clip):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
     seen = []
 
     def before(index):
         seen.append(index)
         if index == 4:
-            assert "Stopping" in desk.cancel(token)
+            assert "Stopping" in handlers.cancel(token)
 
-    engines.before_frame = before
-    text = list(desk.run(token, Form(end=1.9)))[-1].text
+    model_cache.before_frame = before
+    text = list(handlers.run(token, Form(end=1.9)))[-1].text
     assert "Stopped after 5 frames" in text
     assert seen == [0, 1, 2, 3, 4]
-    assert "--end 5 --out" in desk.commands(token)
-    assert "1.9" not in desk.commands(token)
-    args = parse(str(clip), desk.sessions.get(token).options["words"])
-    from apps.assemble import source_arguments
-    from vis.video import open_source
-
-    path, options = source_arguments(args)
-    assert [frame.index for frame in open_source(path, **options)] == result_of(desk, token).frames.tolist()
-    assert "Nothing is running" in desk.cancel(token)
+    assert "--end 5 --out" in handlers.commands(token)
+    assert "1.9" not in handlers.commands(token)
+    _, selection = read_words(handlers.sessions.get(token).options["words"])
+    assert [frame.index for frame in selection.open(clip)] == result_of(handlers, token).frames.tolist()
+    assert "Nothing is running" in handlers.cancel(token)
 
 
-def test_a_visitor_runs_one_thing_at_a_time(desk, engines, clip):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
+def test_a_visitor_runs_one_thing_at_a_time(handlers, model_cache, clip):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
     answers = []
-    engines.before_frame = lambda index: (
-        answers.append(list(desk.run(token, Form()))[-1].text) if index == 0 else None
+    model_cache.before_frame = lambda index: (
+        answers.append(list(handlers.run(token, Form()))[-1].text) if index == 0 else None
     )
-    assert "2 objects" in list(desk.run(token, Form()))[-1].text
+    assert "2 objects" in list(handlers.run(token, Form()))[-1].text
     assert "a run is going on" in answers[0].lower()
 
 
-def test_a_run_asked_for_while_a_clip_comes_in_is_about_that_clip(desk, visit, clip, tmp_path, monkeypatch):
+def test_a_run_asked_for_while_a_clip_comes_in_is_about_that_clip(
+    handlers, visit, clip, tmp_path, monkeypatch
+):
     shorter, inspecting, go_on = tmp_path / "next.mp4", threading.Event(), threading.Event()
     shutil.copyfile(clip, shorter)
-    real = opening.inspect
+    real = upload.inspect
 
     def slow(path):
         inspecting.set()
         assert go_on.wait(30)
         return real(path)
 
-    monkeypatch.setattr(opening, "inspect", slow)
+    monkeypatch.setattr(upload, "inspect", slow)
     with ThreadPoolExecutor(2) as pool:
-        coming = pool.submit(desk.upload, visit, str(shorter), Form())
+        coming = pool.submit(handlers.upload, visit, str(shorter), Form())
         assert inspecting.wait(30)
-        ran = pool.submit(lambda: list(desk.run(visit, Form())))
+        ran = pool.submit(lambda: list(handlers.run(visit, Form())))
         time.sleep(0.2)  # long enough for a run that does not wait to begin with the clip from before
         go_on.set()
         assert "Opened next.mp4" in coming.result(30)[0].text
         assert "objects in 24 frames" in ran.result(60)[-1].text
-    assert result_of(desk, visit).video.name == "next"
+    assert result_of(handlers, visit).video.name == "next"
 
 
-def test_an_error_inside_a_run_shows_no_path_and_frees_the_page(desk, engines, clip, caplog):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
+def test_an_error_inside_a_run_shows_no_path_and_frees_the_page(handlers, model_cache, clip, caplog):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
 
     def fail(index):
-        raise RuntimeError(f"cannot open {desk.sessions.root}/secret")
+        raise RuntimeError(f"cannot open {handlers.sessions.root}/secret")
 
-    engines.before_frame = fail
-    text = list(desk.run(token, Form()))[-1].text
+    model_cache.before_frame = fail
+    text = list(handlers.run(token, Form()))[-1].text
     assert "Something went wrong on the server" in text
-    assert str(desk.sessions.root) not in text
+    assert str(handlers.sessions.root) not in text
     assert "secret" in caplog.text
-    engines.before_frame = lambda index: None
-    assert "2 objects" in list(desk.run(token, Form()))[-1].text
+    model_cache.before_frame = lambda index: None
+    assert "2 objects" in list(handlers.run(token, Form()))[-1].text
 
 
-def test_compare_shows_both_and_counts(desk, visit):
-    whole, text = desk.compare(visit, False)
+def test_compare_shows_both_and_counts(handlers, visit):
+    whole, text = handlers.compare(visit, False)
     assert whole["sam"].startswith("data:image/jpeg;base64,")
     assert whole["sam"] != whole["hq"]
     assert text.count("<tr>") == 3
-    zoomed, _ = desk.compare(visit, True)
+    zoomed, _ = handlers.compare(visit, True)
     assert zoomed["sam"] != whole["sam"]
-    token, _, _ = desk.start(None)
-    pictures, text = desk.compare(token, True)
+    token, _, _ = handlers.start(None)
+    pictures, text = handlers.compare(token, True)
     assert pictures == {}
     assert "press Run first" in text
 
@@ -207,58 +206,62 @@ def test_the_magnified_window_lies_on_the_difference_and_inside_of_the_frame():
     assert 0 < boundary_iou(a, b) < 1
 
 
-def test_a_truth_file_is_measured_with_the_evaluator(desk, visit, tmp_path):
-    assert "neither YTVIS" in desk.measure(visit, str(_json(tmp_path, {"videos": 1})))
-    truth = list(desk.take_home(visit, ["tubes"]))[-1].files[0]
-    text = desk.measure(visit, str(truth))
+def test_a_truth_file_is_measured_with_the_evaluator(handlers, visit, tmp_path):
+    assert "neither YTVIS" in handlers.measure(visit, str(_json(tmp_path, {"videos": 1})))
+    truth = list(handlers.download(visit, ["tubes"]))[-1].files[0]
+    text = handlers.measure(visit, str(truth))
     assert text.count("<td>100.0</td>") == 8  # the result is its own truth
-    desk.seek(visit, {"to": 0, "tube": 1})
-    desk.act(visit, {"name": "delete", "scope": "tube"})
-    text = desk.measure(visit, str(truth))
+    handlers.seek(visit, {"to": 0, "tube": 1})
+    handlers.act(visit, {"name": "delete", "scope": "tube"})
+    text = handlers.measure(visit, str(truth))
     # One of two truths found, above all thresholds: precision 1 up to recall 1/2, 51 of 101 points.
     assert f"<td>{100 * 51 / 101:.1f}</td>" in text
     assert "2 truth tubes, 1 found" in text
-    list(desk.run(visit, Form(end=1)))
-    assert "he truth is of 24 frames, the result of 12" in desk.measure(visit, str(truth))
+    list(handlers.run(visit, Form(end=1)))
+    assert "he truth is of 24 frames, the result of 12" in handlers.measure(visit, str(truth))
 
 
-def test_a_training_set_that_is_too_large_or_empty_is_refused(desk, visit, monkeypatch):
-    monkeypatch.setattr("apps.demo.films.MAX_TRAINING_PAIRS", 40)
-    assert "44 pairs is more than the 40" in list(desk.take_home(visit, ["training"]))[-1].text
+def test_a_training_set_that_is_too_large_or_empty_is_refused(handlers, visit, monkeypatch):
+    monkeypatch.setattr("apps.demo.video_exports.MAX_TRAINING_PAIRS", 40)
+    assert "44 pairs is more than the 40" in list(handlers.download(visit, ["training"]))[-1].text
     for _ in range(2):
-        desk.act(visit, {"name": "delete", "scope": "tube"})
-    assert "no mask for a training set" in list(desk.take_home(visit, ["training"]))[-1].text
+        handlers.act(visit, {"name": "delete", "scope": "tube"})
+    assert "no mask for a training set" in list(handlers.download(visit, ["training"]))[-1].text
 
 
-def test_the_card_tells_time_and_memory_before_the_first_run_and_how_far_to_trust_them(desk, engines, clip):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
-    card = desk.card(token, Form())
+def test_the_card_tells_time_and_memory_before_the_first_run_and_how_far_to_trust_them(
+    handlers, model_cache, clip
+):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    card = handlers.card(token, Form())
     assert "To process: 24 frames, in 0.9 GB of memory." in card
-    engines.estimator.note_frame(plan_of(["--preset", "quick"]), 0.5)  # as the server does when it warms up
-    assert "24 frames, roughly 12 s here, in 0.9 GB" in desk.card(token, Form())
-    assert "12 frames, roughly 6 s here" in desk.card(token, Form(stride=2))
+    model_cache.estimator.note_frame(Plan.of("quick"), 0.5)  # as the server does when it warms up
+    assert "24 frames, roughly 12 s here, in 0.9 GB" in handlers.card(token, Form())
+    assert "12 frames, roughly 6 s here" in handlers.card(token, Form(stride=2))
     # A ViT-B takes six times as long; what Mask2Former takes beside it is not known.
-    assert "24 frames, more than 1 min 12 s here." in desk.card(token, Form(preset="balanced"))
-    list(desk.run(token, Form()))
-    assert "24 frames, about " in desk.card(token, Form())
+    assert "24 frames, more than 1 min 12 s here." in handlers.card(token, Form(preset="balanced"))
+    list(handlers.run(token, Form()))
+    assert "24 frames, about " in handlers.card(token, Form())
 
 
-def test_the_card_warns_when_the_memory_is_not_there(desk, clip, monkeypatch):
+def test_the_card_warns_when_the_memory_is_not_there(handlers, clip, monkeypatch):
     monkeypatch.setattr("apps.demo.estimating.free_memory_gb", lambda: 0.4)
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
-    assert "in 0.9 GB of memory, of which only 0.4 GB are free; choose a smaller" in desk.card(token, Form())
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    assert "in 0.9 GB of memory, of which only 0.4 GB are free; choose a smaller" in handlers.card(
+        token, Form()
+    )
 
 
-def test_an_end_that_is_the_clips_own_is_no_end(desk, clip):
-    token, _, _ = desk.start(None)
-    assert desk.length(token) == 0
-    desk.upload(token, str(clip), Form())
-    assert desk.length(token) == 2.0
-    list(desk.run(token, Form(end=2.0)))
-    assert "--end" not in desk.commands(token)
-    assert len(result_of(desk, token).frames) == 24
+def test_an_end_that_is_the_clips_own_is_no_end(handlers, clip):
+    token, _, _ = handlers.start(None)
+    assert handlers.length(token) == 0
+    handlers.upload(token, str(clip), Form())
+    assert handlers.length(token) == 2.0
+    list(handlers.run(token, Form(end=2.0)))
+    assert "--end" not in handlers.commands(token)
+    assert len(result_of(handlers, token).frames) == 24
 
 
 def _json(folder, value):
@@ -267,26 +270,26 @@ def _json(folder, value):
     return path
 
 
-def test_cancelling_the_files_leaves_none(desk, visit):
+def test_cancelling_the_files_leaves_none(handlers, visit):
     seen = []
-    for package in desk.take_home(visit, ["overlay", "tubes"]):
+    for package in handlers.download(visit, ["overlay", "tubes"]):
         seen.append(package)
         if len(seen) == 4:
-            desk.cancel(visit)
+            handlers.cancel(visit)
     assert "Stopped" in seen[-1].text
     assert seen[-1].files == ()
-    assert list(desk.sessions.get(visit).take_home.iterdir()) == []
-    assert "2 files ready" in list(desk.take_home(visit, ["overlay", "tubes"]))[-1].text
+    assert list(handlers.sessions.get(visit).downloads.iterdir()) == []
+    assert "2 files ready" in list(handlers.download(visit, ["overlay", "tubes"]))[-1].text
 
 
-def test_take_home_everything_and_open_the_project_again(desk, visit, tmp_path, monkeypatch):
-    from apps.demo.taking_home import CHOICES
+def test_download_everything_and_open_the_project_again(handlers, visit, tmp_path, monkeypatch):
+    from apps.demo.downloads import CHOICES
     from vis.training.datasets import image_folder
     from vis.video import read_alpha
 
-    desk.seek(visit, {"to": 3, "tube": 1})
-    desk.act(visit, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
-    package = list(desk.take_home(visit, list(CHOICES)))[-1]
+    handlers.seek(visit, {"to": 3, "tube": 1})
+    handlers.act(visit, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
+    package = list(handlers.download(visit, list(CHOICES)))[-1]
     assert len(package.files) == len(CHOICES)
     assert all(file.stat().st_size > 0 for file in package.files)
     assert package.overlay in package.files
@@ -312,21 +315,21 @@ def test_take_home_everything_and_open_the_project_again(desk, visit, tmp_path, 
 
     project = tmp_path / "two-squares-project.zip"
     shutil.copy(by_name["two-squares-project.zip"], project)
-    other, _, _ = desk.start(None)
+    other, _, _ = handlers.start(None)
     monkeypatch.setattr("vis.weights.cached", lambda _: True)
-    update, card = desk.upload(other, str(project), Form())
+    update, card = handlers.upload(other, str(project), Form())
     assert "project of" in update.text
     assert "two squares.mp4" in card
-    assert edits.fingerprint(result_of(desk, other)) == edits.fingerprint(result_of(desk, visit))
-    assert not list((desk.cache).glob(f"*{visit}*"))
+    assert edits.fingerprint(result_of(handlers, other)) == edits.fingerprint(result_of(handlers, visit))
+    assert not list((handlers.cache).glob(f"*{visit}*"))
 
 
-def test_a_server_restart_loses_no_finished_work(desk, engines, visit, tmp_path, monkeypatch):
+def test_a_server_restart_loses_no_finished_work(handlers, model_cache, visit, tmp_path, monkeypatch):
     monkeypatch.setattr("vis.weights.cached", lambda _: True)
-    desk.seek(visit, {"to": 3, "tube": 1})
-    desk.act(visit, {"name": "delete", "scope": "frame"})
-    before = edits.fingerprint(result_of(desk, visit))
-    restarted = Desk(Sessions(tmp_path / "page"), engines, cache=tmp_path / "cache2")
+    handlers.seek(visit, {"to": 3, "tube": 1})
+    handlers.act(visit, {"name": "delete", "scope": "frame"})
+    before = edits.fingerprint(result_of(handlers, visit))
+    restarted = Handlers(Sessions(tmp_path / "page"), model_cache, cache=tmp_path / "cache2")
     token, update, card = restarted.start(visit)
     assert token == visit
     assert "open again" in update.text
@@ -339,29 +342,29 @@ def test_a_server_restart_loses_no_finished_work(desk, engines, visit, tmp_path,
 @pytest.mark.slow
 def test_the_real_quick_preset_on_the_sample_clip(tmp_path):
     """No stand-in: saliency, association, SAM, a corrected mask and its replay, on three frames of the sample clip."""
-    from apps.demo.engines import Engines
+    from apps.demo.model_cache import ModelCache
     from vis import weights
 
     if not all(weights.cached(weights.WEIGHTS[name]) for name in weights.QUICK):
         pytest.skip("the quick preset's weights are not in the cache; run 'vistubes models fetch'")
-    desk = Desk(Sessions(tmp_path / "page"), Engines(device="cpu"), cache=tmp_path / "cache")
-    token, _, _ = desk.start(None)
-    _, card = desk.sample(token, Form())
+    handlers = Handlers(Sessions(tmp_path / "page"), ModelCache(device="cpu"), cache=tmp_path / "cache")
+    token, _, _ = handlers.start(None)
+    _, card = handlers.sample(token, Form())
     assert "1280 × 720" in card
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        text = list(desk.run(token, Form(end=0.5, stride=6)))[-1].text
+        text = list(handlers.run(token, Form(end=0.5, stride=6)))[-1].text
         assert "1 object in 3 frames" in text
-        update = desk.act(token, {"name": "click", "x": 180.0, "y": 420.0, "inside": True})
+        update = handlers.act(token, {"name": "click", "x": 180.0, "y": 420.0, "inside": True})
     assert "Correct 1 on frame 0" in update.view["message"]
-    tube = result_of(desk, token).tubes[0]
+    tube = result_of(handlers, token).tubes[0]
     share = rle.area(tube.masks[0]) / (1280 * 720)
     assert 0.01 < share < 0.5
 
-    live, edits_file = list(desk.take_home(token, ["tubes", "edits"]))[-1].files
+    live, edits_file = list(handlers.download(token, ["tubes", "edits"]))[-1].files
     parser = argparse.ArgumentParser()
     edit_verb.configure(parser)
-    base, out = desk.sessions.get(token).folder / "base.json", tmp_path / "edited.json"
+    base, out = handlers.sessions.get(token).folder / "base.json", tmp_path / "edited.json"
     args = parser.parse_args([str(base), str(edits_file), "sample", "--out", str(out), "--device", "cpu"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -380,7 +383,7 @@ def test_previews_are_bounded_on_both_sides(size: tuple[int, int], shown: tuple[
     from PIL import Image
 
     from apps.demo.comparing import ZOOM_SIDE, _crop
-    from apps.demo.pictures import data_url
+    from apps.demo.views import data_url
 
     image = np.zeros((*size, 3), np.uint8)
     with Image.open(io.BytesIO(base64.b64decode(data_url(image).partition(",")[2]))) as picture:

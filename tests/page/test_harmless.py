@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from apps.demo import _auth
-from apps.demo.command import plan_of, words_of
+from apps.demo.command import read_words, words_of
 from apps.demo.handlers import Form
-from apps.demo.words import clean_message, display_name, slug
+from apps.demo.labels import clean_message, display_name, slug
+from apps.verbs.demo import _auth
 from vis import edits
 from vis.errors import UsageError, VideoError
 
@@ -33,28 +33,28 @@ from vis.errors import UsageError, VideoError
         "caf\udce9.mp4",
     ],
 )
-def test_a_hostile_file_name_is_only_a_name(desk, clip, tmp_path, name):
-    from apps.demo.opening import open_clip
+def test_a_hostile_file_name_is_only_a_name(handlers, clip, tmp_path, name):
+    from apps.demo.upload import open_clip
 
-    token, _, _ = desk.start(None)
-    session = desk.sessions.get(token)
+    token, _, _ = handlers.start(None)
+    session = handlers.sessions.get(token)
     open_clip(session, clip, name)
     assert session.video.parent == session.folder
     assert session.video.name.removesuffix(".mp4").replace("-", "").isalnum()
-    card = desk.card(token, Form())
+    card = handlers.card(token, Form())
     assert "<img" not in card
     assert "\x00" not in card
-    list(desk.run(token, Form()))
+    list(handlers.run(token, Form()))
     import shlex
 
-    words = shlex.split(desk.commands(token))
+    words = shlex.split(handlers.commands(token))
     assert words[:2] == ["vistubes", "run"]
     assert words[-1].startswith("runs/")
     assert ".." not in words[-1]
 
 
-def test_what_is_no_video_too_big_or_a_bomb_is_refused_before_decoding(desk, tmp_path, monkeypatch):
-    token, _, _ = desk.start(None)
+def test_what_is_no_video_too_big_or_a_bomb_is_refused_before_decoding(handlers, tmp_path, monkeypatch):
+    token, _, _ = handlers.start(None)
     cases = {
         "noise.mp4": bytes(range(256)) * 40,
         "empty.mp4": b"",
@@ -63,27 +63,27 @@ def test_what_is_no_video_too_big_or_a_bomb_is_refused_before_decoding(desk, tmp
     }
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
-        update, card = desk.upload(token, str(tmp_path / name), Form())
+        update, card = handlers.upload(token, str(tmp_path / name), Form())
         assert "vt-error" in update.text
         assert str(tmp_path) not in update.text
-        assert str(desk.sessions.root) not in update.text
+        assert str(handlers.sessions.root) not in update.text
         assert "Nothing is open" in card
-    assert [p.name for p in desk.sessions.get(token).folder.iterdir()] == []
+    assert [p.name for p in handlers.sessions.get(token).folder.iterdir()] == []
 
     from vis.video import VideoWriter
 
     bomb = tmp_path / "bomb.mp4"
     with VideoWriter(bomb, (4320, 7680), 10, preset="ultrafast") as writer:
         writer.write(np.zeros((4320, 7680, 3), np.uint8))
-    update, _ = desk.upload(token, str(bomb), Form())
+    update, _ = handlers.upload(token, str(bomb), Form())
     assert "7680x4320 pixels, over the limit" in update.text
     with bomb.open("ab") as file:
         file.truncate(2**28 + 1)  # sparse: it takes no room
-    update, _ = desk.upload(token, str(bomb), Form())
+    update, _ = handlers.upload(token, str(bomb), Form())
     assert "over the limit" in update.text
 
 
-def test_the_server_decodes_nothing_itself(desk, clip, monkeypatch):
+def test_the_server_decodes_nothing_itself(handlers, clip, monkeypatch):
     """Whatever the decoder does, it does in a process of its own."""
     import av
 
@@ -91,20 +91,22 @@ def test_the_server_decodes_nothing_itself(desk, clip, monkeypatch):
         raise AssertionError("the server opened a stranger's file itself")
 
     monkeypatch.setattr(av, "open", refuse)
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
-    assert desk.seek(token, {"to": 20}).view["frame"] == 20
-    assert "objects in 24 frames" in list(desk.run(token, Form()))[-1].text
-    desk.seek(token, {"to": 3, "tube": 1})
-    desk.act(token, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
-    assert "1 file ready" in list(desk.take_home(token, ["cutouts"]))[-1].text
-    desk.seek(token, {"to": 23})
-    assert desk.start(token)[1].view["total"] == 24
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    assert handlers.seek(token, {"to": 20}).view["frame"] == 20
+    assert "objects in 24 frames" in list(handlers.run(token, Form()))[-1].text
+    handlers.seek(token, {"to": 3, "tube": 1})
+    handlers.act(token, {"name": "click", "x": 225.0, "y": 130.0, "inside": True})
+    assert "1 file ready" in list(handlers.download(token, ["cutouts"]))[-1].text
+    handlers.seek(token, {"to": 23})
+    assert handlers.start(token)[1].view["total"] == 24
 
 
-def test_a_clip_that_breaks_its_decoder_is_an_answer_and_the_page_goes_on(desk, clip, tmp_path, monkeypatch):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
+def test_a_clip_that_breaks_its_decoder_is_an_answer_and_the_page_goes_on(
+    handlers, clip, tmp_path, monkeypatch
+):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
     # The child opens the file, then its decoder dies with a segmentation fault.
     monkeypatch.setattr(
         "vis.video.isolated._START",
@@ -112,12 +114,12 @@ def test_a_clip_that_breaks_its_decoder_is_an_answer_and_the_page_goes_on(desk, 
         "import vis.video.reader as r; r.VideoReader.__iter__ = lambda s: os.kill(os.getpid(), signal.SIGSEGV); "
         "from vis.video.isolated_worker import serve; serve()",
     )
-    text = list(desk.run(token, Form()))[-1].text
+    text = list(handlers.run(token, Form()))[-1].text
     assert "broke the process that decoded it (signal 11)" in text
     assert "vt-error" in text
-    assert str(desk.sessions.root) not in text
+    assert str(handlers.sessions.root) not in text
     monkeypatch.undo()
-    assert "objects in 24 frames" in list(desk.run(token, Form()))[-1].text
+    assert "objects in 24 frames" in list(handlers.run(token, Form()))[-1].text
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "avi"])
@@ -125,7 +127,7 @@ def test_frames_of_any_container_are_those_of_the_stream(clip, tmp_path, suffix)
     """Leaps, steps back and the end, against one pass from first to last."""
     import av
 
-    from apps.demo.reading import ClipFrames, inspect
+    from apps.demo.clip_frames import ClipFrames, inspect
     from vis.video import open_source
 
     path = tmp_path / f"clip.{suffix}"
@@ -151,7 +153,7 @@ def test_frames_of_any_container_are_those_of_the_stream(clip, tmp_path, suffix)
 @pytest.mark.filterwarnings("ignore::vis.errors.VisWarning")
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_clip_shorter_than_it_says_ends_where_it_ends(clip, tmp_path, cut):
-    from apps.demo.reading import ClipFrames, inspect
+    from apps.demo.clip_frames import ClipFrames, inspect
 
     info = inspect(clip)
     if cut:  # the index in front promises 24 frames, and the file ends before
@@ -172,9 +174,9 @@ def test_a_clip_shorter_than_it_says_ends_where_it_ends(clip, tmp_path, cut):
     frames.close()
 
 
-def test_a_zip_that_is_no_sound_project_is_refused_and_leaves_what_is_open(desk, visit, tmp_path):
-    before = edits.fingerprint(desk.sessions.get(visit).history.result)
-    folder = desk.sessions.get(visit).folder
+def test_a_zip_that_is_no_sound_project_is_refused_and_leaves_what_is_open(handlers, visit, tmp_path):
+    before = edits.fingerprint(handlers.sessions.get(visit).history.result)
+    folder = handlers.sessions.get(visit).folder
     kept = {path.name for path in folder.iterdir()}
     good = {name: (folder / name).read_bytes() for name in ("session.json", "base.json", "edits.json")}
     good["two-squares.mp4"] = (folder / "two-squares.mp4").read_bytes()
@@ -197,15 +199,15 @@ def test_a_zip_that_is_no_sound_project_is_refused_and_leaves_what_is_open(desk,
         with zipfile.ZipFile(path, "w") as archive:
             for name, data in members.items():
                 archive.writestr(name, data)
-        update, _ = desk.upload(visit, str(path), Form())
+        update, _ = handlers.upload(visit, str(path), Form())
         assert "vt-error" in update.text, members.keys()
         assert "Something went wrong" not in update.text
-        assert edits.fingerprint(desk.sessions.get(visit).history.result) == before
+        assert edits.fingerprint(handlers.sessions.get(visit).history.result) == before
         assert {path.name for path in folder.iterdir()} == kept
 
 
-def test_nonsense_from_the_browser_changes_nothing_and_is_answered(desk, visit):
-    before = edits.fingerprint(desk.sessions.get(visit).history.result)
+def test_nonsense_from_the_browser_changes_nothing_and_is_answered(handlers, visit):
+    before = edits.fingerprint(handlers.sessions.get(visit).history.result)
     for data in (
         None,
         [],
@@ -221,63 +223,63 @@ def test_nonsense_from_the_browser_changes_nothing_and_is_answered(desk, visit):
         {"name": "brush", "stroke": [[1, 1]], "radius": 1e9, "erase": False},
         {"name": "brush", "stroke": [[1, 1]] * 20_000, "radius": 2, "erase": False},
     ):
-        update = desk.act(visit, data)
+        update = handlers.act(visit, data)
         assert update.view["message"], data
         assert "Something went wrong" not in update.view["message"], data
-        assert edits.fingerprint(desk.sessions.get(visit).history.result) == before, data
+        assert edits.fingerprint(handlers.sessions.get(visit).history.result) == before, data
 
 
-def test_seeking_nonsense_stays_inside_of_the_clip(desk, visit):
+def test_seeking_nonsense_stays_inside_of_the_clip(handlers, visit):
     for data in ({"to": 10**12}, {"by": -(10**9)}, {"to": None}, {"go": "x"}, {"tube": "a"}, 7):
-        view = desk.seek(visit, data).view
+        view = handlers.seek(visit, data).view
         assert 0 <= view["position"] < 24, data
 
 
-def test_a_form_that_cannot_be_meant_so_is_answered(desk, clip):
-    token, _, _ = desk.start(None)
-    desk.upload(token, str(clip), Form())
+def test_a_form_that_cannot_be_meant_so_is_answered(handlers, clip):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
     for form, message in (
         (Form(start=9), "beyond the clip"),
         (Form(start=1, end=0.5), "not after the start"),
         (Form(stride=0.2), "choose a whole number"),
         (Form(preset="/etc/passwd"), "invalid choice"),
     ):
-        assert message in desk.card(token, form)
-        text = list(desk.run(token, form))[-1].text
+        assert message in handlers.card(token, form)
+        text = list(handlers.run(token, form))[-1].text
         assert message in text
-        assert str(desk.sessions.root) not in text
+        assert str(handlers.sessions.root) not in text
 
 
 def test_words_are_never_options_of_their_own():
     words = words_of(classes="--out=/tmp/x", text="--weights=/etc/passwd")
-    plan = plan_of(words)
+    plan, _ = read_words(words)
     assert plan.detector_weights is None
     assert plan.text == "--weights=/etc/passwd"
     with pytest.raises(UsageError, match="invalid choice"):
-        plan_of(["--preset", "nope"])
+        read_words(["--preset", "nope"])
 
 
-def test_two_visitors_have_their_own_folders_and_a_guessed_token_opens_nothing(desk, visit):
-    other, update, _ = desk.start(None)
+def test_two_visitors_have_their_own_folders_and_a_guessed_token_opens_nothing(handlers, visit):
+    other, update, _ = handlers.start(None)
     assert other != visit
     assert update.view["total"] == 0
     for guess in ("../" + visit, visit[:-1], "", None, 3, "x" * 32, visit + "/.."):
-        token, _, _ = desk.start(guess)
+        token, _, _ = handlers.start(guess)
         assert token not in (visit, guess)
-    assert desk.start(visit)[0] == visit
-    assert "Reload it" in desk.commands("nobody")
+    assert handlers.start(visit)[0] == visit
+    assert "Reload it" in handlers.commands("nobody")
 
 
-def test_old_visits_are_removed_but_never_a_running_one(desk, visit):
-    desk.start(None)
-    desk.sessions.get(visit).running = True
-    desk.sessions.clean(now=time.time() + 25 * 3600)
-    names = {folder.name for folder in desk.sessions.root.iterdir()}
+def test_old_visits_are_removed_but_never_a_running_one(handlers, visit):
+    handlers.start(None)
+    handlers.sessions.get(visit).running = True
+    handlers.sessions.clean(now=time.time() + 25 * 3600)
+    names = {folder.name for folder in handlers.sessions.root.iterdir()}
     assert names == {visit}
-    desk.sessions.get(visit).running = False
-    desk.sessions.clean(now=time.time() + 50 * 3600)
-    assert list(desk.sessions.root.iterdir()) == []
-    assert "idle for so long" in desk.act(visit, {"name": "undo"}).view["message"]
+    handlers.sessions.get(visit).running = False
+    handlers.sessions.clean(now=time.time() + 50 * 3600)
+    assert list(handlers.sessions.root.iterdir()) == []
+    assert "idle for so long" in handlers.act(visit, {"name": "undo"}).view["message"]
 
 
 def test_messages_lose_folders_and_names_lose_nothing_else():

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from apps.demo.reading import ClipFrames, OpenClips, inspect
+from apps.demo.clip_frames import ClipFrames, OpenClips, inspect
 
 
 class Clip:
@@ -61,17 +61,17 @@ def test_a_clip_that_rests_wakes_with_the_same_frames(clip):
     assert not opened._used
 
 
-def test_visitors_share_a_few_processes(desk, clip):
-    from apps.demo import reading
+def test_visitors_share_a_few_processes(handlers, clip):
+    from apps.demo import clip_frames
     from apps.demo.handlers import Form
 
     for _ in range(6):
-        token, _, _ = desk.start(None)
-        desk.upload(token, str(clip), Form())
-    assert len(reading._open_clips._used) <= reading._open_clips.most
+        token, _, _ = handlers.start(None)
+        handlers.upload(token, str(clip), Form())
+    assert len(clip_frames._open_clips._used) <= clip_frames._open_clips.most
     waiting = [
-        session.reader for session in desk.sessions._open.values() if session.reader._frames is not None
+        session.reader for session in handlers.sessions._open.values() if session.reader._frames is not None
     ]
-    assert 0 < len(waiting) <= reading._open_clips.most
-    for session in desk.sessions._open.values():
+    assert 0 < len(waiting) <= clip_frames._open_clips.most
+    for session in handlers.sessions._open.values():
         session.clear()

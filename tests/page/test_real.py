@@ -178,7 +178,7 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     assert tab.locator(".vt-table tbody tr").count() >= 1
     shots(tab, "real-4-compare")
 
-    tab.get_by_role("tab", name="Take home").click()
+    tab.get_by_role("tab", name="Download").click()
     tab.get_by_label("Cut-out video with alpha").check()
     tab.click("#vt-prepare")
     wait_for(tab, "#vt-home-status", "4 files ready.")
@@ -188,7 +188,7 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     film.evaluate("(v) => v.pause()")
     state = film.evaluate("(v) => [v.readyState >= 2, v.videoWidth, v.videoHeight, v.error]")
     assert state == [True, WIDTH, HEIGHT, None]
-    shots(tab, "real-5-take-home")
+    shots(tab, "real-5-download")
     tab.wait_for_selector("#vt-files a[download]")
     files = {}
     for link in tab.locator("#vt-files a[download]").all():

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from apps import train
-from apps.train import _event_log
+from apps.verbs import train
+from apps.verbs.train import _event_log
 from vis.errors import UsageError
 from vis.hqsam import load_model
 from vis.training import frozen

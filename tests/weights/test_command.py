@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from apps import models
+from apps.verbs import models
 from vis import weights
 from vis.errors import UsageError
 from vis.weights.table import Url

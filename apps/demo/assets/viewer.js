@@ -14,21 +14,21 @@ function busySoon() { clearTimeout(busyTimer); busyTimer = setTimeout(() => { bu
 function act(name, data) { play(false); busySoon(); trigger('act', Object.assign({name: name, on: value().position}, data || {})); }
 function follow() { play(false); busySoon(); trigger('follow', {on: value().position}); }
 
-// One wish to see another frame is on its way at a time; what is wished meanwhile becomes one wish, so that
-// dragging and holding a key end where they should. The server's answer bears the number of the wish.
+// One request for another frame is on its way at a time; what is asked meanwhile becomes one request, so that
+// dragging and holding a key end where they should. The server's answer bears the id of the request.
 let number = 0, onItsWay = 0, goal = null, waiting = [], overdue = null;
 function seek(data) {
   const v = value();
   if (!v.total || v.state === 'running') return;
-  const wish = Object.assign({}, data);
-  if ('by' in wish) { wish.to = (goal === null ? v.position : goal) + wish.by; delete wish.by; }
-  if ('to' in wish) goal = wish.to = Math.max(0, Math.min(v.total - 1, wish.to));
-  if ('go' in wish) goal = null;
+  const request = Object.assign({}, data);
+  if ('by' in request) { request.to = (goal === null ? v.position : goal) + request.by; delete request.by; }
+  if ('to' in request) goal = request.to = Math.max(0, Math.min(v.total - 1, request.to));
+  if ('go' in request) goal = null;
   const last = waiting[waiting.length - 1];
-  if (last && !('go' in last || 'go' in wish || 'pick' in last || 'pick' in wish)) {
-    if ('tube' in wish || 'at' in wish) { delete last.tube; delete last.at; }
-    Object.assign(last, wish);
-  } else waiting.push(wish);
+  if (last && !('go' in last || 'go' in request || 'pick' in last || 'pick' in request)) {
+    if ('tube' in request || 'at' in request) { delete last.tube; delete last.at; }
+    Object.assign(last, request);
+  } else waiting.push(request);
   sendNext();
 }
 function sendNext() {
@@ -36,10 +36,10 @@ function sendNext() {
   onItsWay = ++number;
   clearTimeout(overdue);
   overdue = setTimeout(() => { onItsWay = 0; sendNext(); }, 5000);
-  trigger('seek', Object.assign(waiting.shift(), {wish: onItsWay}));
+  trigger('seek', Object.assign(waiting.shift(), {request_id: onItsWay}));
 }
 function answered(v) {
-  if (v.wish === onItsWay) onItsWay = 0;
+  if (v.request_id === onItsWay) onItsWay = 0;
   if (!onItsWay && !waiting.length) goal = null;
   sendNext();
 }

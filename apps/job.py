@@ -1,18 +1,16 @@
-"""From options to a running pipeline: what the verbs share. Prints nothing."""
+"""A plan's detector, tracker and refiner at work on one video. Prints nothing."""
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from apps.option_types import read_moment
-from apps.presets import PRESETS
-from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress
+from apps.plan import Plan, Refining
+from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress, timed
 from vis import __version__
 from vis.errors import InputError, UsageError, VisWarning
 from vis.interfaces import (
@@ -28,140 +26,49 @@ from vis.structures import Frame, TrackedFrame, VideoResult
 
 __all__ = [
     "Job",
-    "Plan",
     "RefineJob",
-    "Refining",
+    "VideoJob",
     "build_refiner",
+    "check_same_size",
     "choose_labels",
-    "source_arguments",
+    "model_checksums",
 ]
 
-SAMPLE = "sample"
-STACKS = (".tif", ".tiff")
-"""Files of images rather than of a video."""
 
+class VideoJob(Protocol):
+    """What every verb that makes a run folder gives to :func:`apps.verbs.run.run_job`."""
 
-@dataclass(frozen=True, slots=True)
-class Refining:
-    """How masks are sharpened."""
+    watch: Stopwatch
+    """The time that each stage took."""
 
-    model: str
-    """Name in vis.weights.MODELS, or a checkpoint."""
-    policy: str
-    whole_or_part: bool
-    zoom: bool
-    mode: str
-    overlap: str = "keep"
-    clean: bool = False
+    @property
+    def refiner(self) -> Any:
+        """What refines masks; None where nothing does."""
+        ...
 
-    @classmethod
-    def from_args(cls, args: argparse.Namespace) -> Refining:
-        """The preset's part (``quick``'s where the command has no presets), with the options given laid over it."""
-        preset = PRESETS[getattr(args, "preset", "quick")]
-        choose = preset.whole_or_part if args.whole_or_part is None else args.whole_or_part
-        overlap = preset.overlap if args.overlap is None else args.overlap
-        clean = preset.clean if args.clean is None else args.clean
-        model, policy = args.model or preset.model, args.policy or preset.policy
-        return cls(model, policy, choose, args.zoom, args.mode, overlap, clean)
+    def describe(self) -> str:
+        """One line that says what will run."""
+        ...
 
+    def made_with(self) -> dict[str, Any]:
+        """How the result is made: names, checksums and options."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What will run, every default filled in."""
-
-    preset: str
-    detector: str
-    detector_weights: str | None
-    text: str | None
-    """What detector ``text`` looks for."""
-    tracker: str
-    model: str | None
-    """None: keep the detector's own masks."""
-    policy: str
-    whole_or_part: bool
-    zoom: bool
-    mode: str
-    classes: tuple[str, ...]
-    min_score: float
-    min_frames: int
-    top: int | None
-    """At most so many tubes; None: all."""
-    camera_motion: bool
-    """Whether the tracker is told how the camera moved."""
-    link: bool = False
-    """Whether tubes are linked once the whole video is known."""
-    overlap: str = "keep"
-    clean: bool = False
-    video_id: int | None = None
-    """Which video of the detector's file; None where it holds one."""
-
-    @classmethod
-    def from_args(cls, args: argparse.Namespace) -> Plan:
-        """The preset's row, with the options given laid over it."""
-        preset = PRESETS[args.preset]
-
-        def given(value: Any, default: Any) -> Any:
-            return default if value is None else value
-
-        refining = Refining.from_args(args)
-        return cls(
-            preset=args.preset,
-            detector=given(args.detector, preset.detector),
-            detector_weights=args.weights,
-            text=args.text,
-            tracker=given(args.tracker, preset.tracker),
-            model=None if refining.model == "none" else refining.model,
-            policy=refining.policy,
-            whole_or_part=refining.whole_or_part,
-            zoom=refining.zoom,
-            mode=refining.mode,
-            classes=tuple(name.strip() for name in (args.classes or "").split(",") if name.strip()),
-            min_score=given(args.score, preset.min_score),
-            min_frames=given(args.min_frames, preset.min_frames),
-            top=given(args.top, preset.top),
-            # BoT-SORT is ByteTrack with the camera's motion taken out: without it, it would not be itself.
-            camera_motion=args.camera_motion or given(args.tracker, preset.tracker) == "botsort",
-            link=given(args.link, preset.link),
-            overlap=refining.overlap,
-            clean=refining.clean,
-            video_id=args.video_id,
-        )
-
-    def collected_frames(self) -> int:
-        """Least frames of a tube as it is collected: linking joins short pieces before it drops what stays short."""
-        return 1 if self.link else self.min_frames
-
-    def refining(self) -> Refining | None:
-        """The refiner's part; None where the detector's own masks stay."""
-        if self.model is None:
-            return None
-        return Refining(
-            self.model, self.policy, self.whole_or_part, self.zoom, self.mode, self.overlap, self.clean
-        )
-
-    def tracker_settings(self) -> dict[str, Any]:
-        """The preset's settings for its own tracker; another tracker keeps its defaults."""
-        preset = PRESETS[self.preset]
-        return dict(preset.tracker_settings) if self.tracker == preset.tracker else {}
-
-    def detector_settings(self) -> dict[str, Any]:
-        """The preset's settings for its own detector, and what was given over them."""
-        preset = PRESETS[self.preset]
-        settings = dict(preset.detector_settings) if self.detector == preset.detector else {}
-        given = {"weights": self.detector_weights, "text": self.text, "video_id": self.video_id}
-        return settings | {name: value for name, value in given.items() if value is not None}
+    def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
+        """The whole video as a result."""
+        ...
 
 
 class Job:
     """One video's way from frames to a result, with the time that each stage takes.
 
-    Detector, tracker and refiner are those of a plan. :class:`RefineJob` replays a saved result
-    instead of detecting.
+    Detector, tracker and refiner are those of a plan.
     """
 
     def __init__(self, plan: Plan, *, device: str = "auto") -> None:
         import detectors
         import trackers
+        from vis.video.motion import CameraMotion
 
         self.plan = plan
         self.watch = Stopwatch()
@@ -174,7 +81,7 @@ class Job:
                 **plan.detector_settings(),
             )
             self.tracker: Tracker = trackers.create(plan.tracker, **plan.tracker_settings())
-            self.camera = camera_motion() if plan.camera_motion else None
+            self.camera = CameraMotion() if plan.camera_motion else None
             self.refiner = build_refiner(plan.refining(), device=device)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 
@@ -185,9 +92,7 @@ class Job:
 
     def made_with(self) -> dict[str, Any]:
         """How the result was made: names, checksums and options, and nothing that varies from run to run."""
-        weights = detector_checksums(self.detector)
-        if self.plan.model is not None:
-            weights.update(model_checksums(self.plan.model))
+        weights = detector_checksums(self.detector) | self.refiner_weights()
         options = {**asdict(self.plan), "classes": list(self.plan.classes)}
         if self.plan.video_id is None:
             del options["video_id"]  # results of before are named by their options, and had none of that name
@@ -198,6 +103,10 @@ class Job:
             "found_by": describe_detector(self.plan.detector, self.detector),
             "weights_sha256": weights,
         }
+
+    def refiner_weights(self) -> dict[str, str]:
+        """File name -> sha256 of the refiner's files."""
+        return {} if self.plan.model is None else model_checksums(self.plan.model)
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The whole video as a result."""
@@ -216,31 +125,17 @@ class Job:
         """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""
         from vis import pipeline
 
-        tracked = self._associate(self._decoded(source))
+        self.start()
+        tracked = self.associate(timed(source, self.watch, "decode"))
         if self.refiner is not None:
             tracked = pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
-        return progress(tracked, what="tubes", total=self._total(source), quiet=quiet)
+        total = source.expected_frames if isinstance(source, CountedFrames) else None
+        return progress(tracked, what="tubes", total=total, quiet=quiet)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names that the labels index."""
         return self.detector.class_names
-
-    def draw(
-        self,
-        source: FrameSource,
-        result: VideoResult,
-        folder: Path,
-        *,
-        audio_from: Path | None,
-        overlay: bool = True,
-        quiet: bool = True,
-    ) -> dict[str, Exception]:
-        """overlay.mp4 and contact_sheet.png, drawn from the saved result; returns what is missing, and why."""
-        from apps import drawing
-
-        with self.watch("draw"):
-            return drawing.draw(source, result, folder, audio_from=audio_from, overlay=overlay, quiet=quiet)
 
     def start(self) -> None:
         """Forget the video before: tracker, detector and camera begin afresh."""
@@ -283,25 +178,8 @@ class Job:
                 return link(result, looks, min_frames=self.plan.min_frames, top=self.plan.top, cut=False)
         return result if self.plan.top is None else keep_best(result, self.plan.top)
 
-    def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
-        self.start()
-        return self.associate(frames)
 
-    def _decoded(self, source: FrameSource) -> Iterator[Frame]:
-        frames = iter(source)
-        while True:
-            with self.watch("decode"):
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame
-
-    def _total(self, source: FrameSource) -> int | None:
-        """How many frames will come, as far as the source knows."""
-        return source.expected_frames if isinstance(source, CountedFrames) else None
-
-
-class RefineJob(Job):
+class RefineJob:
     """A saved association refined again: no detector, no tracker."""
 
     def __init__(self, saved: VideoResult, refining: Refining, *, device: str) -> None:
@@ -310,14 +188,6 @@ class RefineJob(Job):
         self.watch = Stopwatch()
         with self.watch("load"):
             self.refiner = build_refiner(refining, device=device)
-
-    @classmethod
-    def from_args(cls, args: argparse.Namespace, saved: VideoResult) -> RefineJob:
-        """From the options of ``vistubes refine``; what is not given is ``quick``'s."""
-        refining = Refining.from_args(args)
-        if refining.model == "none":
-            raise UsageError("--model none: there would be nothing to refine with; name a model")
-        return cls(saved, refining, device=args.device)
 
     def describe(self) -> str:
         """One line that says what will run."""
@@ -343,7 +213,9 @@ class RefineJob(Job):
 
         saved = self.saved
         check_same_size(source, saved)
-        stream = self.stream(source, quiet=quiet)
+        tracked = pipeline.replay(timed(source, self.watch, "decode"), saved)
+        refined = pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
+        stream = progress(refined, what="tubes", total=len(saved.frames), quiet=quiet)
         result = pipeline.collect(stream, source.info, saved.class_names, made_with=self.made_with())
         if len(result.frames) != len(saved.frames):
             raise InputError(
@@ -354,26 +226,6 @@ class RefineJob(Job):
         kept = {tube.id: tube for tube in saved.tubes}
         tubes = tuple(replace(t, label=kept[t.id].label, score=kept[t.id].score) for t in result.tubes)
         return replace(result, tubes=tubes, dataset=saved.dataset)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names that the labels index."""
-        return self.saved.class_names
-
-    def _associate(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
-        from vis import pipeline
-
-        return pipeline.replay(frames, self.saved)
-
-    def _total(self, source: FrameSource) -> int | None:  # noqa: ARG002 - the saved result knows better
-        return len(self.saved.frames)
-
-
-def camera_motion() -> Any:
-    """The estimator of camera motion, imported when it is wanted."""
-    from vis.video.motion import CameraMotion
-
-    return CameraMotion()
 
 
 def build_refiner(refining: Refining | None, *, device: str) -> Any:
@@ -430,41 +282,6 @@ def check_same_size(source: FrameSource, saved: VideoResult) -> None:
             f"{source.info.name}: frames are {source.info.size} (height, width), the saved result is of "
             f"{saved.video.size}; give the video that it was made from"
         )
-
-
-def source_arguments(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
-    """The path to open and the keyword arguments of ``vis.video.open_source``."""
-    from vis.video.images import is_stack
-
-    if args.source == SAMPLE:
-        from vis import weights
-
-        path = weights.path("sample")
-    else:
-        path = Path(args.source)
-    if args.fps is not None and path.is_file() and path.suffix.lower() not in STACKS:
-        raise UsageError(
-            f"--fps {args.fps:g}: is for folders of images; {path.name} is a file with its own times"
-        )
-    options: dict[str, Any] = {"stride": args.stride, "strict": args.strict}
-    if args.fps is not None:
-        options["fps"] = args.fps
-    if args.value_range is not None:
-        if path.is_file() and not is_stack(path):
-            raise UsageError(
-                f"--value-range is for images of more than 8 bits, and {path} is none; leave it out"
-            )
-        options["value_range"] = tuple(args.value_range)
-    if args.reader != "pyav":
-        options["reader"] = args.reader
-    for name in ("start", "end"):
-        text = getattr(args, name)
-        if text is not None:
-            frame, seconds = read_moment(text)
-            options[f"{name}_frame" if frame is not None else f"{name}_seconds"] = (
-                frame if frame is not None else seconds
-            )
-    return path, options
 
 
 def model_checksums(model: str) -> dict[str, str]:

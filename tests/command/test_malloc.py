@@ -11,7 +11,7 @@ import pytest
 PROBE = """
 import json, sys
 import numpy as np
-from apps.heap import return_large_blocks
+from apps.malloc import return_large_blocks
 
 arranged = return_large_blocks() if sys.argv[1] == "yes" else False
 

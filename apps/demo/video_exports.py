@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.demo.reading import covered
+from apps.demo.clip_frames import covered
 from apps.demo.session import Session
 from vis.errors import UsageError
 from vis.structures import TrackedFrame, VideoResult

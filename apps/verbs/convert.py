@@ -125,16 +125,8 @@ def run(args: argparse.Namespace) -> int:
     elif len(found) == 1:
         lost |= _write(args.out, written, target, options)
     else:
-        places = [args.out / f"{name}{target.suffix}" for name in _file_names(written)]
-        for place in places:
-            if _exists(place) and not args.overwrite:
-                raise UsageError(f"{place}: exists; choose another OUT")
-        for place, result in zip(places, written, strict=True):
-            lost |= _write(place, [result], target, options)
-        written = [
-            replace(result, video=replace(result.video, name=place.stem if target.suffix else place.name))
-            for place, result in zip(places, written, strict=True)
-        ]
+        written, dropped = _write_each(args.out, written, target, options, overwrite=args.overwrite)
+        lost |= dropped
     summary: dict[str, Any] = {
         "videos": len(found),
         "tubes": sum(len(read.result.tubes) for read in found),
@@ -195,6 +187,22 @@ def _write(
 ) -> dict[str, list[str]]:
     used = {key: options[key] for key in target.writes if key in options}
     return {str(place): target.write(place, results, **used)}
+
+
+def _write_each(
+    out: Path, results: list[VideoResult], target: Format, options: dict[str, Any], *, overwrite: bool
+) -> tuple[list[VideoResult], dict[str, list[str]]]:
+    """One file or folder per video in ``out``: the results under the names that they have there, and what is lost."""
+    places = [out / f"{name}{target.suffix}" for name in _file_names(results)]
+    for place in places:
+        if _exists(place) and not overwrite:
+            raise UsageError(f"{place}: exists; choose another OUT")
+    lost: dict[str, list[str]] = {}
+    for place, result in zip(places, results, strict=True):
+        lost |= _write(place, [result], target, options)
+    names = [place.stem if target.suffix else place.name for place in places]
+    named = [replace(r, video=replace(r.video, name=name)) for r, name in zip(results, names, strict=True)]
+    return named, lost
 
 
 def _say(args: argparse.Namespace, lost: dict[str, list[str]], names: list[dict[str, str]]) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.demo.engines import reader_of
+from apps.demo.model_cache import reader_of
 from apps.demo.session import Session
 from vis import masks as rle
 from vis.pipeline import replay
 from vis.render import Renderer, color_of, fitted
 from vis.structures import Detections, Frame, TrackedFrame, Tube, VideoResult
 
-__all__ = ["data_url", "empty_view", "live_view", "row_of", "shelve", "timeline", "view"]
+__all__ = ["cache_frame", "data_url", "empty_view", "live_view", "row_of", "timeline", "view"]
 
 Image = NDArray[np.uint8]
 WIDEST, TALLEST = 1280, 2560
@@ -36,18 +36,24 @@ def view(session: Session, message: str = "", *, result: VideoResult | None = No
     history = session.history
     if history is None:
         frame = reader_of(session)[min(session.position, len(reader_of(session)) - 1)]
-        return _payload(session, frame, Detections.empty(), (), len(reader_of(session)), message)
+        return _payload(
+            session, frame, Detections.empty(), (), total=len(reader_of(session)), message=message
+        )
     result = result or history.result
     frame = frame_at(session, result)
     tracked = next(replay([frame], result))
-    return _payload(session, frame, tracked.detections, result.class_names, len(result.frames), message)
+    return _payload(
+        session, frame, tracked.detections, result.class_names, total=len(result.frames), message=message
+    )
 
 
 def live_view(
     session: Session, item: TrackedFrame, names: tuple[str, ...], done: int, total: int | None
 ) -> Any:
     """The frame that a run has just finished."""
-    seen = _payload(session, item.frame, item.detections, names, total or done, "", position=done - 1)
+    seen = _payload(
+        session, item.frame, item.detections, names, total=total or done, message="", position=done - 1
+    )
     return {**seen, "state": "running"}
 
 
@@ -72,9 +78,9 @@ def _payload(
     frame: Frame,
     found: Detections,
     names: tuple[str, ...],
+    *,
     total: int,
     message: str,
-    *,
     position: int | None = None,
 ) -> dict[str, Any]:
     clicks: list[list[float]] = []
@@ -117,7 +123,7 @@ def frame_at(session: Session, result: VideoResult) -> Frame:
     return frame
 
 
-def shelve(session: Session, frame: Frame, place: int) -> None:
+def cache_frame(session: Session, frame: Frame, place: int) -> None:
     """Keep a processed frame as JPEG: going back to it costs milliseconds instead of a seek.
 
     ``place`` is its position in the run. Large frames, and those after the first thousand, are not kept:

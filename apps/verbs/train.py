@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.option_types import number, positive, whole
-from apps.train_data import add_data, add_mix, add_removed, live_views, masked_images, shares_of
+from apps.verbs.train_data import add_data, add_mix, add_removed, live_views, masked_images, shares_of
 from vis.errors import UsageError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from apps.batch import add_work, run_items
+from apps.verbs.batch import add_work, settings_of, workers_of
 
 __all__ = ["add", "evaluate"]
 
@@ -54,6 +54,7 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     lie, and when videos failed: a score over the others would not be comparable.
     """
     from apps.batch.inputs import find_items
+    from apps.batch.run import run_items
     from vis.errors import InputError
     from vis.evaluation import evaluate_tubes
     from vis.evaluation import report as reports
@@ -67,11 +68,11 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             "frames from YouTube-VIS 2019 (train_all_frames); docs/batch.md shows how both must lie"
         )
     args.out = args.out or Path("runs") / f"hq-ytvis-{args.split}"
+    items, _ = find_items([str(truth)], frames=frames, out=args.out)
+    workers = workers_of(args, len(items))
     # The frames that the annotations list, all of them: nothing else can be scored.
-    vars(args).update(inputs=[str(truth)], start=None, end=None, stride=1, fps=None, strict=True)
-    vars(args).update(value_range=None, reader="pyav")
-    items, _ = find_items(args.inputs, frames=frames, out=args.out)
-    told = run_items(args, items)
+    settings = settings_of(args, workers, strict=True)
+    told = run_items(items, settings, workers, out=args.out, sets=[truth], quiet=args.quiet)
     if told["totals"]["failed"]:
         raise InputError(
             f"{told['totals']['failed']} of {len(items)} videos failed, see {args.out / 'failures.jsonl'}; mend "

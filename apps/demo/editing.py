@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from apps.demo.engines import Engines
-from apps.demo.pictures import timeline, view
+from apps.demo.labels import clean_text, sentence
+from apps.demo.model_cache import ModelCache
 from apps.demo.running import SHOW_SECONDS, Update, claim
 from apps.demo.session import Session
-from apps.demo.words import clean_text, sentence
+from apps.demo.views import timeline, view
 from vis import edits
 from vis import masks as rle
 from vis.edits import Edit, Follow, History
@@ -89,7 +89,7 @@ def _under(session: Session, point: object) -> int | None:
 
 
 def _last(session: Session) -> int:
-    from apps.demo.engines import reader_of
+    from apps.demo.model_cache import reader_of
 
     return (len(reader_of(session)) if session.history is None else len(session.history.result.frames)) - 1
 
@@ -122,7 +122,7 @@ def problems(session: Session) -> list[int]:
     return sorted(found)
 
 
-def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
+def act(session: Session, model_cache: ModelCache, data: Mapping[str, Any]) -> Update:
     """One edit, or one step of undo or redo."""
     with session.lock:
         if session.running:
@@ -137,7 +137,7 @@ def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
             session.clicks = None
         else:
             edit = _edit(session, history, name, data)
-            decode = engines.decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
+            decode = model_cache.decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
             history.do(edit, decode=decode)
             _after(session, edit)
             text = sentence(edits.describe(edit))
@@ -150,18 +150,18 @@ def act(session: Session, engines: Engines, data: Mapping[str, Any]) -> Update:
         return Update({**view(session), "added": name == "new"}, timeline(session), text)
 
 
-def follow(session: Session, engines: Engines) -> Iterator[Update]:
+def follow(session: Session, model_cache: ModelCache) -> Iterator[Update]:
     """Carry the selected object's mask on, both ways, up to frames that were set by hand; cancel keeps a part."""
     with claim(session):
         history = session.history
         if history is None:
             raise UsageError("there is nothing to follow yet; press Run first")
         result, tube, frame = history.result, _selected(session), _frame(session)
-        wish = _reach(history, tube, frame)
+        reach = _reach(history, tube, frame)
         reached, lost, shown = [frame], 0, 0.0
         failure: VideoError | None = None
         try:
-            for index, result in edits.follow(history.result, wish, decode=engines.decoder_of(session)):
+            for index, result in edits.follow(history.result, reach, decode=model_cache.decoder_of(session)):
                 reached.append(index)
                 lost += all(index not in t.frames for t in result.tubes if t.id == tube.id)
                 session.position = int(np.searchsorted(result.frames, index))

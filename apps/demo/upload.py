@@ -7,11 +7,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from apps.demo.command import plan_of
-from apps.demo.engines import Engines
-from apps.demo.reading import inspect
+from apps.demo.clip_frames import inspect
+from apps.demo.command import read_words
+from apps.demo.labels import card, display_name, large_letter, slug
+from apps.demo.model_cache import ModelCache
 from apps.demo.session import Session
-from apps.demo.words import card, display_name, large_letter, slug
 from vis.errors import UsageError, VideoError
 from vis.video.options import FrameRange
 
@@ -98,12 +98,12 @@ def wanted_frames(session: Session, span: FrameRange) -> int | None:
     return None if info is None else span.count(info.num_frames, info.fps)
 
 
-def describe(session: Session, engines: Engines, words: list[str], span: FrameRange) -> str:
+def describe(session: Session, model_cache: ModelCache, words: list[str], span: FrameRange) -> str:
     """The card of the clip, with an estimate."""
     if session.info is None:
         return ""
     frames = wanted_frames(session, span)
-    estimate = engines.estimator.estimate(plan_of(words), frames)
+    estimate = model_cache.estimator.estimate(read_words(words)[0], frames)
     try:
         check_part(session, span)
     except UsageError as error:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from apps.demo.clip_frames import ClipFrames
 from apps.demo.estimating import Estimator, time_of_a_frame
-from apps.demo.reading import ClipFrames
 from apps.demo.session import Session
 
 if TYPE_CHECKING:
-    from apps.assemble import Job, Plan
+    from apps.job import Job
+    from apps.plan import Plan
     from vis.interfaces import MaskPredictor
 
-__all__ = ["Engines"]
+__all__ = ["ModelCache"]
 
 
-class Engines:
+class ModelCache:
     """Jobs by plan and predictors by model; a job is used by one run at a time.
 
     ``job_of`` and ``predictor_of`` may be replaced: the tests put quick stand-ins there.
@@ -32,7 +33,7 @@ class Engines:
 
     def job_of(self, plan: Plan) -> Any:
         """A job for the plan; the last few stay loaded."""
-        from apps.assemble import Job
+        from apps.job import Job
 
         with self._lock:
             job = self._jobs.pop(plan, None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 from apps.option_types import path_text, rate
-from apps.options import add_output, add_reading, add_refiner
+from apps.options import add_output, add_reading, add_refiner, output_of, refining_of, selection_of
+from apps.plan import source_path
 from apps.run_folder import tubes_of
+from vis.errors import UsageError
 
 __all__ = ["configure", "run"]
 
@@ -32,18 +33,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_reading(parser)
     add_refiner(parser)
     add_output(parser, default="runs/NAME")
-    # Which frames: those that the result covers.
-    parser.set_defaults(start=None, end=None, stride=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay the saved tubes on the video and refine them."""
-    from apps import assemble
+    from apps.job import RefineJob
     from apps.verbs.run import run_job
     from vis.formats import tubes
 
-    started = time.time()
-    file = tubes_of(args.result)
-    saved = tubes.read(file)
-    path, source_options = assemble.source_arguments(args)
-    return run_job(args, path, source_options, lambda: assemble.RefineJob.from_args(args, saved), started)
+    saved = tubes.read(tubes_of(args.result))
+    refining = refining_of(args)
+    if refining.model == "none":
+        raise UsageError("--model none: there would be nothing to refine with; name a model")
+    return run_job(
+        lambda: RefineJob(saved, refining, device=args.device),
+        source_path(args.source),
+        selection_of(args),
+        output_of(args),
+    )

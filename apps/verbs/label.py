@@ -13,10 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.assemble import check_same_size, source_arguments
 from apps.identity import is_same, read_record, source_identity
+from apps.job import check_same_size
 from apps.option_types import path_text, positive, rate, unit
-from apps.options import add_reading
+from apps.options import add_reading, selection_of
+from apps.plan import source_path
 from apps.progress import progress
 from apps.run_folder import tubes_of
 from vis.errors import UsageError
@@ -83,7 +84,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace this video's earlier labels")
     parser.add_argument("--json", action="store_true", help="print labels/NAME.json to stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table")
-    parser.set_defaults(start=None, end=None, stride=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,11 +91,10 @@ def run(args: argparse.Namespace) -> int:
     from vis.files import write_json
     from vis.formats import tubes
     from vis.training.labelling import only, select_pseudo_labels
-    from vis.video import open_source
 
     saved = tubes.read(tubes_of(args.result))
-    path, options = source_arguments(args)
-    source = open_source(path, **options)
+    path = source_path(args.source)
+    source = selection_of(args).open(path)
     check_same_size(source, saved)
     identity = source_identity(path)
     name = _name(args.out, re.sub(r"[^\w.-]+", "-", path.stem)[:100] or "video", identity)

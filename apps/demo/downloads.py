@@ -1,4 +1,4 @@
-"""Files to take home: the overlay video, the tubes in every format, cut-outs, the edits, a project."""
+"""Files to download: the overlay video, the tubes in every format, cut-outs, the edits, a project."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from apps.demo import films
+from apps.demo import video_exports
 from apps.demo.comparing import side_by_side
-from apps.demo.engines import Engines
+from apps.demo.labels import clean_message, clean_text, slug
+from apps.demo.model_cache import ModelCache
 from apps.demo.project import write_project
 from apps.demo.running import claim
 from apps.demo.session import Session
-from apps.demo.words import clean_message, clean_text, slug
 from vis import edits
 from vis.errors import CancelledError, UsageError, VisError, VisWarning
 from vis.structures import VideoResult
@@ -61,7 +61,7 @@ class Package:
     overlay: Path | None = None
 
 
-def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) -> Iterator[Package]:
+def prepare(session: Session, model_cache: ModelCache, wanted: list[str], cache: Path) -> Iterator[Package]:
     """Write the chosen files into a folder of ``cache`` with an unguessable name; it replaces the one before.
 
     Results come first. A video or an archive of pictures that cannot be made is left out, with the reason.
@@ -72,19 +72,19 @@ def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) 
     with claim(session):
         history = session.history
         if history is None:
-            raise UsageError("there is nothing to take home yet; press Run first")
-        if session.take_home is not None:
-            shutil.rmtree(session.take_home, ignore_errors=True)
-        folder = session.take_home = cache / secrets.token_urlsafe(24)
+            raise UsageError("there is nothing to download yet; press Run first")
+        if session.downloads is not None:
+            shutil.rmtree(session.downloads, ignore_errors=True)
+        folder = session.downloads = cache / secrets.token_urlsafe(24)
         folder.mkdir(parents=True, mode=0o700)
         result = edits.sealed(history.result, history.base, history.edits, session.model)
         stem = slug(session.name)
         filmed: dict[str, tuple[str, Film]] = {
-            "overlay": ("overlay.mp4", films.overlay),
-            "side-by-side": ("sam-hqsam.mp4", partial(side_by_side, engines)),
-            "alpha-video": ("cutout.webm", films.alpha_video),
-            "cutouts": ("cutouts.zip", films.cutouts),
-            "training": ("training.zip", films.training_set),
+            "overlay": ("overlay.mp4", video_exports.overlay),
+            "side-by-side": ("sam-hqsam.mp4", partial(side_by_side, model_cache)),
+            "alpha-video": ("cutout.webm", video_exports.alpha_video),
+            "cutouts": ("cutouts.zip", video_exports.cutouts),
+            "training": ("training.zip", video_exports.training_set),
         }
         files: dict[str, Path] = {}
         lost: list[str] = []
@@ -98,17 +98,9 @@ def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) 
             ending, make = filmed[name]
             path = folder / f"{stem}-{ending}"
             try:
-                with (
-                    warnings.catch_warnings(record=True) as caught,
-                    closing(make(session, result, path)) as steps,
-                ):
-                    warnings.simplefilter("always", VisWarning)
-                    for share in steps:
-                        yield Package(f"{CHOICES[name]} … {share:.0%}", (place + share) / len(known))
-                        if session.cancel.is_set():
-                            raise CancelledError("stopped; press Prepare files to begin again")
+                for share in _filmed(session, make(session, result, path), notes):
+                    yield Package(f"{CHOICES[name]} … {share:.0%}", (place + share) / len(known))
                 files[name] = path
-                notes += [str(w.message) for w in caught if issubclass(w.category, VisWarning)]
             except CancelledError:
                 for file in files.values():
                     file.unlink()
@@ -119,19 +111,34 @@ def prepare(session: Session, engines: Engines, wanted: list[str], cache: Path) 
                 if not isinstance(error, VisError):
                     logger.error("%s could not be made", name, exc_info=error)
                 notes.append(f"{CHOICES[name]} is left out: {clean_message(error).rstrip('.')}")
-        text = f"{len(files)} file{'s' * (len(files) != 1)} ready."
-        if lost:
-            text += " Not held by these formats: " + "; ".join(dict.fromkeys(lost)) + "."
-        text += "".join(f" Note: {note}." for note in dict.fromkeys(notes))
+        text = clean_text(_ending(len(files), lost, notes), session.spoken)
         ready = tuple(files[name] for name in known if name in files)
-        yield Package(clean_text(text, session.spoken), None, ready, files.get("overlay"))
+        yield Package(text, None, ready, files.get("overlay"))
+
+
+def _filmed(session: Session, steps: Generator[float], notes: list[str]) -> Iterator[float]:
+    """The shares that are done; warnings join the notes. Raises :class:`CancelledError` where the visitor cancels."""
+    with warnings.catch_warnings(record=True) as caught, closing(steps):
+        warnings.simplefilter("always", VisWarning)
+        for share in steps:
+            yield share
+            if session.cancel.is_set():
+                raise CancelledError("stopped; press Prepare files to begin again")
+    notes += [str(w.message) for w in caught if issubclass(w.category, VisWarning)]
+
+
+def _ending(files: int, lost: list[str], notes: list[str]) -> str:
+    text = f"{files} file{'s' * (files != 1)} ready."
+    if lost:
+        text += " Not held by these formats: " + "; ".join(dict.fromkeys(lost)) + "."
+    return text + "".join(f" Note: {note}." for note in dict.fromkeys(notes))
 
 
 def _write(
     session: Session, result: VideoResult, name: str, folder: Path, stem: str
 ) -> tuple[Path, list[str]]:
     """One format's file; a format that is a folder becomes a zip."""
-    from apps.convert import FORMATS
+    from vis.formats.registry import FORMATS
 
     assert session.history is not None
     if name == "edits":

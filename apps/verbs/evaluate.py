@@ -255,13 +255,13 @@ def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def _add_hq_ytvis(parser: argparse.ArgumentParser) -> None:
-    from apps.batch import hq_ytvis
+    from apps.verbs import hq_ytvis
 
     hq_ytvis.add(parser)
 
 
 def _hq_ytvis(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from apps.batch import hq_ytvis
+    from apps.verbs import hq_ytvis
 
     return hq_ytvis.evaluate(args)
 

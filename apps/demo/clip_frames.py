@@ -39,7 +39,7 @@ def stream(path: Path, **options: Any) -> IsolatedReader:
     """Frames of a clip; ``options`` are those of ``vis.video.open_source``. Raises :class:`VideoError`.
 
     The clip may be of any length: what is done with it is limited by the part that is chosen
-    (``opening.check_part``).
+    (``upload.check_part``).
     """
     from vis.video import DEFAULT_LIMITS, WEB_LIMITS, IsolatedReader
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import time
 
-from apps.options import add_association, add_output, add_source
+from apps.options import add_association, add_output, add_source, output_of, plan_of, selection_of
+from apps.plan import source_path
 
 __all__ = ["configure", "run"]
 
@@ -25,26 +25,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
     add_association(parser)
     add_output(parser, default="runs/NAME")
-    parser.set_defaults(
-        model="none",
-        policy=None,
-        whole_or_part=None,
-        overlap=None,
-        clean=None,
-        mode="fast",
-        zoom=False,
-        device="auto",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """As ``vistubes run --model none``."""
-    from apps import assemble
+    from apps.job import Job
     from apps.verbs.run import run_job
 
-    started = time.time()
-    plan = assemble.Plan.from_args(args)
-    path, source_options = assemble.source_arguments(args)
     return run_job(
-        args, path, source_options, lambda: assemble.Job(plan), started, stops=True, keeps_readable=True
+        lambda: Job(plan_of(args)),
+        source_path(args.source),
+        selection_of(args),
+        output_of(args),
+        stops=True,
+        keeps_readable=True,
     )
