@@ -9,7 +9,7 @@ again. ``link`` does all of it in order:
    is a choice of one successor at most for each piece, so the best set of chains is a linear
    assignment of tails to heads: the global optimum, not a greedy pass.
 2. ``fill``: short gaps get boxes in between, and the nearer mask moved along.
-3. ``drop_short`` and ``keep_best``: as the benchmarks want it, the top k by score.
+3. ``drop_short``, ``drop_unsure`` and ``keep_best``: as the benchmarks want it, the top k by score.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vis import masks as rle
 from vis.errors import UsageError
 from vis.structures import MaskRLE, Tube, VideoResult
 
-__all__ = ["drop_empty", "drop_short", "fill", "keep_best", "link", "stitch"]
+__all__ = ["drop_empty", "drop_short", "drop_unsure", "fill", "keep_best", "link", "stitch"]
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -41,10 +41,12 @@ def link(
     max_gap_seconds: float = 4.0,
     fill_seconds: float = 0.3,
     min_frames: int = 3,
+    min_evidence: float = 0.0,
     top: int | None = None,
+    prior: float | None = None,
     cut: bool = True,
 ) -> VideoResult:
-    """Stitch, fill, drop short tubes, and keep the best ``top`` ones (None: all).
+    """Stitch, drop short and unsure tubes, fill, and keep the best ``top`` ones (None: all).
 
     Args:
         result: any result, online or offline; it is not changed.
@@ -53,17 +55,21 @@ def link(
         max_gap_seconds: no stitching across longer gaps.
         fill_seconds: gaps up to this long are filled; 0 fills none.
         min_frames: tubes with fewer frames are dropped, after stitching and before filling.
+        min_evidence: so are tubes whose scores sum to less (``drop_unsure``).
         top: how many tubes to keep.
+        prior: affinity of any link before looking, as for ``stitch``.
         cut: whether looks may undo what the tracker linked.
     """
-    linked = stitch(result, looks, max_gap_seconds=max_gap_seconds, cut=cut)
-    linked = fill(drop_short(linked, min_frames), max_gap_seconds=fill_seconds)
+    linked = stitch(result, looks, max_gap_seconds=max_gap_seconds, prior=prior, cut=cut)
+    linked = drop_unsure(drop_short(linked, min_frames), min_evidence)
+    linked = fill(linked, max_gap_seconds=fill_seconds)
     if top is not None:
         linked = keep_best(linked, top)
     options = {
         "max_gap_seconds": max_gap_seconds,
         "fill_seconds": fill_seconds,
         "min_frames": min_frames,
+        "min_evidence": min_evidence,
         "top": top,
         "looks": looks is not None,
         "tubes_before": len(result.tubes),
@@ -141,6 +147,11 @@ def fill(result: VideoResult, *, max_gap_seconds: float = 0.3) -> VideoResult:
 def drop_short(result: VideoResult, min_frames: int) -> VideoResult:
     """Without the tubes of fewer than ``min_frames`` frames."""
     return _with_tubes(result, [tube for tube in result.tubes if len(tube) >= min_frames])
+
+
+def drop_unsure(result: VideoResult, min_evidence: float) -> VideoResult:
+    """Without the tubes whose scores sum to less than ``min_evidence``: short ones must be surer than long ones."""
+    return _with_tubes(result, [tube for tube in result.tubes if float(tube.scores.sum()) >= min_evidence])
 
 
 def drop_empty(result: VideoResult) -> VideoResult:

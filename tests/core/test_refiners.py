@@ -14,7 +14,7 @@ import pytest
 
 import vis.masks
 from apps.cli import main
-from apps.demo.handlers import Desk, Form
+from apps.demo.handlers import Handlers, Form
 from apps.demo.model_cache import ModelCache
 from apps.demo.session import Sessions
 from vis import edits, refiners
@@ -193,17 +193,17 @@ def test_the_page_works_with_another_packages_model(
 ) -> None:
     """Its presets' models are then of that family."""
     monkeypatch.setitem(MODELS, "hq-tiny", replace(MODELS["hq-tiny"], family=family))
-    desk = Desk(Sessions(tmp_path / "page"), ModelCache(device="cpu"), cache=tmp_path / "cache")
-    token, _, _ = desk.start(None)
+    handlers = Handlers(Sessions(tmp_path / "page"), ModelCache(device="cpu"), cache=tmp_path / "cache")
+    token, _, _ = handlers.start(None)
     form = Form(detector="none")
-    desk.upload(token, str(clip), form)
-    list(desk.run(token, form))
-    drawn = desk.act(token, {"name": "new", "box": [10, 30, 42, 62]})
+    handlers.upload(token, str(clip), form)
+    list(handlers.run(token, form))
+    drawn = handlers.act(token, {"name": "new", "box": [10, 30, 42, 62]})
     assert drawn.view is not None
     assert drawn.view["added"], drawn.view["message"]
-    last = list(desk.follow(token))[-1]
+    last = list(handlers.follow(token))[-1]
     assert "Followed object 1 over frames 0 to 5" in last.text
-    shown, text = desk.compare(token, False)
+    shown, text = handlers.compare(token, False)
     if family == "sharpened":
         assert shown["sam"] != shown["hq"]
     else:

@@ -150,6 +150,14 @@ def test_drop_and_cap_as_benchmarks_do():
     assert link(result()).tubes == ()
 
 
+def test_a_short_tube_must_be_surer_than_a_long_one():
+    flicker = tube(1, range(3), walker(20, 2), score=0.3)
+    sure = tube(2, range(3), walker(20, 2, y=200), score=0.5)
+    long = tube(3, range(8), walker(300, 2), score=0.2)
+    kept = link(result(flicker, sure, long), min_frames=2, min_evidence=1.0)
+    assert [one.id for one in kept.tubes] == [2, 3]
+
+
 def test_label_and_score_of_a_chain():
     walk = walker(20, 2)
     parts = [tube(1, range(30), walk, label=1, score=0.5), tube(2, range(35, 55), walk, label=0, score=0.9)]
