@@ -60,7 +60,7 @@ class VideoJob(Protocol):
 
 
 UNEDITED_PRIOR = -2.0
-"""Affinity of a link before looking, for tubes as a tracker left them: many of their short pieces are false finds, which
+"""Affinity of a link before looking, for tubes as a tracker left them: many short pieces are false finds, which
 must not be chained to objects. On seven clips of BMS-26, 17 of 19 objects are found with -2 and 16 with 2."""
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import vis.masks
 from apps.cli import main
-from apps.demo.handlers import Handlers, Form
+from apps.demo.handlers import Form, Handlers
 from apps.demo.model_cache import ModelCache
 from apps.demo.session import Sessions
 from vis import edits, refiners
