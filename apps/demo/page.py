@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,12 @@ def build(handlers: Handlers, *, secret: str) -> Any:
                     home = _home_tab()
                     with gr.Tab("Keys"):
                         gr.Markdown(KEYS)
-        _wire(page, handlers, token, saved, viewer, timeline, left, compare, home)
+        parts = _Page(handlers, token, viewer, timeline, left)
+        _wire_opening(parts, page, saved)
+        _wire_runs(parts)
+        _wire_form(parts)
+        _wire_viewer(parts)
+        _wire_tabs(parts, compare, home)
     page.queue(max_size=20, default_concurrency_limit=4)
     return page
 
@@ -181,20 +186,36 @@ def _home_tab() -> dict[str, Any]:
     }
 
 
-def _wire(
-    page: Any,
-    handlers: Handlers,
-    token: Any,
-    saved: Any,
-    viewer: Any,
-    timeline: Any,
-    left: dict[str, Any],
-    compare: dict[str, Any],
-    home: dict[str, Any],
-) -> None:
-    shown = [viewer, timeline, left["status"]]
-    names = ("preset", "detector", "tracker", "classes", "text", "score", "start", "end", "stride")
-    form = [left[name] for name in names]
+@dataclass(frozen=True)
+class _Page:
+    """The parts that more than one group of events takes or changes."""
+
+    handlers: Handlers
+    token: Any
+    viewer: Any
+    timeline: Any
+    left: dict[str, Any]
+
+    @property
+    def shown(self) -> list[Any]:
+        """What ``_parts`` gives: viewer, timeline, status."""
+        return [self.viewer, self.timeline, self.left["status"]]
+
+    @property
+    def form(self) -> list[Any]:
+        """The fields of :class:`Form`, in its order."""
+        names = ("preset", "detector", "tracker", "classes", "text", "score", "start", "end", "stride")
+        return [self.left[name] for name in names]
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """Settings of an event that takes long and tells how far it is."""
+        return {**HEAVY, "show_progress": "minimal", "show_progress_on": self.left["status"]}
+
+
+def _wire_opening(parts: _Page, page: Any, saved: Any) -> None:
+    """A visit begins, a clip is opened."""
+    handlers, token, left, form = parts.handlers, parts.token, parts.left, parts.form
 
     def start(before: str) -> tuple[Any, ...]:
         mine, update, card = handlers.start(before)
@@ -212,6 +233,19 @@ def _wire(
         # Another clip has another length: from and to begin anew.
         return replace(Form(*fields), start=None, end=None)
 
+    opened = [*parts.shown, left["card"]]
+    part = [left["start"], left["end"]]
+    page.load(start, [saved], [token, saved, *opened, left["end"]], api_name="start", show_progress="hidden")
+    left["file"].upload(
+        upload, [token, left["file"], *form], [*opened, *part], api_name="open", show_progress="hidden"
+    )
+    left["sample"].click(sample, [token, *form], [*opened, *part], api_name="sample", show_progress="hidden")
+
+
+def _wire_runs(parts: _Page) -> None:
+    """The clip is run, whole or in part, with objects found or drawn by hand."""
+    handlers, token, left, form = parts.handlers, parts.token, parts.left, parts.form
+
     def run(mine: str, *fields: Any) -> Iterator[tuple[Any, ...]]:
         for update in handlers.run(mine, Form(*fields)):
             yield _parts(update)
@@ -224,21 +258,17 @@ def _wire(
         for update in handlers.run(mine, replace(Form(*fields), detector="none")):
             yield _parts(update)
 
-    def seek(mine: str, event: gr.EventData) -> tuple[Any, ...]:
-        return _parts(handlers.seek(mine, event._data))[:2]
+    left["run"].click(run, [token, *form], parts.shown, api_name="run", **parts.running)
+    left["look"].click(look, [token, *form], parts.shown, api_name="quick_look", **parts.running)
+    left["hand"].click(by_hand, [token, *form], parts.shown, api_name="by_hand", **parts.running)
+    left["cancel"].click(
+        handlers.cancel, [token], [left["status"]], api_name="cancel", show_progress="hidden", queue=False
+    )
 
-    def act(mine: str, event: gr.EventData) -> tuple[Any, ...]:
-        return _parts(handlers.act(mine, event._data))[:2]
 
-    def follow(mine: str, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
-        for update in handlers.follow(mine, event._data):
-            yield _parts(update)
-
-    def prepare(mine: str, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
-        for package in handlers.download(mine, wanted):
-            files = [str(file) for file in package.files] or gr.skip()
-            video = gr.skip() if package.overlay is None else str(package.overlay)
-            yield package.text, files, video
+def _wire_form(parts: _Page) -> None:
+    """A field of the form changes: what the others offer, and the card."""
+    handlers, left = parts.handlers, parts.left
 
     def fields(mine: str, *values: Any) -> str:
         return handlers.card(mine, Form(*values))
@@ -250,49 +280,57 @@ def _wire(
         # What was chosen among another detector's names would be an error in this one's.
         return gr.Dropdown(choices=offered_classes(name, detector), value=[])
 
-    opened = [*shown, left["card"]]
-    page.load(start, [saved], [token, saved, *opened, left["end"]], api_name="start", show_progress="hidden")
-    part = [left["start"], left["end"]]
-    left["file"].upload(
-        upload, [token, left["file"], *form], [*opened, *part], api_name="open", show_progress="hidden"
-    )
-    left["sample"].click(sample, [token, *form], [*opened, *part], api_name="sample", show_progress="hidden")
-    running: dict[str, Any] = {**HEAVY, "show_progress": "minimal", "show_progress_on": left["status"]}
-    left["run"].click(run, [token, *form], shown, api_name="run", **running)
-    left["look"].click(look, [token, *form], shown, api_name="quick_look", **running)
-    left["hand"].click(by_hand, [token, *form], shown, api_name="by_hand", **running)
-    left["cancel"].click(
-        handlers.cancel, [token], [left["status"]], api_name="cancel", show_progress="hidden", queue=False
-    )
-    left["preset"].change(
-        preset,
-        [left["preset"]],
-        [left["preset"], left["score"]],
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    left["preset"].change(preset, [left["preset"]], [left["preset"], left["score"]], **quiet)
     gr.on(
         [left["preset"].change, left["detector"].change],
         classes,
         [left["preset"], left["detector"]],
         [left["classes"]],
-        api_visibility="private",
-        show_progress="hidden",
+        **quiet,
     )
     # One event for all: each its own, a slow answer to an earlier change could stand at the end.
     gr.on(
         [left[name].change for name in ("start", "end", "stride", "preset", "detector")],
         fields,
-        [token, *form],
+        [parts.token, *parts.form],
         [left["card"]],
         trigger_mode="always_last",
-        api_visibility="private",
-        show_progress="hidden",
+        **quiet,
     )
+
+
+def _wire_viewer(parts: _Page) -> None:
+    """What is done on the picture: seeking, correcting, following."""
+    handlers, token = parts.handlers, parts.token
+
+    def seek(mine: str, event: gr.EventData) -> tuple[Any, ...]:
+        return _parts(handlers.seek(mine, event._data))[:2]
+
+    def act(mine: str, event: gr.EventData) -> tuple[Any, ...]:
+        return _parts(handlers.act(mine, event._data))[:2]
+
+    def follow(mine: str, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
+        for update in handlers.follow(mine, event._data):
+            yield _parts(update)
+
     # Not "always_last": it forgets the event's data. The viewer sends one request at a time.
-    viewer.seek(seek, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)
-    viewer.act(act, [token], [viewer, timeline], trigger_mode="multiple", api_visibility="private", **STEPS)
-    viewer.follow(follow, [token], shown, api_name="follow", **running)
+    steps: dict[str, Any] = {"trigger_mode": "multiple", "api_visibility": "private", **STEPS}
+    parts.viewer.seek(seek, [token], parts.shown[:2], **steps)
+    parts.viewer.act(act, [token], parts.shown[:2], **steps)
+    parts.viewer.follow(follow, [token], parts.shown, api_name="follow", **parts.running)
+
+
+def _wire_tabs(parts: _Page, compare: dict[str, Any], home: dict[str, Any]) -> None:
+    """Comparing, measuring, downloading."""
+    handlers, token = parts.handlers, parts.token
+
+    def prepare(mine: str, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
+        for package in handlers.download(mine, wanted):
+            files = [str(file) for file in package.files] or gr.skip()
+            video = gr.skip() if package.overlay is None else str(package.overlay)
+            yield package.text, files, video
+
     compare["button"].click(
         handlers.compare,
         [token, compare["zoom"]],

@@ -392,14 +392,9 @@ def _add_limits(parser: argparse.ArgumentParser, default: str = "1 10 100") -> N
     parser.add_argument("--threads", type=whole(1, 1024), help="default: one per core, at most 8")
 
 
-VERBS: dict[
-    str,
-    tuple[
-        str,
-        Callable[[argparse.ArgumentParser], None],
-        Callable[[argparse.Namespace], tuple[dict[str, Any], str]],
-    ],
-] = {
+Answer = Callable[[argparse.Namespace], tuple[dict[str, Any], str]]
+
+VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Answer]] = {
     "tubes": ("tube mask AP and tube boundary AP of YouTube-VIS style results", _add_tubes, _tubes),
     "masks": ("mIoU and mBIoU of a model on folders of images and masks", _add_masks, _masks),
     "davis": ("J, F and J&F of label images", _add_davis, _davis),
