@@ -326,29 +326,20 @@ def _add_davis(parser: argparse.ArgumentParser) -> None:
 
 
 def _davis(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from vis.evaluation.davis import evaluate_folders
+    from vis.evaluation.davis import evaluate_folders, mean_scores
 
     answer: dict[str, Any] = {"clips": {}}
     every: list[Any] = []
     for clip, scores in evaluate_folders(args.truth, args.results, unsupervised=args.unsupervised).items():
-        answer["clips"][clip] = _davis_means(list(scores.objects.values())) | {
-            "objects": {str(number): _davis_means([pair]) for number, pair in scores.objects.items()}
+        answer["clips"][clip] = mean_scores(list(scores.objects.values())) | {
+            "objects": {str(number): mean_scores([pair]) for number, pair in scores.objects.items()}
         }
         every += scores.objects.values()
-    answer = _davis_means(every) | {"objects": len(every)} | answer
+    answer = mean_scores(every) | {"objects": len(every)} | answer
     lines = [f"{'clip':<28}{'J&F':>8}{'J':>8}{'F':>8}"]
     rows = [*answer["clips"].items(), ("mean over objects", answer)]
     lines += [f"{name:<28}{row['JF']:>8.4f}{row['J']:>8.4f}{row['F']:>8.4f}" for name, row in rows]
     return answer, "\n".join(lines)
-
-
-def _davis_means(scores: list[Any]) -> dict[str, Any]:
-    out = {}
-    for k, name in enumerate("JF"):
-        for field in ("mean", "recall", "decay"):
-            key = name if field == "mean" else f"{name}_{field}"
-            out[key] = sum(getattr(pair[k], field) for pair in scores) / len(scores)
-    return {"JF": (out["J"] + out["F"]) / 2} | out
 
 
 # ---------------------------------------------------------------- zip and compare

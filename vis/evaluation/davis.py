@@ -28,6 +28,7 @@ __all__ = [
     "contour_f",
     "evaluate_clip",
     "evaluate_folders",
+    "mean_scores",
     "read_labels",
     "region_j",
     "statistics",
@@ -202,6 +203,16 @@ def evaluate_folders(truth: Path, results: Path, *, unsupervised: bool = False) 
         except InputError as error:
             raise InputError(f"{truth / clip}: {error}") from error
     return scores
+
+
+def mean_scores(objects: Sequence[tuple[Series, Series]]) -> dict[str, float]:
+    """Means over at least one object: J, F, their recall and decay, and JF, the mean of J and F."""
+    out = {}
+    for k, name in enumerate("JF"):
+        for field in ("mean", "recall", "decay"):
+            key = name if field == "mean" else f"{name}_{field}"
+            out[key] = sum(getattr(pair[k], field) for pair in objects) / len(objects)
+    return {"JF": (out["J"] + out["F"]) / 2} | out
 
 
 def read_labels(paths: Sequence[Path]) -> list[Labels]:
