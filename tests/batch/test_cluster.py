@@ -62,12 +62,12 @@ def halfway_actor(meeting: Path) -> type:
     from apps.cluster import VideoActor
 
     class HalfwayActor(VideoActor):
-        def _tell(self, stage: str, frames: int, expected: int | None) -> None:
+        def _report_progress(self, stage: str, frames: int, expected: int | None) -> None:
             import time
 
             import ray
 
-            super()._tell(stage, frames, expected)
+            super()._report_progress(stage, frames, expected)
             with (meeting / "told").open("a") as file:
                 file.write(f"{self._name} {stage} {frames}\n")
             node = str(ray.get_runtime_context().get_node_id())
