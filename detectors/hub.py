@@ -8,22 +8,28 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vis.devices import pick_device
 from vis.errors import CheckpointError, DependencyError, UsageError, WeightsError
+from vis.structures import Detections
 from vis.weights import offline_wanted, sha256_of
 
 __all__ = [
+    "HubDetector",
     "check_keys",
+    "check_limits",
     "checkpoint_folder",
     "class_names_of",
     "load_model",
     "load_processor",
     "quiet_library",
     "require",
-    "torch_device",
     "weights_sha256",
 ]
 
@@ -41,6 +47,54 @@ _DISPENSABLE = (
 )
 
 
+class HubDetector:
+    """What detectors on a model of transformers share: the model, its preprocessing, its names and its batches.
+
+    A subclass says what a batch of images holds (``_detect_batch``).
+    """
+
+    weights_sha256: dict[str, str]
+    """Of the checkpoint's files."""
+
+    def _load(self, weights: str | Path, device: str, model: str, processor: str) -> Path:
+        """The checkpoint's folder, its model and its preprocessing loaded by the library's names for them."""
+        library = require("transformers", model, processor)
+        folder = checkpoint_folder(weights)
+        self._device = pick_device(device)
+        self._model = load_model(getattr(library, model), folder).to(self._device)
+        self._processor = load_processor(getattr(library, processor), folder)
+        self.weights_sha256 = weights_sha256(folder)
+        return folder
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that the labels index."""
+        return class_names_of(self._model.config)
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Objects of each image, best first; images of one size are one batch."""
+        import torch
+
+        if not images:
+            return []
+        if len({image.shape for image in images}) > 1:
+            return [found for image in images for found in self.detect([image])]
+        with torch.inference_mode():
+            return self._detect_batch(images, (images[0].shape[0], images[0].shape[1]))
+
+    def _detect_batch(self, images: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> list[Detections]:
+        """Objects of each of some images of ``size`` (height, width)."""
+        raise NotImplementedError
+
+
+def check_limits(score: float, max_detections: int) -> None:
+    """Raise :class:`UsageError` unless a least score lies in [0, 1] and some detections are allowed."""
+    if not 0 <= score <= 1 or max_detections < 1:
+        raise UsageError(
+            f"score {score} and max_detections {max_detections}: give 0 <= score <= 1 and 1 or more"
+        )
+
+
 def require(module: str, *names: str) -> Any:
     """Import an optional package, or say how to install it; checks that it has ``names``."""
     package = module.partition(".")[0]
@@ -53,21 +107,6 @@ def require(module: str, *names: str) -> Any:
             f"this detector needs the package {package}: run `pip install -U 'vis-tubes[models]'` ({error})"
         ) from error
     return found
-
-
-def torch_device(device: str) -> Any:
-    """The torch device that a name means; "auto" is CUDA where there is one, else the CPU."""
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"device {device!r} is unknown; choose auto, cpu, cuda, cuda:N or mps") from error
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} is not there: torch sees no CUDA device; choose cpu or auto")
-    return target
 
 
 def checkpoint_folder(weights: str | Path) -> Path:

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vis.devices import pick_device
 from vis.errors import CheckpointError
 from vis.hqsam import SamModel, build_model, hq_parameter_names
-from vis.hqsam.network.checkpoints import State, pick_device
+from vis.hqsam.network.checkpoints import State
 from vis.hqsam.network.mask_decoder import MaskDecoder
 from vis.hqsam.resize import network_size, shrink
 from vis.training.prompts import Prompt

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from vis import weights
+from vis.devices import pick_device
 from vis.errors import CheckpointError, FallbackWarning, UsageError
 from vis.hqsam.network.huggingface import from_transformers, is_transformers
 from vis.hqsam.network.model import MODES, SamModel
 from vis.hqsam.network.sizes import SIZES, hq_parameter_names
 
-__all__ = ["build_model", "check_head", "load_model", "pick_device", "read_state", "recognise"]
+__all__ = ["build_model", "check_head", "load_model", "read_state", "recognise"]
 
 State = Mapping[str, Tensor]
 
@@ -132,19 +133,6 @@ def read_state(path: Path) -> State:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds {type(state).__name__}, expected names with tensors")
     return from_transformers(state) if is_transformers(state) else state
-
-
-def pick_device(device: str) -> torch.device:
-    """The torch device that a name means; "auto" is CUDA where there is one, else the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"device {device!r} is unknown; choose auto, cpu, cuda, cuda:N or mps") from error
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} is not there: torch sees no CUDA device; choose cpu or auto")
-    return target
 
 
 def _packaged_head(name: str, head: Path) -> Path | None:
