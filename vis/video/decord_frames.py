@@ -99,10 +99,8 @@ class DecordReader:
         return self._stream.expected_frames
 
     def __iter__(self) -> Iterator[Frame]:
-        frames = self._decode()
-        depth = frames_ahead(self._stream.ahead, self.info.size)
         given = 0
-        for frame in prefetch(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(self._decode(), frames_ahead(self._stream.ahead, self.info.size)):
             given += 1
             yield frame
         if not given:

@@ -24,7 +24,7 @@ from vis.video.options import DEFAULT_LIMITS, FrameRange, VideoLimits, frames_ah
 from vis.video.prefetch import prefetch
 from vis.video.value_range import ValueRange, check_value_range, range_of, to_8_bits
 
-__all__ = ["FolderReader", "ImageList", "list_images", "read_image"]
+__all__ = ["FolderReader", "ImageList", "list_images"]
 
 # Images whose headers are looked at before the first frame, and pixels that are decoded of them at most.
 _SAMPLE = 16
@@ -114,8 +114,7 @@ class FolderReader:
         cut: list[ImagePage] = []
         given = 0
         frames = self._decode(broken, cut)
-        depth = frames_ahead(self.ahead, self._info.size)
-        for frame in prefetch(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(frames, frames_ahead(self.ahead, self._info.size)):
             given += 1
             yield frame
         if not given:
@@ -172,17 +171,6 @@ class FolderReader:
                 yield Frame(index, pts, self._images.sized(index, image))
         finally:
             reader.close()
-
-
-def read_image(
-    path: Path, limits: VideoLimits = DEFAULT_LIMITS, *, value_range: ValueRange | None = None
-) -> NDArray[np.uint8]:
-    """One image that is no video's, as RGB uint8 (H, W, 3), upright. Raises :class:`VideoError`.
-
-    Values of more than 8 bits are scaled by ``value_range``, or by what this image spans.
-    """
-    values = ImageReader(limits).values(ImagePage(path))
-    return values if values.dtype == np.uint8 else to_8_bits(values, value_range or range_of([values]))
 
 
 @dataclass(frozen=True, slots=True)

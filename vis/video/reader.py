@@ -116,8 +116,7 @@ class VideoReader:
             )
         tally, given = _Tally(), 0
         frames = self._decode(tally)
-        depth = frames_ahead(self.ahead, self._info.size)
-        for frame in prefetch(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(frames, frames_ahead(self.ahead, self._info.size)):
             given += 1
             yield frame
         complaint = self._complaint(tally)
