@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import DependencyError, VideoError
+from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
 from vis.video.container import open_container, packet_index_of, video_stream
 from vis.video.options import frames_ahead
@@ -87,6 +88,8 @@ class DecordReader:
         self._stream = VideoReader(path, **options)
         self._frames = DecordFrames(self._stream)
         self.path, self.frame_range = self._stream.path, self._stream.frame_range
+
+    span = renamed_attribute("span", "frame_range")
 
     @property
     def info(self) -> VideoInfo:

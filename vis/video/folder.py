@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import TruncatedVideoWarning, UsageError, ValueRangeWarning, VideoError
+from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
 from vis.video.images import ImagePage, ImageReader, list_images, pages_of
 from vis.video.options import DEFAULT_LIMITS, FrameRange, VideoLimits, frames_ahead
@@ -88,6 +89,8 @@ class FolderReader:
         decoded = count if self.frame_range.end_frame is None else min(count, self.frame_range.end_frame)
         limits.check_length(str(self.path), decoded, 0.0, height * width)
         self.frame_range.check_within(str(self.path), count, count / self._rate)
+
+    span = renamed_attribute("span", "frame_range")
 
     @property
     def info(self) -> VideoInfo:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vis.errors import HdrVideoWarning, InterlacedVideoWarning, TruncatedVideoWarning, VideoError
+from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
 from vis.video import deinterlace
 from vis.video.container import (
@@ -85,6 +86,8 @@ class VideoReader:
         self._info, self.interlaced = _probe(self.path, limits)
         self._check_length()
         self.frame_range.check_within(str(self.path), self._info.num_frames, self._info.duration_seconds)
+
+    span = renamed_attribute("span", "frame_range")
 
     @property
     def info(self) -> VideoInfo:
