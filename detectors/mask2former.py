@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import HubDetector, check_limits
+from detectors.hub_detector import HubDetector, check_limits
 from detectors.mask2former_decoder import decode, mask_logits, pixel_features
 from detectors.query_masks import best_classes, detections_from, mask_quality, resize_binary, resize_logits
 from vis.structures import Detections

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import check_limits, require
+from detectors.hub import require
+from detectors.hub_detector import check_limits
 from vis import boxes as box_maths
 from vis.devices import pick_device
 from vis.errors import CheckpointError, WeightsError

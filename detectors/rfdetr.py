@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import HubDetector, check_limits
+from detectors.hub_detector import HubDetector, check_limits
 from detectors.query_masks import resize_logits
 from vis import boxes as box_maths
 from vis.structures import Detections

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import HubDetector, load_processor, require
+from detectors.hub import load_processor, require
+from detectors.hub_detector import HubDetector
 from detectors.rfdetr import corners
 from vis import boxes as box_maths
 from vis.errors import UsageError

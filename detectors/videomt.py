@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import HubDetector
+from detectors.hub_detector import HubDetector
 from detectors.query_masks import best_classes, detections_from, mask_quality, resize_logits
 from vis.errors import UsageError
 from vis.structures import Detections
