@@ -7,7 +7,6 @@ is finer than the noise that compression puts into a video. About 3.3 MB per vie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +40,12 @@ def grid_crop(box: NDArray[np.float32], cells: tuple[int, int], margin: float) -
 
 
 @torch.no_grad()
-def cache_view(
-    frozen: FrozenSam, view: View, rng: np.random.Generator, *, mix: Mapping[str, float] | None = None
-) -> dict[str, Any]:
-    """Everything the head needs of a view, as :func:`save_view` writes it. ``mix``: of prompt kinds."""
+def cache_view(frozen: FrozenSam, view: View, rng: np.random.Generator) -> dict[str, Any]:
+    """Everything the head needs of a view, as :func:`save_view` writes it."""
     embedded = frozen.embed(view.image)
     objects = []
     for mask in view.masks:
-        prompt = sample_prompt(mask, rng, mask_side=frozen.side // 4, mix=mix)
+        prompt = sample_prompt(mask, rng, mask_side=frozen.side // 4)
         crop, sample = cropped_sample(frozen, embedded, mask, prompt)
         objects.append(
             {

@@ -16,17 +16,17 @@ from vis.hqsam.network.checkpoints import State, build_model, check_head, read_s
 __all__ = ["model_card", "read_head", "save_head", "save_merged"]
 
 
-def save_head(path: str | Path, head: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
+def save_head(path: str | Path, head: Mapping[str, Tensor]) -> str:
     """Write the 25 tensors alone, float32, by official names; returns the file's SHA-256.
 
-    Equal heads and metadata give equal bytes.
+    Equal heads give equal bytes.
     """
     from safetensors.torch import save_file
 
     check_head(head, str(path))
     tensors = {name: head[name].detach().float().cpu().contiguous() for name in sorted(head)}
     with whole_file(path) as part:
-        save_file(tensors, part, dict(metadata or {}))
+        save_file(tensors, part)
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

@@ -9,7 +9,7 @@ milliseconds on a CPU core, instead of seconds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -216,15 +216,12 @@ def head_parameters(model: SamModel) -> dict[str, torch.nn.Parameter]:
 def frozen_fingerprint(model: SamModel) -> str:
     """SHA-256 over every byte that training must not change (parameters and buffers)."""
     digest = hashlib.sha256()
-    for name, tensor in _frozen_tensors(model):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    trained = set(hq_parameter_names("vit_b"))
+    for name, tensor in sorted(model.state_dict().items()):
+        if name not in trained:
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _frozen_tensors(model: SamModel) -> Iterator[tuple[str, Tensor]]:
-    wanted = set(hq_parameter_names("vit_b"))
-    yield from ((name, t) for name, t in sorted(model.state_dict().items()) if name not in wanted)
 
 
 def _early_width(state: State) -> int:
