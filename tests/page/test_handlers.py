@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from apps.demo import upload
-from apps.demo.command import read_words
-from apps.demo.handlers import Form, Handlers
+from apps.demo.command import Form, read_words
+from apps.demo.handlers import Handlers
 from apps.demo.session import Sessions
 from apps.plan import Plan
 from apps.verbs import edit as edit_verb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from vis.errors import InputError
@@ -52,7 +53,7 @@ def compare_reports(a: Any, b: Any, names: tuple[str, str]) -> dict[str, Any]:
     for kind in a["evidence"]:
         levels = len(a["thresholds"][kind])
         change = bootstrap.difference(a["evidence"][kind], b["evidence"][kind], levels)
-        answer[kind] = {"a": a[kind], "b": b[kind], "ap_difference": bootstrap.as_json(change)}
+        answer[kind] = {"a": a[kind], "b": b[kind], "ap_difference": asdict(change)}
     return answer
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,7 @@ def full_report(evaluation: TubeEvaluation, frames: Path | None = None) -> dict[
         "format_version": 1,
         **report.summary(evaluation),
         "intervals": {
-            kind: bootstrap.as_json(bootstrap.interval(proofs[kind], len(thresholds[kind])))
-            for kind in proofs
+            kind: asdict(bootstrap.interval(proofs[kind], len(thresholds[kind]))) for kind in proofs
         },
         "losses": {kind: {"ap50": d.ap50, "counts": d.counts, "costs": d.costs} for kind, d in found.items()},
         "classes": report.category_rows(evaluation),
