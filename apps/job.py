@@ -187,6 +187,7 @@ class Job:
                     min_evidence=min(1.0, len(result.frames) / 10) if self.plan.min_frames > 1 else 0.0,
                     top=self.plan.top,
                     prior=UNEDITED_PRIOR,
+                    merge=self.plan.overlap == "resolve",
                 )
         return result if self.plan.top is None else keep_best(result, self.plan.top)
 

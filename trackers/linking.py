@@ -10,6 +10,8 @@ again. ``link`` does all of it in order:
    assignment of tails to heads: the global optimum, not a greedy pass.
 2. ``fill``: short gaps get boxes in between, and the nearer mask moved along.
 3. ``drop_short``, ``drop_unsure`` and ``keep_best``: as the benchmarks want it, the top k by score.
+
+Where every object is to be in one tube only, ``merge_duplicates`` comes before ``fill``.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from trackers.assignment import match_pairs
 from trackers.base import Index
+from trackers.duplicates import merge_duplicates
 from trackers.tracklet_affinity import End, Looks, LookScale, affinities, look_scale
 from vis import masks as rle
 from vis.errors import UsageError
@@ -45,6 +48,7 @@ def link(
     top: int | None = None,
     prior: float | None = None,
     cut: bool = True,
+    merge: bool = False,
 ) -> VideoResult:
     """Stitch, drop short and unsure tubes, fill, and keep the best ``top`` ones (None: all).
 
@@ -59,9 +63,13 @@ def link(
         top: how many tubes to keep.
         prior: affinity of any link before looking, as for ``stitch``.
         cut: whether looks may undo what the tracker linked.
+        merge: whether two tubes of one object become one (``trackers.duplicates``). Not for results that are
+            evaluated: there, candidates that overlap are ranked.
     """
     linked = stitch(result, looks, max_gap_seconds=max_gap_seconds, prior=prior, cut=cut)
     linked = drop_unsure(drop_short(linked, min_frames), min_evidence)
+    if merge:
+        linked = merge_duplicates(linked)
     linked = fill(linked, max_gap_seconds=fill_seconds)
     if top is not None:
         linked = keep_best(linked, top)

@@ -10,6 +10,7 @@ import pytest
 
 import trackers
 from trackers.appearance import WIDTH, colour_looks, colours
+from trackers.duplicates import merge_duplicates
 from trackers.linking import drop_empty, drop_short, fill, keep_best, link, stitch
 from vis import masks as rle
 from vis.errors import UsageError
@@ -268,3 +269,46 @@ def test_without_looks_linking_does_little_harm_where_it_can_only_guess():
         before.append(identity_metrics(truth, drop_short(found, 3)).hota)
         after.append(identity_metrics(truth, link(found)).hota)
     assert np.mean(after) > np.mean(before) - 0.02
+
+
+def test_two_tubes_of_one_object_become_one():
+    """A part of the object was tracked beside it; masks of the two share no pixel, as a preset leaves them."""
+    whole = tube(2, range(60), lambda i: [100 + i, 100, 200 + i, 200], masks=True)
+    part = tube(5, range(40, 100), lambda i: [100 + i, 100, 200 + i, 145], score=0.5, masks=True)
+    rest = tuple(
+        rle.encode(rle.decode(mask) & ~painted([100 + i, 100, 200 + i, 145])) if i >= 40 else mask
+        for i, mask in enumerate(whole.masks)
+    )
+    merged = merge_duplicates(result(replace(whole, masks=rest), part)).tubes
+    assert [(t.id, len(t)) for t in merged] == [(2, 100)], "equally long: the lower id"
+    np.testing.assert_array_equal(merged[0].frames, np.arange(100))
+    for i in (0, 39, 40, 59):
+        np.testing.assert_array_equal(merged[0].boxes[i], [100 + i, 100, 200 + i, 200])
+        assert merged[0].masks[i] == rle.encode(painted([100 + i, 100, 200 + i, 200]))
+    assert merged[0].masks[60] == part.masks[20]
+    assert merged[0].score == pytest.approx((60 * 0.8 + 40 * 0.5) / 100)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        tube(5, range(40, 100), lambda i: [100, 100, 200, 145], label=1),
+        tube(5, range(40, 100), lambda i: [100, 100, 200, 130]),
+        tube(5, range(40, 100), lambda i: [150, 100, 250, 200]),
+        tube(5, range(58, 100), lambda i: [100, 100, 200, 145]),
+    ],
+    ids=["another class", "much smaller", "beside", "hardly together"],
+)
+def test_two_objects_stay_two_tubes(other):
+    both = result(tube(2, range(60), lambda i: [100, 100, 200, 200]), other)
+    assert [t.id for t in merge_duplicates(both).tubes] == [2, 5]
+
+
+def test_of_three_tubes_only_those_alike_are_merged():
+    """The one in the middle is like either neighbour, which are not alike: it goes with the more similar one."""
+    tubes = [
+        tube(1, range(50), lambda i: [0, 0, 100, 100]),
+        tube(2, range(50), lambda i: [0, 0, 100, 60]),
+        tube(3, range(50), lambda i: [0, 0, 100, 25]),
+    ]
+    assert [t.id for t in merge_duplicates(result(*tubes)).tubes] == [1, 3]
