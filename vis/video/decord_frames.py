@@ -113,16 +113,9 @@ class DecordReader:
         return f"DecordReader({str(self.path)!r}, {self.info.width}x{self.info.height}, {self.frame_range})"
 
     def _decode(self) -> Iterator[Frame]:
-        begin: int | None = None
-        for index in range(len(self._frames)):
-            pts = self._frames.pts_seconds(index)
-            if self.frame_range.is_past(index, pts):
-                return
-            if self.frame_range.starts_after(index, pts):
-                continue
-            begin = index if begin is None else begin
-            if (index - begin) % self.frame_range.stride == 0:
-                yield Frame(index, pts, self._frames.image(index))
+        times = ((index, self._frames.pts_seconds(index)) for index in range(len(self._frames)))
+        for index, pts in self.frame_range.select(times):
+            yield Frame(index, pts, self._frames.image(index))
 
 
 def _why_not(stream: VideoReader) -> str | None:

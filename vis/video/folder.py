@@ -152,18 +152,10 @@ class FolderReader:
         return f"FolderReader({str(self.path)!r}, {len(self.images)} images, {self.frame_range})"
 
     def _decode(self, broken: list[tuple[ImagePage, VideoError]], cut: list[ImagePage]) -> Iterator[Frame]:
-        begin: int | None = None
         reader = ImageReader(self._images.limits)
+        times = ((index, index / self._rate) for index in range(len(self.images)))
         try:
-            for index in range(len(self.images)):
-                pts = index / self._rate
-                if self.frame_range.is_past(index, pts):
-                    return
-                if self.frame_range.starts_after(index, pts):
-                    continue
-                begin = index if begin is None else begin
-                if (index - begin) % self.frame_range.stride:
-                    continue
+            for index, pts in self.frame_range.select(times):
                 try:
                     image = self._images.read(index, reader, cut)
                 except VideoError as error:

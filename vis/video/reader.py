@@ -156,20 +156,12 @@ class VideoReader:
         return found
 
     def _decode(self, tally: _Tally) -> Iterator[Frame]:
-        begin: int | None = None
-        for place in self._shown(tally, self.frame_range):
-            index, pts = place.index, place.pts_seconds
-            if self.frame_range.is_past(index, pts):
-                tally.stopped = True
-                return
-            if self.frame_range.starts_after(index, pts):
-                continue
-            begin = index if begin is None else begin
-            if (index - begin) % self.frame_range.stride == 0:
-                yield Frame(index, pts, upright(place.picture, self._info.rotation))
+        shown = ((at.index, at.pts_seconds, at.picture) for at in self._shown(tally, self.frame_range))
+        for index, pts, picture in self.frame_range.select(shown):
+            yield Frame(index, pts, upright(picture, self._info.rotation))
 
     def _shown(self, tally: _Tally, frame_range: FrameRange, *, only_times: bool = False) -> Iterator[Placed]:
-        """Every frame that decodes, from the key frame before ``frame_range`` on."""
+        """Every frame that decodes, from the key frame before ``frame_range`` to its end."""
         with open_container(self.path, self.limits) as container:
             stream = video_stream(self.path, container, self.limits)
             tally.length = stated_length(container, stream)
@@ -182,11 +174,13 @@ class VideoReader:
             if self.interlaced and not only_times and deinterlace.is_available():
                 pictures = deinterlace.deinterlaced(pictures, stream)
             for place in _placed(pictures, positions, tally):
-                if not frame_range.is_past(place.index, place.pts_seconds):
-                    self._check_picture(place)
-                    step = float((getattr(place.picture, "duration", 0) or 0) * (stream.time_base or 0))
-                    tally.end_seconds = place.pts_seconds + max(step, 1 / (self._info.fps or 25.0))
-                    tally.damaged += bool(place.picture.is_corrupt)
+                if frame_range.is_past(place.index, place.pts_seconds):
+                    tally.stopped = True
+                    return
+                self._check_picture(place)
+                step = float((getattr(place.picture, "duration", 0) or 0) * (stream.time_base or 0))
+                tally.end_seconds = place.pts_seconds + max(step, 1 / (self._info.fps or 25.0))
+                tally.damaged += bool(place.picture.is_corrupt)
                 yield place
 
     def _pictures(self, container: Any, stream: Any, positions: Positions, tally: _Tally) -> Iterator[Any]:
