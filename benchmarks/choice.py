@@ -26,9 +26,9 @@ from apps.job import Job
 from apps.plan import Plan
 from benchmarks.davis import truth_of, tube_iou
 from vis.hqsam import ImageEmbedding, Predictor, load_model
+from vis.masks import dense_boundary_iou, dense_iou
 from vis.prompt_policies import HQSamRefiner
 from vis.structures import Detections
-from vis.training.evaluate import boundary_iou, mask_iou
 from vis.training.prompts import tight_box
 from vis.video import open_source
 
@@ -71,9 +71,9 @@ class Scores:
     last: NDArray[np.bool_] | None = None
 
     def add(self, mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
-        self.rows.append((mask_iou(mask, truth), boundary_iou(mask, truth)))
+        self.rows.append((dense_iou(mask, truth), dense_boundary_iou(mask, truth)))
         if self.last is not None:
-            self.holds.append(mask_iou(mask, self.last))
+            self.holds.append(dense_iou(mask, self.last))
         self.last = mask
 
     def means(self) -> list[float]:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from apps import rendering
 from apps.job import Job
 from apps.plan import Plan
 from vis import weights
@@ -83,7 +84,8 @@ def frames(job: Job, count: int) -> int:
     source = open_source(clip, start_frame=FIRST, end_frame=FIRST + count)
     with tempfile.TemporaryDirectory() as folder:
         result = job.process(source)
-        job.draw(source, result, Path(folder), audio_from=clip)
+        missing = rendering.draw(source, result, Path(folder), audio_from=clip)
+    assert not missing, missing
     assert len(result.frames) == count
     assert result.tubes, "no object was refined: there is nothing to compare"
     return count

@@ -30,7 +30,8 @@ import time
 import warnings
 from pathlib import Path
 
-from apps.demo.handlers import Form, Handlers
+from apps.demo.command import Form
+from apps.demo.handlers import Handlers
 from apps.demo.model_cache import ModelCache
 from apps.demo.session import Sessions
 from apps.plan import Plan

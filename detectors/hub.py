@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vis.errors import CheckpointError, DependencyError, UsageError, WeightsError
+from vis.errors import CheckpointError, DependencyError, WeightsError
 from vis.weights import offline_wanted, sha256_of
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "load_processor",
     "quiet_library",
     "require",
-    "torch_device",
     "weights_sha256",
 ]
 
@@ -53,21 +52,6 @@ def require(module: str, *names: str) -> Any:
             f"this detector needs the package {package}: run `pip install -U 'vis-tubes[models]'` ({error})"
         ) from error
     return found
-
-
-def torch_device(device: str) -> Any:
-    """The torch device that a name means; "auto" is CUDA where there is one, else the CPU."""
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"device {device!r} is unknown; choose auto, cpu, cuda, cuda:N or mps") from error
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} is not there: torch sees no CUDA device; choose cpu or auto")
-    return target
 
 
 def checkpoint_folder(weights: str | Path) -> Path:

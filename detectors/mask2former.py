@@ -15,18 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import (
-    checkpoint_folder,
-    class_names_of,
-    load_model,
-    load_processor,
-    require,
-    torch_device,
-    weights_sha256,
-)
+from detectors.hub_detector import HubDetector, check_limits
 from detectors.mask2former_decoder import decode, mask_logits, pixel_features
 from detectors.query_masks import best_classes, detections_from, mask_quality, resize_binary, resize_logits
-from vis.errors import UsageError
 from vis.structures import Detections
 
 __all__ = ["Mask2Former"]
@@ -34,8 +25,8 @@ __all__ = ["Mask2Former"]
 _LIBRARY_SIDE = 384  # transformers measures and resizes every mask at 384 x 384
 
 
-class Mask2Former:
-    """A COCO instance model, or any other Mask2Former checkpoint that transformers reads."""
+class Mask2Former(HubDetector):
+    """A COCO instance model, or any other Mask2Former checkpoint that transformers reads; gives query embeddings."""
 
     def __init__(
         self,
@@ -51,58 +42,16 @@ class Mask2Former:
         ``smooth_masks``: mask logits go straight to the frame's size; False resizes the binary
         384 x 384 masks as transformers' own post-processing does, which leaves steps.
         """
-        library = require(
-            "transformers", "Mask2FormerForUniversalSegmentation", "Mask2FormerImageProcessorPil"
-        )
-        folder = checkpoint_folder(weights)
-        model = load_model(library.Mask2FormerForUniversalSegmentation, folder)
-        processor = load_processor(library.Mask2FormerImageProcessorPil, folder)
-        self._set_up(
-            model,
-            processor,
-            score=score,
-            max_detections=max_detections,
-            smooth_masks=smooth_masks,
-            device=device,
-        )
-        self.weights_sha256 = weights_sha256(folder)
+        self._set_limits(score, max_detections, smooth_masks=smooth_masks)
+        self._load(weights, device, "Mask2FormerForUniversalSegmentation", "Mask2FormerImageProcessorPil")
 
-    def _set_up(
-        self,
-        model: Any,
-        processor: Any,
-        *,
-        score: float,
-        max_detections: int,
-        smooth_masks: bool,
-        device: str,
-    ) -> None:
-        if not 0 <= score <= 1 or max_detections < 1:
-            raise UsageError(
-                f"score {score} and max_detections {max_detections}: give 0 <= score <= 1 and 1 or more"
-            )
-        self._device = torch_device(device)
-        self._model = model.to(self._device)
-        self._processor = processor
+    def _set_limits(self, score: float, max_detections: int, *, smooth_masks: bool) -> None:
+        check_limits(score, max_detections)
         self._score, self._max_detections, self._smooth = score, max_detections, smooth_masks
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names that the labels index."""
-        return class_names_of(self._model.config)
-
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Objects of each image, best first, with masks and query embeddings (n, D)."""
-        import torch
-
-        if not images:
-            return []
-        if len({image.shape for image in images}) > 1:
-            return [found for image in images for found in self.detect([image])]
-        with torch.inference_mode():
-            decoded = decode(self._model, *pixel_features(self._model, self._pixels(images)))
-            size = (images[0].shape[0], images[0].shape[1])
-            return [self._objects(decoded, row, size) for row in range(len(images))]
+    def _detect_batch(self, images: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> list[Detections]:
+        decoded = decode(self._model, *pixel_features(self._model, self._pixels(images)))
+        return [self._objects(decoded, row, size) for row in range(len(images))]
 
     def _pixels(self, images: Sequence[NDArray[np.uint8]]) -> Any:
         dtype = next(self._model.parameters()).dtype

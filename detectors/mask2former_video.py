@@ -25,6 +25,7 @@ from detectors.mask2former_checkpoint import load_conversion, load_original
 from detectors.mask2former_decoder import DecodedQueries, decode, mask_logits, pixel_features
 from detectors.query_masks import detections_from, resize_logits
 from detectors.youtube_vis import YOUTUBE_VIS_2019, YOUTUBE_VIS_2021
+from vis.devices import pick_device
 from vis.errors import UsageError
 from vis.structures import Detections
 from vis.weights import sha256_of
@@ -71,14 +72,13 @@ class Mask2FormerVideo(Mask2Former):
                 f"{weights} tells {model.config.num_labels} classes apart, {len(self._names)} names were given"
             )
         self._joint, self._max_clip = joint, max_clip
-        self._set_up(
-            model,
-            _processor(short_side),
-            # Joint scores are only ranked; per frame, weak objects cost the tracker time.
-            score=(0.0 if joint else 0.3) if score is None else score,
-            max_detections=(10 if joint else 100) if max_detections is None else max_detections,
+        self._device = pick_device(device)
+        self._model, self._processor = model.to(self._device), _processor(short_side)
+        # Joint scores are only ranked; per frame, weak objects cost the tracker time.
+        self._set_limits(
+            (0.0 if joint else 0.3) if score is None else score,
+            (10 if joint else 100) if max_detections is None else max_detections,
             smooth_masks=True,
-            device=device,
         )
         self.reset()
 

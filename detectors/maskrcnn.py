@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import require, torch_device
+from detectors.hub import require
+from detectors.hub_detector import check_limits
 from vis import boxes as box_maths
-from vis.errors import CheckpointError, UsageError, WeightsError
+from vis.devices import pick_device
+from vis.errors import CheckpointError, WeightsError
 from vis.structures import Detections
 from vis.weights import offline_wanted, sha256_of
 
@@ -30,14 +32,11 @@ class MaskRcnn:
         device: str = "auto",
     ) -> None:
         """``weights``: ``COCO_V1`` (torchvision fetches and checks it), or a ``.pth`` state dict."""
-        if not 0 <= score <= 1 or max_detections < 1:
-            raise UsageError(
-                f"score {score} and max_detections {max_detections}: give 0 <= score <= 1 and 1 or more"
-            )
+        check_limits(score, max_detections)
         library = require("torchvision.models.detection", "maskrcnn_resnet50_fpn_v2")
         table = library.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1
         path = Path(weights).expanduser() if str(weights) != "COCO_V1" else _fetched(table)
-        self._device = torch_device(device)
+        self._device = pick_device(device)
         self._model = _loaded(library, path, score, max_detections).to(self._device)
         # The 91 slots of COCO's ids hold 11 names that were never used.
         slots = table.meta["categories"]

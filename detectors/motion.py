@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.mask_boxes import tight_boxes
+from detectors.dense_masks import enlarge, tight_boxes
 from vis.errors import UsageError
 from vis.structures import Detections
 
@@ -91,7 +91,7 @@ class Motion:
         chosen = big[np.argsort(-areas[big - 1], kind="stable")][: self._max_detections]
         if not len(chosen):
             return Detections.empty()
-        masks = np.stack([_enlarge(regions == region, size) for region in chosen])
+        masks = np.stack([enlarge(regions == region, size) for region in chosen])
         scores = np.array([raw[regions == region].mean() for region in chosen], np.float32)
         found = Detections(tight_boxes(masks), scores, np.zeros(len(chosen), np.int64), masks)
         return found.select(np.flatnonzero(masks.any(axis=(1, 2))))
@@ -117,11 +117,3 @@ def _clean(raw: NDArray[np.bool_]) -> NDArray[np.bool_]:
     gap = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     opened = cv2.morphologyEx(raw.view(np.uint8), cv2.MORPH_OPEN, speck)
     return np.asarray(cv2.morphologyEx(opened, cv2.MORPH_CLOSE, gap), np.uint8).view(np.bool_)
-
-
-def _enlarge(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    import cv2
-
-    if mask.shape == size:
-        return mask
-    return np.asarray(cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.mask_boxes import tight_boxes
+from detectors.dense_masks import tight_boxes
 from vis.structures import Detections
 
 __all__ = ["best_classes", "detections_from", "mask_quality", "resize_binary", "resize_logits"]

@@ -12,25 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import (
-    checkpoint_folder,
-    class_names_of,
-    load_model,
-    load_processor,
-    require,
-    torch_device,
-    weights_sha256,
-)
+from detectors.hub_detector import HubDetector, check_limits
 from detectors.query_masks import resize_logits
 from vis import boxes as box_maths
-from vis.errors import UsageError
 from vis.structures import Detections
 
 __all__ = ["RfDetrSeg"]
 
 
-class RfDetrSeg:
-    """An RF-DETR segmentation checkpoint."""
+class RfDetrSeg(HubDetector):
+    """An RF-DETR segmentation checkpoint; gives boxes and masks."""
 
     def __init__(
         self,
@@ -41,40 +32,17 @@ class RfDetrSeg:
         device: str = "auto",
     ) -> None:
         """``weights``: a hub name or a folder. ``score``: least class probability."""
-        if not 0 <= score <= 1 or max_detections < 1:
-            raise UsageError(
-                f"score {score} and max_detections {max_detections}: give 0 <= score <= 1 and 1 or more"
-            )
-        library = require("transformers", "RfDetrForInstanceSegmentation", "RfDetrImageProcessor")
-        folder = checkpoint_folder(weights)
-        self._device = torch_device(device)
-        self._model = load_model(library.RfDetrForInstanceSegmentation, folder).to(self._device)
-        self._processor = load_processor(library.RfDetrImageProcessor, folder)
+        check_limits(score, max_detections)
         self._score, self._max_detections = score, max_detections
-        self.weights_sha256 = weights_sha256(folder)
+        self._load(weights, device, "RfDetrForInstanceSegmentation", "RfDetrImageProcessor")
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names that the labels index."""
-        return class_names_of(self._model.config)
-
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Boxes, masks, labels and scores of each image, best first."""
-        import torch
-
-        if not images:
-            return []
-        if len({image.shape for image in images}) > 1:
-            return [found for image in images for found in self.detect([image])]
+    def _detect_batch(self, images: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> list[Detections]:
         inputs = self._processor(images=list(images), return_tensors="pt")
         pixels = inputs["pixel_values"].to(self._device, next(self._model.parameters()).dtype)
         mask = inputs.get("pixel_mask")
-        with torch.inference_mode():
-            output = self._model(
-                pixel_values=pixels, pixel_mask=None if mask is None else mask.to(self._device)
-            )
-            size = (images[0].shape[0], images[0].shape[1])
-            return [self._objects(output, row, size) for row in range(len(images))]
+        mask = None if mask is None else mask.to(self._device)
+        output = self._model(pixel_values=pixels, pixel_mask=mask)
+        return [self._objects(output, row, size) for row in range(len(images))]
 
     def _objects(self, output: Any, row: int, size: tuple[int, int]) -> Detections:
         scores, labels = output.logits[row].sigmoid().max(dim=-1)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.mask_boxes import tight_boxes
+from detectors.dense_masks import enlarge, tight_boxes
 from detectors.onnx_session import open_session, weights_file
 from vis.errors import CheckpointError, UsageError
 from vis.structures import Detections
@@ -119,7 +119,7 @@ class Salient:
         if not regions:
             return Detections.empty()
         scores = np.array([saliency[region].mean() for region in regions], np.float32)
-        masks = np.stack([_enlarge(region, image.shape[:2]) for region in regions])
+        masks = np.stack([enlarge(region, image.shape[:2]) for region in regions])
         found = Detections(tight_boxes(masks), scores.clip(0, 1), np.zeros(len(scores), np.int64), masks)
         return found.select(np.flatnonzero(masks.any(axis=(1, 2))))
 
@@ -186,10 +186,3 @@ class Salient:
         near = cv2.GaussianBlur(region.astype(np.float32), (0, 0), _SPREAD)
         near = np.maximum(near / near.max(), region)
         self._weight = (1 - self._prior * (1 - near)).astype(np.float32)
-
-
-def _enlarge(region: Mask, size: tuple[int, ...]) -> Mask:
-    import cv2
-
-    full = cv2.resize(region.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(full > 0.5)

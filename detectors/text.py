@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import checkpoint_folder, load_model, load_processor, require, torch_device, weights_sha256
+from detectors.hub import load_processor, require
+from detectors.hub_detector import HubDetector
 from detectors.rfdetr import corners
 from vis import boxes as box_maths
 from vis.errors import UsageError
@@ -21,7 +22,7 @@ from vis.structures import Detections
 __all__ = ["TextDetector"]
 
 
-class TextDetector:
+class TextDetector(HubDetector):
     """Boxes for phrases."""
 
     def __init__(
@@ -46,12 +47,10 @@ class TextDetector:
             )
         if not 0 <= score <= 1 or not 0 <= nms_iou <= 1:
             raise UsageError(f"score {score} and nms_iou {nms_iou}: give values in [0, 1]")
-        library = require("transformers", "GroundingDinoForObjectDetection", "GroundingDinoImageProcessorPil")
-        folder = checkpoint_folder(weights)
-        self._device = torch_device(device)
-        self._model = load_model(library.GroundingDinoForObjectDetection, folder).to(self._device)
-        self._images = load_processor(library.GroundingDinoImageProcessorPil, folder)
-        tokenizer = load_processor(library.AutoTokenizer, folder)
+        folder = self._load(
+            weights, device, "GroundingDinoForObjectDetection", "GroundingDinoImageProcessorPil"
+        )
+        tokenizer = load_processor(require("transformers", "AutoTokenizer").AutoTokenizer, folder)
         self._tokens = tokenizer(" . ".join(self._phrases) + " .", return_tensors="pt")
         self._phrase_of_token = phrase_of_token(
             self._tokens["input_ids"][0].tolist(),
@@ -66,31 +65,21 @@ class TextDetector:
         if set(range(len(self._phrases))) - set(self._phrase_of_token):
             raise UsageError(f"text {text!r}: a phrase has no words that the model knows")
         self._score, self._nms_iou, self._max_detections = score, nms_iou, max_detections
-        self.weights_sha256 = weights_sha256(folder)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The phrases, in the order given."""
         return self._phrases
 
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Boxes of each image with the phrase that they answer to best, best first."""
-        import torch
-
-        if not images:
-            return []
-        if len({image.shape for image in images}) > 1:
-            return [found for image in images for found in self.detect([image])]
-        pixels = self._images(images=list(images), return_tensors="pt")
+    def _detect_batch(self, images: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> list[Detections]:
+        pixels = self._processor(images=list(images), return_tensors="pt")
         words = {name: value.expand(len(images), -1).to(self._device) for name, value in self._tokens.items()}
         dtype = next(self._model.parameters()).dtype
-        with torch.inference_mode():
-            output = self._model(
-                pixel_values=pixels["pixel_values"].to(self._device, dtype),
-                pixel_mask=pixels["pixel_mask"].to(self._device),
-                **words,
-            )
-        size = (images[0].shape[0], images[0].shape[1])
+        output = self._model(
+            pixel_values=pixels["pixel_values"].to(self._device, dtype),
+            pixel_mask=pixels["pixel_mask"].to(self._device),
+            **words,
+        )
         return [self._objects(output, row, size) for row in range(len(images))]
 
     def _objects(self, output: Any, row: int, size: tuple[int, int]) -> Detections:

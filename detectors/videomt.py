@@ -15,15 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import (
-    checkpoint_folder,
-    class_names_of,
-    load_model,
-    load_processor,
-    require,
-    torch_device,
-    weights_sha256,
-)
+from detectors.hub_detector import HubDetector
 from detectors.query_masks import best_classes, detections_from, mask_quality, resize_logits
 from vis.errors import UsageError
 from vis.structures import Detections
@@ -31,8 +23,8 @@ from vis.structures import Detections
 __all__ = ["Videomt"]
 
 
-class Videomt:
-    """A VidEoMT checkpoint, frame after frame."""
+class Videomt(HubDetector):
+    """A VidEoMT checkpoint, frame after frame; gives masks, ids and query embeddings."""
 
     def __init__(
         self,
@@ -44,35 +36,16 @@ class Videomt:
         """``weights``: a hub name or a folder. ``score``: least class probability times mask quality."""
         if not 0 <= score <= 1:
             raise UsageError(f"score {score}: give 0 <= score <= 1")
-        library = require("transformers", "VideomtForUniversalSegmentation", "VideomtVideoProcessor")
-        folder = checkpoint_folder(weights)
-        self._device = torch_device(device)
-        self._model = load_model(library.VideomtForUniversalSegmentation, folder).to(self._device)
-        self._processor = load_processor(library.VideomtVideoProcessor, folder)
-        self.weights_sha256 = weights_sha256(folder)
         self._score = score
+        self._load(weights, device, "VideomtForUniversalSegmentation", "VideomtVideoProcessor")
         self.reset()
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names that the labels index."""
-        return class_names_of(self._model.config)
 
     def reset(self) -> None:
         """Begin another video: the queries are the learned ones again."""
         self._queries: Any = None
 
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Objects of the next frames, best first, with masks, ids and query embeddings."""
-        import torch
-
-        if not images:
-            return []
-        if len({image.shape for image in images}) > 1:
-            return [found for image in images for found in self.detect([image])]
-        size = (images[0].shape[0], images[0].shape[1])
-        with torch.inference_mode():
-            return [self._next_frame(tokens, size) for tokens in self._frame_tokens(images)]
+    def _detect_batch(self, images: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> list[Detections]:
+        return [self._next_frame(tokens, size) for tokens in self._frame_tokens(images)]
 
     def _frame_tokens(self, images: Sequence[NDArray[np.uint8]]) -> Any:
         """The layers that know no queries, all frames in one batch: tokens (T, P, D)."""

@@ -10,7 +10,8 @@ no longer than ``buffer_seconds``.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from math import isfinite
 from typing import Any, Generic, TypeVar
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 
 from trackers.kalman import TICKS_PER_SECOND
 from trackers.track_arrays import TrackArrays
+from vis.boxes import iou
 from vis.errors import UsageError
 from vis.structures import Detections
 
-__all__ = ["BaseTracker", "TrackStatus", "Tracks", "new_track_threshold", "unit_rows"]
+__all__ = ["BaseTracker", "OnePassTracker", "TrackStatus", "Tracks", "new_track_threshold", "unit_rows"]
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -108,7 +110,8 @@ class BaseTracker(Generic[T]):
         self._forget(pts_seconds)
         kept = ids > 0
         self._statuses[kept] = TrackStatus.KEPT
-        return _with_ids(detections, ids, kept)
+        # Without copying when that is all of them.
+        return replace(detections if kept.all() else detections.select(kept), track_ids=ids[kept])
 
     def compensate(self, affine: Array) -> None:
         """Tell, before ``update``, how the camera moved since the frame before.
@@ -198,22 +201,71 @@ class BaseTracker(Generic[T]):
         return fits
 
 
-def _with_ids(given: Detections, ids: Int64, kept: Bool) -> Detections:
-    """The kept rows with their ids, without copying when that is all of them."""
-    if kept.all():
-        return Detections(given.boxes, given.scores, given.labels, given.masks, ids, given.embeddings)
+class OnePassTracker(BaseTracker[T]):
+    """Trackers that match all detections which are strong enough at once; those left over begin tracks.
 
-    def pick(value: Array | None) -> Any:
-        return None if value is None else value[kept]
+    Args:
+        min_score: weaker detections are not looked at.
+        new_track_thresh: a detection left over begins a track from here on.
+        buffer_seconds: how long a track that is not seen may still be continued.
+        same_label: whether a track takes only detections of the label it had last.
+        birth_score: the name of ``new_track_thresh`` in version 0.1; warns.
+    """
 
-    return Detections(
-        given.boxes[kept],
-        given.scores[kept],
-        given.labels[kept],
-        pick(given.masks),
-        ids[kept],
-        pick(given.embeddings),
-    )
+    def __init__(
+        self,
+        *,
+        min_score: float = 0.1,
+        new_track_thresh: float = 0.3,
+        buffer_seconds: float = 1.0,
+        same_label: bool = False,
+        birth_score: float | None = None,
+    ) -> None:
+        self.min_score = min_score
+        self.new_track_thresh = new_track_threshold(new_track_thresh, birth_score)
+        super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
+
+    def _looked_at(self, detections: Detections) -> Bool:
+        """Which detections (N,) are strong enough."""
+        strong: Bool = detections.scores >= self.min_score
+        self._statuses[~strong] = TrackStatus.WEAK
+        return strong
+
+    def _overlapping(
+        self, boxes: Array, detections: Detections, looked_at: Bool, min_overlap: float
+    ) -> tuple[Index, Index, Array]:
+        """Pairs of a track, whose box is given, and a detection that may meet, and their IoU above the least."""
+        overlap = iou(boxes, detections.boxes)
+        rows, cols = np.nonzero((overlap > min_overlap) & looked_at)
+        fits = self._label_fits(detections, rows, cols)
+        if fits is not None:
+            rows, cols = rows[fits], cols[fits]
+        return rows, cols, overlap[rows, cols]
+
+    def _continue_and_begin(
+        self,
+        detections: Detections,
+        looked_at: Bool,
+        matched: tuple[Index, Index],
+        now: float,
+        *,
+        begin: Callable[..., T],
+    ) -> Int64:
+        """What ``_associate`` gives, once (track, detection) are ``matched``: (N,) ids.
+
+        ``begin(born, ids, labels, seen)`` makes the tracks of the detections ``born``.
+        """
+        tracks, (rows, cols) = self._tracks, matched
+        tracks.labels[rows] = detections.labels[cols]
+        tracks.seen[rows] = now
+        owner = np.zeros(len(detections), np.int64)
+        owner[cols] = tracks.ids[rows]
+        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.new_track_thresh))
+        owner[born] = self._new_ids(len(born))
+        if len(born):
+            new = begin(born, owner[born], detections.labels[born], np.full(len(born), now))
+            self._tracks = tracks.extend(new)
+        return owner
 
 
 def new_track_threshold(new_track_thresh: float, birth_score: float | None) -> float:

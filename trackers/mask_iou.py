@@ -7,12 +7,13 @@ than its own width between frames is lost, as with ``iou``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trackers.assignment import match
-from trackers.base import Array, BaseTracker, Int64, TrackStatus, new_track_threshold
+from trackers.base import Array, Index, Int64, OnePassTracker
 from trackers.iou import BoxTracks, move_boxes
 from trackers.overlap import MaskCrops, mask_iou
 from vis.boxes import iou
@@ -35,36 +36,20 @@ class MaskTracks(BoxTracks):
         return cls(plain.ids, plain.labels, plain.seen, plain.boxes, MaskCrops.empty())
 
 
-class MaskIouTracker(BaseTracker[MaskTracks]):
+class MaskIouTracker(OnePassTracker[MaskTracks]):
     """Best mask overlap with the last mask.
 
     Args:
         min_overlap: least mask IoU between a track and a detection (0.2); box IoU where either
             has no mask.
-        min_score: weaker detections are not looked at.
-        new_track_thresh: a detection left over begins a track from here on.
         step: compare masks on every ``step``-th row and column: 1 is exact, 2 four times cheaper.
-        buffer_seconds: how long a track that is not seen may still be continued.
-        same_label: whether a track takes only detections of the label it had last.
-        birth_score: the name of ``new_track_thresh`` in version 0.1; warns.
+        settings: those of ``OnePassTracker``.
     """
 
-    def __init__(
-        self,
-        *,
-        min_overlap: float = 0.2,
-        min_score: float = 0.1,
-        new_track_thresh: float = 0.3,
-        step: int = 2,
-        buffer_seconds: float = 1.0,
-        same_label: bool = False,
-        birth_score: float | None = None,
-    ) -> None:
+    def __init__(self, *, min_overlap: float = 0.2, step: int = 2, **settings: Any) -> None:
         self.min_overlap = min_overlap
-        self.min_score = min_score
-        self.new_track_thresh = new_track_threshold(new_track_thresh, birth_score)
         self.step = step
-        super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
+        super().__init__(**settings)
 
     def _empty(self) -> MaskTracks:
         return MaskTracks.empty()
@@ -74,29 +59,19 @@ class MaskIouTracker(BaseTracker[MaskTracks]):
         move_tracks(self._tracks, affine, self.step)
 
     def _associate(self, detections: Detections, now: float) -> Int64:
-        tracks = self._tracks
-        looked_at = detections.scores >= self.min_score
-        self._statuses[~looked_at] = TrackStatus.WEAK
+        tracks, looked_at = self._tracks, self._looked_at(detections)
         masks = remember_masks(detections, self.step)
         overlap = overlaps(tracks, detections, masks) * looked_at
         if self.same_label:
             overlap *= tracks.labels[:, None] == detections.labels
         rows, cols = match(overlap, self.min_overlap)
-
-        tracks.labels[rows] = detections.labels[cols]
-        tracks.seen[rows] = now
         tracks.boxes[rows] = detections.boxes[cols]
         tracks.masks.put(rows, masks.take(cols))
-        owner = np.zeros(len(detections), np.int64)
-        owner[cols] = tracks.ids[rows]
-        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.new_track_thresh))
-        owner[born] = self._new_ids(len(born))
-        if len(born):
-            time = np.full(len(born), now)
-            boxes = detections.boxes[born]
-            new = MaskTracks(owner[born], detections.labels[born], time, boxes, masks.take(born))
-            self._tracks = tracks.extend(new)
-        return owner
+
+        def begin(born: Index, ids: Int64, labels: Int64, seen: Array) -> MaskTracks:
+            return MaskTracks(ids, labels, seen, detections.boxes[born], masks.take(born))
+
+        return self._continue_and_begin(detections, looked_at, (rows, cols), now, begin=begin)
 
 
 def move_tracks(tracks: MaskTracks, affine: Array, step: int) -> None:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from trackers import kalman
 from trackers.assignment import match_pairs
-from trackers.base import Array, BaseTracker, Index, Int64, Tracks, TrackStatus
+from trackers.base import Array, Bool, Index, Int64, OnePassTracker, Tracks
 from trackers.iou import move_boxes
 from trackers.kalman import TICKS_PER_SECOND, XYSR, Motion
 from trackers.sort import predict_areas
-from vis.boxes import iou
 from vis.structures import Detections
 
 __all__ = ["OcSortTracker"]
@@ -40,7 +39,7 @@ class OcSortTracks(Tracks):
     """The filter as it was right after the latest observation."""
 
 
-class OcSortTracker(BaseTracker[OcSortTracks]):
+class OcSortTracker(OnePassTracker[OcSortTracks]):
     """SORT with momentum, recovery and re-update; settings default to the reference's.
 
     Args:
@@ -63,10 +62,11 @@ class OcSortTracker(BaseTracker[OcSortTracks]):
         same_label: bool = False,
     ) -> None:
         self.min_overlap = min_overlap
-        self.min_score = min_score
         self.inertia = inertia
         self.look_back = look_back
-        super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
+        super().__init__(
+            min_score=min_score, new_track_thresh=0.0, buffer_seconds=buffer_seconds, same_label=same_label
+        )
 
     def _empty(self) -> OcSortTracks:
         none = np.zeros(0, np.int64)
@@ -82,12 +82,11 @@ class OcSortTracker(BaseTracker[OcSortTracks]):
 
     def _associate(self, detections: Detections, now: float) -> Int64:
         tracks, boxes = self._tracks, detections.boxes
-        looked_at = detections.scores >= self.min_score
-        self._statuses[~looked_at] = TrackStatus.WEAK
+        looked_at = self._looked_at(detections)
         predict_areas(tracks.motion, self._ticks_until(now))
 
         predicted = XYSR.boxes(tracks.motion.position).astype(np.float32)
-        rows, cols, overlap = self._pairs(predicted, detections, looked_at)
+        rows, cols, overlap = self._overlapping(predicted, detections, looked_at, self.min_overlap)
         # Shifted so that no heading makes an overlapping pair worthless.
         bonus = self.inertia * (self._headings(detections, rows, cols) + 0.5)
         best = match_pairs(rows, cols, overlap - self.min_overlap + bonus)
@@ -97,25 +96,13 @@ class OcSortTracker(BaseTracker[OcSortTracks]):
 
         tracks.missed += 1
         self._observe(rows, boxes[cols], now)
-        tracks.labels[rows] = detections.labels[cols]
-        owner = np.zeros(len(detections), np.int64)
-        owner[cols] = tracks.ids[rows]
-        born = np.flatnonzero((owner == 0) & looked_at)
-        owner[born] = self._new_ids(len(born))
-        if len(born):
-            self._begin(owner[born], detections.labels[born], boxes[born], now)
-        return owner
 
-    def _pairs(
-        self, boxes: Array, detections: Detections, looked_at: NDArray[np.bool_]
-    ) -> tuple[Index, Index, Array]:
-        """Pairs (track, detection) that overlap enough, and by how much."""
-        overlap = iou(boxes, detections.boxes)
-        rows, cols = np.nonzero((overlap > self.min_overlap) & looked_at)
-        fits = self._label_fits(detections, rows, cols)
-        if fits is not None:
-            rows, cols = rows[fits], cols[fits]
-        return rows, cols, overlap[rows, cols]
+        def begin(born: Index, ids: Int64, labels: Int64, seen: Array) -> OcSortTracks:
+            history = np.repeat(boxes[born, None], self.look_back + 1, axis=1)
+            motion, settled = kalman.start(XYSR, boxes[born]), kalman.start(XYSR, boxes[born])
+            return OcSortTracks(ids, labels, seen, np.zeros(len(born), np.int64), history, motion, settled)
+
+        return self._continue_and_begin(detections, looked_at, (rows, cols), now, begin=begin)
 
     def _headings(self, detections: Detections, rows: Index, cols: Index) -> Array:
         """How well each pair keeps the track's direction, times the score: -0.5 .. 0.5, 0: unknown.
@@ -136,7 +123,7 @@ class OcSortTracker(BaseTracker[OcSortTracks]):
         return headings
 
     def _recover(
-        self, detections: Detections, looked_at: NDArray[np.bool_], rows: Index, cols: Index
+        self, detections: Detections, looked_at: Bool, rows: Index, cols: Index
     ) -> tuple[Index, Index]:
         """Match what is left over at the place where each track was last seen."""
         tracks = self._tracks
@@ -146,7 +133,8 @@ class OcSortTracker(BaseTracker[OcSortTracks]):
         looked_at[cols] = False
         if not (left.any() and looked_at.any()):
             return rows[:0], cols[:0]
-        rows, cols, overlap = self._pairs(tracks.history[:, -1], detections, looked_at)
+        last = tracks.history[:, -1]
+        rows, cols, overlap = self._overlapping(last, detections, looked_at, self.min_overlap)
         rows, cols, overlap = rows[left[rows]], cols[left[rows]], overlap[left[rows]]
         best = match_pairs(rows, cols, overlap - self.min_overlap)
         return rows[best], cols[best]
@@ -161,7 +149,6 @@ class OcSortTracker(BaseTracker[OcSortTracks]):
         tracks.motion.put(rows, motion)
         tracks.settled.put(rows, motion)
         tracks.missed[rows] = 0
-        tracks.seen[rows] = now
         tracks.history[rows] = np.concatenate([tracks.history[rows, 1:], boxes[:, None]], axis=1)
 
     def _update_again(self, rows: Index, boxes: Array, now: float) -> None:
@@ -183,10 +170,3 @@ class OcSortTracker(BaseTracker[OcSortTracks]):
             part.put(between, kalman.update(XYSR, part.take(between), line))
             motion.put(going, part)
         tracks.motion.put(rows, motion)
-
-    def _begin(self, ids: Int64, labels: Int64, boxes: Array, now: float) -> None:
-        history = np.repeat(boxes[:, None], self.look_back + 1, axis=1)
-        time, missed = np.full(len(ids), now), np.zeros(len(ids), np.int64)
-        motion, settled = kalman.start(XYSR, boxes), kalman.start(XYSR, boxes)
-        new = OcSortTracks(ids, labels, time, missed, history, motion, settled)
-        self._tracks = self._tracks.extend(new)

@@ -13,22 +13,13 @@ whose queries stay alike from frame to frame. Three published methods are settin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trackers.assignment import match
-from trackers.base import (
-    Array,
-    BaseTracker,
-    Bool,
-    Float32,
-    Int64,
-    TrackStatus,
-    new_track_threshold,
-    unit_rows,
-)
+from trackers.base import Array, Bool, Float32, Index, Int64, OnePassTracker, unit_rows
 from trackers.mask_iou import MaskTracks, move_tracks, overlaps, remember_masks
 from trackers.overlap import MaskCrops
 from vis.errors import UsageError
@@ -45,7 +36,7 @@ class QueryTracks(MaskTracks):
     """(K, memory, D) latest embeddings of length 1, newest last; zeros where there was none yet."""
 
 
-class QueryTracker(BaseTracker[QueryTracks]):
+class QueryTracker(OnePassTracker[QueryTracks]):
     """One-to-one matching of embeddings with a memory bank.
 
     Args:
@@ -58,12 +49,9 @@ class QueryTracker(BaseTracker[QueryTracks]):
         gate_overlap: a track seen within ``gate_seconds`` takes only detections whose mask IoU
             with it (box IoU where masks are missing) is above this. None: no gate.
         gate_seconds: for how long a track is held to the gate after it was seen.
-        min_score: weaker detections are not looked at.
-        new_track_thresh: a detection left over begins a track from here on.
         step: the gate compares masks on every ``step``-th row and column.
         buffer_seconds: how long a track that is not seen may still be continued.
-        same_label: whether a track takes only detections of the label it had last.
-        birth_score: the name of ``new_track_thresh`` in version 0.1; warns.
+        settings: the others of ``OnePassTracker``.
     """
 
     def __init__(
@@ -76,12 +64,9 @@ class QueryTracker(BaseTracker[QueryTracks]):
         min_cosine: float = 0.4,
         gate_overlap: float | None = 0.0,
         gate_seconds: float = 0.15,
-        min_score: float = 0.1,
-        new_track_thresh: float = 0.3,
         step: int = 4,
         buffer_seconds: float = 2.0,
-        same_label: bool = False,
-        birth_score: float | None = None,
+        **settings: Any,
     ) -> None:
         if matching not in ("bisoftmax", "cosine"):
             raise UsageError(f"matching: expected 'bisoftmax' or 'cosine', got {matching!r}")
@@ -96,10 +81,8 @@ class QueryTracker(BaseTracker[QueryTracks]):
         self.min_cosine = min_cosine
         self.gate_overlap = gate_overlap
         self.gate_seconds = gate_seconds
-        self.min_score = min_score
-        self.new_track_thresh = new_track_threshold(new_track_thresh, birth_score)
         self.step = step
-        super().__init__(buffer_seconds=buffer_seconds, same_label=same_label)
+        super().__init__(buffer_seconds=buffer_seconds, **settings)
 
     def _empty(self) -> QueryTracks:
         plain = MaskTracks.empty()
@@ -111,8 +94,7 @@ class QueryTracker(BaseTracker[QueryTracks]):
         move_tracks(self._tracks, affine, self.step)
 
     def _associate(self, detections: Detections, now: float) -> Int64:
-        looked_at = detections.scores >= self.min_score
-        self._statuses[~looked_at] = TrackStatus.WEAK
+        looked_at = self._looked_at(detections)
         looks, masks = self._looks(detections), MaskCrops.nothing(len(detections))
         tracks = self._tracks
         allowed = np.broadcast_to(looked_at, (len(tracks.ids), len(detections)))
@@ -123,25 +105,17 @@ class QueryTracker(BaseTracker[QueryTracks]):
             allowed = allowed & (tracks.labels[:, None] == detections.labels)
         similarity = self._similarity(looks, allowed)
         rows, cols = match(similarity, self.min_similarity)
-
-        tracks.labels[rows] = detections.labels[cols]
-        tracks.seen[rows] = now
         tracks.boxes[rows] = detections.boxes[cols]
         tracks.masks.put(rows, masks.take(cols))
         tracks.bank[rows, :-1] = tracks.bank[rows, 1:]
         tracks.bank[rows, -1] = looks[cols]
-        owner = np.zeros(len(detections), np.int64)
-        owner[cols] = tracks.ids[rows]
-        born = np.flatnonzero((owner == 0) & looked_at & (detections.scores >= self.new_track_thresh))
-        owner[born] = self._new_ids(len(born))
-        if len(born):
-            time = np.full(len(born), now)
+
+        def begin(born: Index, ids: Int64, labels: Int64, seen: Array) -> QueryTracks:
             bank = np.zeros((len(born), self.memory, looks.shape[1]), np.float32)
             bank[:, -1] = looks[born]
-            labels, boxes = detections.labels[born], detections.boxes[born]
-            new = QueryTracks(owner[born], labels, time, boxes, masks.take(born), bank)
-            self._tracks = tracks.extend(new)
-        return owner
+            return QueryTracks(ids, labels, seen, detections.boxes[born], masks.take(born), bank)
+
+        return self._continue_and_begin(detections, looked_at, (rows, cols), now, begin=begin)
 
     def _similarity(self, looks: Float32, allowed: Bool) -> Array:
         """How alike each track and detection look, (K, N); -2, below everything, where not allowed."""

@@ -1,4 +1,4 @@
-"""The words of the command line that a run of the page stands for. The page runs what these words say.
+"""What the page's form asks for, as words of the command line. The page runs what these words say.
 
 So "the exact command" is not a description made afterwards: parser, defaults and plan are the command
 line's own.
@@ -7,6 +7,8 @@ line's own.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from apps.demo.labels import slug
@@ -17,34 +19,36 @@ from apps.options import plan_of, selection_of
 if TYPE_CHECKING:
     from apps.plan import Plan, Selection
 
-__all__ = ["commands", "read_words", "words_of"]
+__all__ = ["Form", "commands", "read_words"]
 
 
-def words_of(
-    *,
-    preset: str = "quick",
-    detector: str | None = None,
-    tracker: str | None = None,
-    classes: str = "",
-    text: str = "",
-    score: float | None = None,
-    start: float | None = None,
-    end: float | None = None,
-    stride: int = 1,
-) -> list[str]:
-    """Options as words; what is left at its default is left out. ``start`` and ``end`` are seconds."""
-    words = ["--preset", preset]
-    for name, value in (("detector", detector), ("tracker", tracker)):
-        if value:
-            words += [f"--{name}", value]
-    # With '=' a text that begins with a dash stays a text.
-    words += [f"--classes={classes.strip()}"] if classes.strip() else []
-    words += [f"--text={text.strip()}"] if text.strip() else []
-    words += [] if score is None else ["--score", f"{score:g}"]
-    words += ["--start", f"{start:g}s"] if start else []
-    words += ["--end", f"{end:g}s"] if end else []
-    words += ["--stride", str(int(stride))] if stride and int(stride) != 1 else []
-    return words
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What stands in the left column. ``start`` and ``end`` are seconds."""
+
+    preset: str = "quick"
+    detector: str | None = None
+    tracker: str | None = None
+    classes: Sequence[str] | None = ()
+    text: str | None = ""
+    score: float | None = None
+    start: float | None = None
+    end: float | None = None
+    stride: float | None = 1
+
+    def words(self) -> list[str]:
+        """As words of the command line; what is left at its default is left out."""
+        words = ["--preset", self.preset]
+        for name, value in (("detector", self.detector), ("tracker", self.tracker)):
+            words += [f"--{name}", value] if value else []
+        # With '=' a text that begins with a dash stays a text.
+        for name, value in (("classes", ",".join(self.classes or ())), ("text", self.text or "")):
+            words += [f"--{name}={value.strip()}"] if value.strip() else []
+        words += [] if self.score is None else ["--score", f"{self.score:g}"]
+        words += ["--start", f"{self.start:g}s"] if self.start else []
+        words += ["--end", f"{self.end:g}s"] if self.end else []
+        words += ["--stride", str(int(self.stride))] if self.stride and int(self.stride) != 1 else []
+        return words
 
 
 def read_words(words: list[str]) -> tuple[Plan, Selection]:

@@ -25,7 +25,7 @@ from vis.structures import Detections, Tube, VideoResult
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Comparison", "boundary_iou", "compare", "flicker", "magnify", "side_by_side", "table"]
+__all__ = ["Comparison", "compare", "flicker", "magnify", "side_by_side", "table"]
 
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
@@ -189,14 +189,6 @@ def magnify(a: Bool, b: Bool, box: NDArray[np.float32]) -> tuple[int, int, int, 
     return x0, y0, x0 + w, y0 + h
 
 
-def boundary_iou(a: Bool, b: Bool) -> float:
-    """IoU of the bands along two masks' borders (Boundary IoU, arXiv 2103.16562); 1 when both are empty."""
-    width = rle.boundary_width((a.shape[0], a.shape[1]))
-    band_a, band_b = rle.boundary(a, width), rle.boundary(b, width)
-    union = int((band_a | band_b).sum())
-    return int((band_a & band_b).sum()) / union if union else 1.0
-
-
 def flicker(tube: Tube) -> float | None:
     """Mean of 1 - IoU of masks one processed frame apart: motion and flicker together; None for one frame."""
     if tube.masks is None or len(tube) < 2:
@@ -208,13 +200,11 @@ def table(result: VideoResult, tubes: list[Tube], sam: Bool, hq: Bool) -> str:
     """One line per object, as HTML."""
     lines = []
     for tube, a, b in zip(tubes, sam, hq, strict=True):
-        union = int((a | b).sum())
-        agreement = int((a & b).sum()) / union if union else 1.0
         change = flicker(tube)
         cells = [
             f"{html.escape(result.class_names[tube.label])} {tube.id}",
-            f"{agreement:.3f}",
-            f"{boundary_iou(a, b):.3f}",
+            f"{rle.dense_iou(a, b):.3f}",
+            f"{rle.dense_boundary_iou(a, b):.3f}",
             f"{int(b.sum()) - int(a.sum()):+,} px",
             "–" if change is None else f"{change:.3f}",
         ]

@@ -25,7 +25,7 @@ COSTS: dict[str, tuple[float, float]] = {
     "vit_l": (16.0, 2.4),
     "vit_h": (30.0, 3.8),
 }
-"""Size -> (processor time of a frame where vit_tiny's is 1, gigabytes of the whole program at its peak)."""
+"""Size -> (CPU time of a frame where vit_tiny's is 1, gigabytes of the whole program at its peak)."""
 LIGHT_DETECTORS = ("objects", "ssd", "salient", "motion", "yolox")
 """Detectors whose time is small beside the refiner's; of the others the time is known after a run only."""
 

@@ -10,13 +10,13 @@ import html
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from apps.demo import comparing, downloads, editing, evaluation, running, upload, views
-from apps.demo.command import commands, words_of
+from apps.demo.command import Form, commands
 from apps.demo.labels import clean_message, large_letter
 from apps.demo.model_cache import ModelCache
 from apps.demo.project import open_project
@@ -24,42 +24,13 @@ from apps.demo.running import Update
 from apps.demo.session import Session, Sessions, reopen
 from vis.errors import UsageError, VisError
 
-__all__ = ["NO_CLIP", "Form", "Handlers", "status_html"]
+__all__ = ["NO_CLIP", "Handlers", "status_html"]
 
 logger = logging.getLogger("vistubes.page")
 
 GONE = "This page was idle for so long that its files were removed. Reload it to begin again."
 QUICK_LOOK_FRAMES = 8
 QUICK_LOOK_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What stands in the left column."""
-
-    preset: str = "quick"
-    detector: str | None = None
-    tracker: str | None = None
-    classes: Sequence[str] | None = ()
-    text: str = ""
-    score: float | None = None
-    start: float | None = None
-    end: float | None = None
-    stride: float | None = 1
-
-    def words(self) -> list[str]:
-        """As words of the command line."""
-        return words_of(
-            preset=self.preset,
-            detector=self.detector or None,
-            tracker=self.tracker or None,
-            classes=",".join(self.classes or ()),
-            text=self.text or "",
-            score=self.score,
-            start=self.start,
-            end=self.end,
-            stride=int(self.stride or 1),
-        )
 
 
 @dataclass(slots=True)
@@ -183,10 +154,7 @@ class Handlers:
             found = comparing.compare(self.sessions.get(token), self.model_cache, zoom=zoom)
             return {"sam": views.data_url(found.sam), "hq": views.data_url(found.hq)}, found.text
         except Exception as error:
-            return (
-                {},
-                f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error, token)))}</p>",
-            )
+            return {}, self._error_html(error, token)
 
     def measure(self, token: str, path: str | None) -> str:
         """Tube AP and boundary AP against a truth file."""
@@ -195,9 +163,7 @@ class Handlers:
         try:
             return evaluation.measure(self.sessions.get(token), Path(path))
         except Exception as error:
-            return (
-                f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error, token)))}</p>"
-            )
+            return self._error_html(error, token)
 
     def download(self, token: str, wanted: list[str]) -> Iterator[downloads.Package]:
         """The chosen files."""
@@ -268,6 +234,9 @@ class Handlers:
             return Update() if session.running else Update(views.view(session), views.timeline(session))
         except Exception:
             return Update()
+
+    def _error_html(self, error: Exception, token: str) -> str:
+        return f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error, token)))}</p>"
 
     def _say(self, error: Exception, token: object = None) -> str:
         """An error as a sentence for the visitor of that token: their clip under their own name, no paths."""

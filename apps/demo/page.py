@@ -11,8 +11,9 @@ from typing import Any
 import gradio as gr
 
 from apps.demo.classes import offered_classes
+from apps.demo.command import Form
 from apps.demo.downloads import CHOICES, DEFAULT_CHOICES
-from apps.demo.handlers import NO_CLIP, Form, Handlers, status_html
+from apps.demo.handlers import NO_CLIP, Handlers, status_html
 from apps.demo.labels import display_name
 from apps.demo.running import Update
 from apps.demo.upload import SUFFIXES
@@ -154,8 +155,7 @@ def _compare_tab() -> dict[str, Any]:
             ap = gr.HTML("", apply_default_css=False, elem_id="vt-ap")
     return {
         **{"button": button, "zoom": zoom, "slider": slider, "numbers": numbers},
-        "truth": truth,
-        "ap": ap,
+        **{"truth": truth, "ap": ap},
     }
 
 

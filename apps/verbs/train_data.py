@@ -12,7 +12,7 @@ from vis.errors import UsageError
 
 if TYPE_CHECKING:
     from vis.training.datasets import MaskedImage
-    from vis.training.makers import ViewSource
+    from vis.training.views import ViewSource
 
 __all__ = ["add_data", "add_mix", "add_removed", "live_views", "masked_images", "shares_of"]
 
@@ -68,12 +68,12 @@ def _only_images(word: str) -> None:
 
 def live_views(args: argparse.Namespace) -> ViewSource:
     """Views of the images that the options name."""
-    from vis.training.makers import MaskedViews, Part, ViewSource
+    from vis.training.views import ViewSource
 
     images = masked_images(args, valid=False)
     if not images:
         raise UsageError("fit needs data: --cache, or --coco, --images or --hqseg44k")
-    return ViewSource([Part("images", 1.0, MaskedViews(images))], seed=args.seed)
+    return ViewSource(images, seed=args.seed)
 
 
 def shares_of(option: str, words: Sequence[str], *, known: Sequence[str] = ()) -> dict[str, float]:

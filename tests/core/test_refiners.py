@@ -14,7 +14,8 @@ import pytest
 
 import vis.masks
 from apps.cli import main
-from apps.demo.handlers import Form, Handlers
+from apps.demo.command import Form
+from apps.demo.handlers import Handlers
 from apps.demo.model_cache import ModelCache
 from apps.demo.session import Sessions
 from vis import edits, refiners

@@ -54,7 +54,7 @@ def test_the_first_call_compiles_keeps_and_says_so(fresh, caplog):
         assert add(1, 2) == 3
     assert [record.message[:30] for record in caplog.records] == ["compiling the evaluator's loops"[:30]]
     (folder,) = fresh.iterdir()
-    assert (folder / kernel_cache.WHOLE).exists()
+    assert (folder / kernel_cache.COMPLETE).exists()
     assert len(names(folder)) == 2  # numba's index and the code
     assert str(folder) != numba.config.CACHE_DIR
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.demo.handlers import Form, Handlers
+from apps.demo.command import Form
+from apps.demo.handlers import Handlers
 from apps.demo.model_cache import ModelCache, reader_of
 from apps.demo.session import Sessions
 from detectors.none import Nothing

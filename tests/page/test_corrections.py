@@ -7,8 +7,8 @@ import argparse
 import numpy as np
 import pytest
 
+from apps.demo.command import Form
 from apps.demo.editing import problems
-from apps.demo.handlers import Form
 from apps.demo.views import row_of
 from apps.verbs import edit as edit_verb
 from vis import edits

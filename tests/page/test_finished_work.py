@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from apps.demo.handlers import Form, Handlers
+from apps.demo.command import Form
+from apps.demo.handlers import Handlers
 from apps.demo.session import Sessions
 from vis import edits, video
 from vis.errors import FallbackWarning, OutputError, VideoError

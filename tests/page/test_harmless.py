@@ -10,8 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from apps.demo.command import read_words, words_of
-from apps.demo.handlers import Form
+from apps.demo.command import Form, read_words
 from apps.demo.labels import clean_message, display_name, slug
 from apps.verbs.demo import _auth
 from vis import edits
@@ -251,7 +250,7 @@ def test_a_form_that_cannot_be_meant_so_is_answered(handlers, clip):
 
 
 def test_words_are_never_options_of_their_own():
-    words = words_of(classes="--out=/tmp/x", text="--weights=/etc/passwd")
+    words = Form(classes=["--out=/tmp/x"], text="--weights=/etc/passwd").words()
     plan, _ = read_words(words)
     assert plan.detector_weights is None
     assert plan.text == "--weights=/etc/passwd"

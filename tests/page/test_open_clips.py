@@ -63,7 +63,7 @@ def test_a_clip_that_rests_wakes_with_the_same_frames(clip):
 
 def test_visitors_share_a_few_processes(handlers, clip):
     from apps.demo import clip_frames
-    from apps.demo.handlers import Form
+    from apps.demo.command import Form
 
     for _ in range(6):
         token, _, _ = handlers.start(None)

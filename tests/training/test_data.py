@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vis.errors import AnnotationError, InputError
+from vis.masks import dense_iou
 from vis.training import views
 from vis.training.datasets import HQSEG44K_TRAIN, coco_instances, hqseg44k, image_folder
-from vis.training.evaluate import mask_iou
 from vis.training.prompts import (
     MIX,
     coarse_mask,
@@ -84,7 +84,7 @@ def test_coarse_mask_is_near_the_mask_but_not_it():
     drawn_mask = logits[:192, :256] > 0  # 320 pixels wide become 256 cells
     truth = mask[::5, ::5][:, :]
     coarse = drawn_mask[::4, ::4][:48, :64]
-    assert 0.8 < mask_iou(coarse, truth) < 1
+    assert 0.8 < dense_iou(coarse, truth) < 1
     assert (logits[192:] < 0).all()
 
 

@@ -27,10 +27,10 @@ def test_initial_head_has_the_official_names_and_shapes(small_model, sam_state):
         assert head[name].shape == parameter.shape, name
 
 
-def test_initial_head_draws_sams_own_mask(small_model, sam_state, drawn, view_of):
-    small_model.load_state_dict(
-        {**small_model.state_dict(), **initial_head(sam_state, fusion_gain=0.0, pass_gain=1.0)}
-    )
+def test_initial_head_draws_sams_own_mask(small_model, sam_state, drawn, view_of, monkeypatch):
+    monkeypatch.setattr("vis.training.frozen._FUSION_GAIN", 0.0)
+    monkeypatch.setattr("vis.training.frozen._PASS_GAIN", 1.0)
+    small_model.load_state_dict({**small_model.state_dict(), **initial_head(sam_state)})
     frozen = FrozenSam(small_model)
     sample = sample_of_view(frozen, view_of(*drawn(1)), np.random.default_rng(0), mix={"box": 1.0})
     # A trained SAM's upscaled features have a root mean square of about 0.1; random weights do not.

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from vis.errors import InputError, UsageError
+from vis.masks import dense_boundary_iou, dense_iou
 from vis.training.datasets import MaskedImage
-from vis.training.evaluate import boundary_iou, evaluate, fixed_prompt, mask_iou
+from vis.training.evaluate import evaluate, fixed_prompt
 from vis.training.losses import mask_loss, sample_points, sample_values
 
 
@@ -51,12 +52,12 @@ def test_boundary_iou_of_a_hole_and_a_shift():
     a[20:80, 20:80] = True
     holed = a.copy()
     holed[45:55, 45:55] = False
-    assert boundary_iou(a, a) == 1
+    assert dense_boundary_iou(a, a) == 1
     width = round(0.02 * math.hypot(100, 100))
     ring = 60 * 60 - (60 - 2 * width) ** 2
     hole = (10 + 2 * width) ** 2 - 10 * 10
-    assert boundary_iou(a, holed) == pytest.approx(ring / (ring + hole), abs=0.01)
-    assert mask_iou(np.zeros_like(a), np.zeros_like(a)) == 1
+    assert dense_boundary_iou(a, holed) == pytest.approx(ring / (ring + hole), abs=0.01)
+    assert dense_iou(np.zeros_like(a), np.zeros_like(a)) == 1
 
 
 def test_more_points_hold_the_fewer():
@@ -97,7 +98,7 @@ def test_evaluation_agrees_with_the_predictor(small_model, sam_state, drawn, tmp
     ):
         predictor = Predictor(model)
         out = predictor.decode(predictor.embed(picture), boxes=box, **options)
-        assert scores["box"][name].iou == pytest.approx(mask_iou(out.masks[0], mask), abs=2e-3)
+        assert scores["box"][name].iou == pytest.approx(dense_iou(out.masks[0], mask), abs=2e-3)
         assert scores["detected"][name].iou == 0
     assert scores["box"]["sum"].objects == 1
     Image.fromarray(np.zeros(mask.shape, np.uint8)).save(tmp_path / "m.png")

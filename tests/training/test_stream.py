@@ -13,9 +13,9 @@ from vis.errors import InputError, UsageError
 from vis.training.datasets import image_folder
 from vis.training.frozen import FrozenSam
 from vis.training.loop import HeadTrainer, Recipe, fit
-from vis.training.makers import MaskedViews, Part, ViewSource
 from vis.training.prompts import Prompt
 from vis.training.stream import PooledSource, prepare_view
+from vis.training.views import ViewSource
 
 RECIPE = Recipe(steps=4, batch=4, chunk=4, warmup=1, train_token=True, points=64)
 
@@ -33,7 +33,7 @@ def folder(tmp_path, drawn):
 
 @pytest.fixture
 def views(folder):
-    return ViewSource([Part("images", 1.0, MaskedViews(image_folder(folder)))], seed=3)
+    return ViewSource(image_folder(folder), seed=3)
 
 
 def pooled(views, model, **changed):
@@ -53,29 +53,13 @@ def test_a_number_always_gives_the_same_view_and_prompts(views):
     assert first.image.shape != other.image.shape or not torch.equal(first.image, other.image)
 
 
-def test_parts_are_drawn_by_their_shares(folder):
-    seen = []
-
-    class Noted:
-        def __init__(self, name):
-            self.name = name
-
-        def __call__(self, rng):
-            seen.append(self.name)
-            return MaskedViews(image_folder(folder))(rng)
-
-    source = ViewSource([Part("a", 3.0, Noted("a")), Part("b", 1.0, Noted("b"))])
-    for number in range(60):
-        source.view(number)
-    assert 0.6 < seen.count("a") / len(seen) < 0.9
-
-
-def test_a_part_that_never_shows_an_object_is_an_error(folder):
-    source = ViewSource([Part("broken", 1.0, lambda rng: None)])
-    with pytest.raises(InputError, match="'broken'"):
-        source.view(0)
-    with pytest.raises(InputError, match="share above 0"):
-        ViewSource([Part("none", 0.0, lambda rng: None)])
+def test_images_that_never_show_an_object_are_an_error(folder):
+    for mask in (folder / "masks").iterdir():
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(mask)))).save(mask)
+    with pytest.raises(InputError, match="200 draws of a training view in a row showed no object"):
+        ViewSource(image_folder(folder)).view(0)
+    with pytest.raises(InputError, match="at least one image"):
+        ViewSource([])
 
 
 def test_samples_do_not_depend_on_workers_or_on_where_one_begins(views, small_model):

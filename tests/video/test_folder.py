@@ -128,3 +128,9 @@ def test_a_real_folder(shared_data):
     source = open_source(shared_data / "davis16/JPEGImages/480p/camel")
     assert source.info.size == (480, 854)
     assert [frame.index for frame in source] == list(range(90))
+
+
+def test_the_former_name_of_the_frame_range_warns(folder):
+    source = open_source(folder, start_frame=2)
+    with pytest.warns(DeprecationWarning, match=r"FolderReader\.span is now called frame_range"):
+        assert source.span == source.frame_range

@@ -14,7 +14,8 @@ from PIL import Image
 
 from vis.errors import TruncatedVideoWarning, UsageError, ValueRangeWarning, VideoError
 from vis.video import FolderReader, IsolatedReader, RandomAccessReader, VideoLimits, open_source, probe
-from vis.video.folder import ImageList, read_image
+from vis.video.folder import ImageList
+from vis.video.images import ImagePage, ImageReader
 from vis.video.value_range import range_of
 
 
@@ -125,7 +126,6 @@ def test_every_way_to_deep_images_tells_and_scales_alike(tmp_path):
         np.testing.assert_array_equal(list(listed)[7].image, frames[7].image)
     with IsolatedReader(folder) as isolated, pytest.warns(ValueRangeWarning):
         np.testing.assert_array_equal(list(isolated)[7].image, frames[7].image)
-    np.testing.assert_array_equal(read_image(folder / "00007.png"), frames[7].image)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_colours_of_more_than_8_bits(tmp_path):
     # Their headers are looked at before they are decoded, too.
     for name in ("0.png", "2.tif", "3.tif", "4.tif"):
         with pytest.raises(VideoError, match=rf"{name}.*6x4 pixels, over the limit of 20"):
-            read_image(tmp_path / name, VideoLimits(pixels_per_frame=20))
+            ImageReader(VideoLimits(pixels_per_frame=20)).values(ImagePage(tmp_path / name))
 
 
 def test_a_damaged_png_of_many_bits_makes_no_room(tmp_path, monkeypatch):
@@ -207,7 +207,7 @@ def test_a_damaged_png_of_many_bits_makes_no_room(tmp_path, monkeypatch):
     (tmp_path / "0.png").write_bytes(data)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it is asked to decode the file"))
     with pytest.raises(VideoError, match=r"0\.png: the image does not decode"):
-        read_image(tmp_path / "0.png")
+        ImageReader().values(ImagePage(tmp_path / "0.png"))
 
 
 def test_signs_and_32_bits(tmp_path):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vis.evaluation.protocol import RECALLS
 
-__all__ = ["Interval", "as_json", "difference", "interval"]
+__all__ = ["Interval", "difference", "interval", "mean_precision"]
 
 DRAWS = 200
 Evidence = Sequence[Sequence[Any]]
@@ -45,11 +45,6 @@ def difference(a: Evidence, b: Evidence, thresholds: int, *, draws: int = DRAWS,
     weights = _weights(len(videos), draws, seed)
     samples = [_average_precisions(rows, thresholds, videos, weights) for rows in (a, b)]
     return _interval(samples[1] - samples[0])
-
-
-def as_json(interval: Interval) -> dict[str, float]:
-    """An interval as plain JSON values."""
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def _interval(samples: NDArray[np.float64]) -> Interval:
@@ -84,14 +79,14 @@ def _average_precisions(
         defined = positives > 0
         for t in range(thresholds):
             bit = 1 << t
-            curve = _mean_precision((hits & bit) > 0, (misses & bit) > 0, weights[:, owner], positives)
+            curve = mean_precision((hits & bit) > 0, (misses & bit) > 0, weights[:, owner], positives)
             sums[defined] += curve[defined]
             counts[defined] += 1
     samples: NDArray[np.float64] = np.divide(sums, counts, out=np.full(len(weights), -1.0), where=counts > 0)
     return samples
 
 
-def _mean_precision(
+def mean_precision(
     hit: NDArray[np.bool_], miss: NDArray[np.bool_], weights: NDArray[np.int64], positives: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Mean interpolated precision over the recalls for each row of weights (B, D)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from vis.errors import InputError
@@ -33,10 +34,14 @@ def compare_reports(a: Any, b: Any, names: tuple[str, str]) -> dict[str, Any]:
     Raises :class:`InputError` for what is no report, for a report that is broken, and for two that do not
     measure the same thing.
     """
-    for whole, name in zip((a, b), names, strict=True):
-        if not isinstance(whole, dict) or whole.get("format") != FORMAT or whole.get("format_version") != 1:
+    for report, name in zip((a, b), names, strict=True):
+        if (
+            not isinstance(report, dict)
+            or report.get("format") != FORMAT
+            or report.get("format_version") != 1
+        ):
             raise InputError(f"{name}: not a report; make one with 'vistubes eval tubes --report DIR'")
-        if fault := _fault(whole):
+        if fault := _fault(report):
             raise InputError(f"{name}: broken report: {fault}; evaluate again")
     differing = [key for key in SETTINGS if a.get(key) != b.get(key)]
     if differing:
@@ -48,7 +53,7 @@ def compare_reports(a: Any, b: Any, names: tuple[str, str]) -> dict[str, Any]:
     for kind in a["evidence"]:
         levels = len(a["thresholds"][kind])
         change = bootstrap.difference(a["evidence"][kind], b["evidence"][kind], levels)
-        answer[kind] = {"a": a[kind], "b": b[kind], "ap_difference": bootstrap.as_json(change)}
+        answer[kind] = {"a": a[kind], "b": b[kind], "ap_difference": asdict(change)}
     return answer
 
 
@@ -74,15 +79,15 @@ def comparison_table(answer: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- checks
 
 
-def _fault(whole: dict[str, Any]) -> str:
+def _fault(report: dict[str, Any]) -> str:
     """What is wrong with the parts of a report that a comparison reads, '' if nothing is."""
-    thresholds, evidence = whole.get("thresholds"), whole.get("evidence")
+    thresholds, evidence = report.get("thresholds"), report.get("evidence")
     if not isinstance(thresholds, dict) or not isinstance(evidence, dict):
         return "thresholds and evidence: expected objects"
     if not evidence or not set(evidence) <= set(KINDS) or set(evidence) != set(thresholds):
         return f"evidence and thresholds: expected both for {' and '.join(KINDS)}, or for one of them"
     for kind, rows in evidence.items():
-        levels, stats = thresholds.get(kind), whole.get(kind)
+        levels, stats = thresholds.get(kind), report.get(kind)
         if not isinstance(levels, list) or not 1 <= len(levels) <= MAX_THRESHOLDS:
             return f"thresholds of {kind}: expected a list of 1 to {MAX_THRESHOLDS}, got {shown(levels)}"
         if not isinstance(stats, list) or len(stats) != len(STATS) or None in map(as_finite, stats):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vis.errors import EvaluationWarning, InputError
 from vis.evaluation.image_masks import read_pixels
 from vis.files import files_under
+from vis.masks import dense_iou
 
 __all__ = [
     "ClipScores",
@@ -69,8 +70,7 @@ def region_j(result: Bool, truth: Bool, void: Bool | None = None) -> float:
     """Intersection over union of two bool (H, W) masks; 1 when both are empty."""
     if void is not None:
         result, truth = result & ~void, truth & ~void
-    union = int((result | truth).sum())
-    return int((result & truth).sum()) / union if union else 1.0
+    return dense_iou(result, truth)
 
 
 def contour(mask: Bool) -> Bool:

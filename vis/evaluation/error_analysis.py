@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.evaluation import intervals
+from vis.evaluation.bootstrap import mean_precision
 from vis.evaluation.iou import mask_ious
-from vis.evaluation.protocol import RECALLS
 from vis.evaluation.records import ResultTube, TruthTube
 from vis.evaluation.tube_masks import TubeMasks
 from vis.evaluation.tubes import TubeEvaluation
@@ -227,14 +227,10 @@ def _ap50(scored: list[_Scored], positives: Counter[int]) -> float:
     rows: dict[int, list[bool]] = defaultdict(list)
     for row in scored:
         rows[row.category].append(row.hit)
-    values = [_precision(np.array(rows[c], bool), n) for c, n in positives.items() if n > 0]
+    values = []
+    for category, count in positives.items():
+        if count > 0:
+            hit = np.array(rows[category], bool)
+            once = np.ones((1, len(hit)), np.int64)
+            values.append(mean_precision(hit, ~hit, once, np.array([count]))[0])
     return float(np.mean(values)) if values else -1.0
-
-
-def _precision(hit: NDArray[np.bool_], positives: int) -> float:
-    if not len(hit):
-        return 0.0
-    hits = np.cumsum(hit)
-    envelope = np.maximum.accumulate((hits / np.arange(1, len(hit) + 1))[::-1])[::-1]
-    at = np.searchsorted(hits / positives, RECALLS, side="left")
-    return float(envelope[at[at < len(hit)]].sum() / len(RECALLS))

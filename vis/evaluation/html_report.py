@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,7 @@ def full_report(evaluation: TubeEvaluation, frames: Path | None = None) -> dict[
         "format_version": 1,
         **report.summary(evaluation),
         "intervals": {
-            kind: bootstrap.as_json(bootstrap.interval(proofs[kind], len(thresholds[kind])))
-            for kind in proofs
+            kind: asdict(bootstrap.interval(proofs[kind], len(thresholds[kind]))) for kind in proofs
         },
         "losses": {kind: {"ap50": d.ap50, "counts": d.counts, "costs": d.costs} for kind, d in found.items()},
         "classes": report.category_rows(evaluation),
@@ -53,11 +53,11 @@ def full_report(evaluation: TubeEvaluation, frames: Path | None = None) -> dict[
     }
 
 
-def losses_table(whole: dict[str, Any]) -> str:
+def losses_table(data: dict[str, Any]) -> str:
     """Reasons, counts and costs as text."""
     lines = []
-    for kind, losses in whole["losses"].items():
-        spread = whole["intervals"][kind]
+    for kind, losses in data["losses"].items():
+        spread = data["intervals"][kind]
         lines.append(
             f"{kind} AP {100 * spread['value']:.2f}, 95 % interval over videos "
             f"{100 * spread['low']:.2f} to {100 * spread['high']:.2f}; AP50 {100 * losses['ap50']:.2f} lost to:"
@@ -166,15 +166,15 @@ details>div{max-height:30rem;overflow:auto}
 COLOURS = ("#1769aa", "#c2571a", "#3f7d3f")
 
 
-def render(whole: dict[str, Any], evaluation: TubeEvaluation, title: str) -> str:
+def render(data: dict[str, Any], evaluation: TubeEvaluation, title: str) -> str:
     """The page as HTML text."""
     made = (
-        f"mode {whole['mode']}, truth masks {whole['annotation_key']}, band {whole['dilation_ratio']:g} of the "
-        f"diagonal, {'classes pooled' if whole['class_agnostic'] else 'per class'}; {whole['videos']} videos, "
-        f"{whole['truth_tubes']} truths, {whole['result_tubes']} results; in percent, –: no truth"
+        f"mode {data['mode']}, truth masks {data['annotation_key']}, band {data['dilation_ratio']:g} of the "
+        f"diagonal, {'classes pooled' if data['class_agnostic'] else 'per class'}; {data['videos']} videos, "
+        f"{data['truth_tubes']} truths, {data['result_tubes']} results; in percent, –: no truth"
     )
     stats = [
-        {"": kind} | dict(zip(whole["stats_order"], whole[kind], strict=True)) for kind in evaluation.stats
+        {"": kind} | dict(zip(data["stats_order"], data[kind], strict=True)) for kind in evaluation.stats
     ]
     parts = [
         f"<h1>{html.escape(title)}</h1><p class=note>{html.escape(made)}</p>",
@@ -182,21 +182,21 @@ def render(whole: dict[str, Any], evaluation: TubeEvaluation, title: str) -> str
         *(
             f"<p>{kind} AP {100 * s['value']:.2f}, 95&nbsp;% interval over videos {100 * s['low']:.2f} to "
             f"{100 * s['high']:.2f}</p>"
-            for kind, s in whole["intervals"].items()
+            for kind, s in data["intervals"].items()
         ),
         "<h2>Precision and recall</h2>",
         *(_curves(evaluation, kind) for kind in evaluation.summaries),
         "<h2>Where AP50 was lost</h2>",
         "<p class=note>Gain in AP50 if only the errors of that reason were put right; every false result has one."
         "</p>",
-        *(_losses(kind, losses) for kind, losses in whole["losses"].items()),
+        *(_losses(kind, losses) for kind, losses in data["losses"].items()),
         "<h2>Classes</h2>",
-        _table(whole["classes"]),
+        _table(data["classes"]),
         "<h2>Worst tubes</h2>",
-        f"<p class=note>{_worst_note(whole['worst'])}</p>",
-        *map(_figure, whole["worst"]),
+        f"<p class=note>{_worst_note(data['worst'])}</p>",
+        *map(_figure, data["worst"]),
         "<h2>Videos</h2><details><summary>all videos, at IoU 0.5</summary><div>",
-        _table(whole["videos_table"]),
+        _table(data["videos_table"]),
         "</div></details>",
     ]
     return (

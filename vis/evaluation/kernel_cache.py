@@ -36,7 +36,7 @@ from vis.errors import FallbackWarning
 __all__ = ["Kernel", "compile_all", "kernel"]
 
 _config: Any = numba.core.config
-WHOLE = "complete"
+COMPLETE = "complete"
 """File that says that all kernels of a folder were compiled."""
 
 
@@ -123,7 +123,7 @@ def _find_folder() -> None:
         _warn_of_memory(f"{folder}: {error.strerror or error}")
         return
     _process.folder = folder
-    if (folder / WHOLE).exists():
+    if (folder / COMPLETE).exists():
         return
     from filelock import FileLock  # only the first process waits for its import
 
@@ -132,7 +132,7 @@ def _find_folder() -> None:
     with contextlib.suppress(OSError, NotImplementedError):
         lock.acquire()
     try:
-        if not (folder / WHOLE).exists():
+        if not (folder / COMPLETE).exists():
             logging.getLogger(__name__).warning(
                 "compiling the evaluator's loops, once for this installation: ten to thirty seconds"
             )
@@ -140,7 +140,7 @@ def _find_folder() -> None:
                 one.compile()
             if _process.folder is not None:
                 with contextlib.suppress(OSError):
-                    (folder / WHOLE).touch()
+                    (folder / COMPLETE).touch()
     finally:
         lock.release()
 

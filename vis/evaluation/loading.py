@@ -134,13 +134,13 @@ def _members(source: Source, *lists: str) -> Iterator[tuple[str, Any]]:
 
 def _check_annotations(source: Source, name: str, layout: Layout) -> None:
     """That the annotations are a list of objects. Elements alone do not show whether they came from a list."""
-    whole_file = dict(_members(source))
-    value = whole_file.get("annotations")
+    content = dict(_members(source))
+    value = content.get("annotations")
     if value is None:
-        if layout.videos not in whole_file:
+        if layout.videos not in content:
             raise AnnotationError(
                 f"{name}: expected an object with {layout.videos}, categories and annotations, got one with "
-                f"{', '.join(sorted(whole_file)[:5])[:80] or 'nothing'}"
+                f"{', '.join(sorted(content)[:5])[:80] or 'nothing'}"
             )
         raise AnnotationError(
             f"{name}: has no annotations: the truth of this split is not public. Score the results on the "

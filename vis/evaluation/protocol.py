@@ -100,7 +100,7 @@ def match_groups(
     count = len(together.scores)
     # Truths are numbered from their group's first.
     begin = np.repeat(spans[:, 2], spans[:, 1] - spans[:, 0])
-    whole = spans.tolist()
+    bounds = spans.tolist()
     groups = [
         Group(
             category=category,
@@ -113,7 +113,7 @@ def match_groups(
             uncounted=together.uncounted[g0:g1],
             detection_ignored=together.detection_ignored[d0:d1],
         )
-        for (video, category), (d0, d1, g0, g1) in zip(places, whole, strict=True)
+        for (video, category), (d0, d1, g0, g1) in zip(places, bounds, strict=True)
     ]
     out = []
     for one in ious:
@@ -129,7 +129,7 @@ def match_groups(
         out.append(
             [
                 Matches(group, truth[:, :, d0:d1], hit[:, :, d0:d1], miss[:, :, d0:d1], row)
-                for group, (d0, d1, _, _), row in zip(groups, whole, positives, strict=True)
+                for group, (d0, d1, _, _), row in zip(groups, bounds, positives, strict=True)
             ]
         )
     return out

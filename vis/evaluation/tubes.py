@@ -75,9 +75,7 @@ class TubeEvaluation:
 
 def evaluate_tubes(truth: Source, results: Source, **options: Any) -> TubeEvaluation:
     """Read both and evaluate; see :func:`evaluate` for the options."""
-    compute, strict = options.get("compute", intervals), options.get("mode", "official") == "strict"
-    read = read_truth(truth, strict=strict, compute=compute)
-    return evaluate(read, read_results(results, read, compute=compute), **options)
+    return evaluate(*_read(truth, results, options), **options)
 
 
 def evaluate_images(truth: Source, results: Source, **options: Any) -> TubeEvaluation:
@@ -85,10 +83,15 @@ def evaluate_images(truth: Source, results: Source, **options: Any) -> TubeEvalu
 
     COCO's area ranges and its crowd rule; the options are those of :func:`evaluate`.
     """
+    return evaluate(*_read(truth, results, options, images=True), **IMAGE_RULES | options)
+
+
+def _read(
+    truth: Source, results: Source, options: dict[str, Any], *, images: bool = False
+) -> tuple[Truth, list[ResultTube]]:
     compute, strict = options.get("compute", intervals), options.get("mode", "official") == "strict"
-    read = read_truth(truth, strict=strict, images=True, compute=compute)
-    found = read_results(results, read, images=True, compute=compute)
-    return evaluate(read, found, **IMAGE_RULES | options)
+    read = read_truth(truth, strict=strict, images=images, compute=compute)
+    return read, read_results(results, read, images=images, compute=compute)
 
 
 def evaluate(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vis.errors import PromptError
 from vis.hqsam.network.model import SamModel
-from vis.hqsam.resize import Upsampler, network_size, resize, upsampler
+from vis.hqsam.resize import Upsampler, network_size, resize, shrink, upsampler
 from vis.hqsam.runtime.engine import make_engine
 from vis.hqsam.runtime.requests import DecodeRequest
 from vis.mask_prediction import LowResMasks, MaskPrediction
@@ -259,17 +259,13 @@ class Predictor:
             raise PromptError(f"the embedding was made by {made}, the model is {have}; embed the frame again")
 
     def _prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        size = network_size((image.shape[0], image.shape[1]), self.model.size.image_size)
-        device = self.model.device
+        side, device = self.model.size.image_size, self.model.device
         if device.type == "cuda":
             # A copy of what may not be written to: PyTorch warns of such memory.
-            pixels = resize(torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device), size)
+            whole = torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device)
+            pixels = resize(whole, network_size((image.shape[0], image.shape[1]), side))
         else:
-            from PIL import Image
-
-            # PIL's bilinear filter antialiases when it shrinks; F.interpolate would not match.
-            small = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
-            pixels = torch.from_numpy(np.array(small)).to(device)
+            pixels = torch.from_numpy(shrink(image, side)).to(device)
         return self.model.normalise(pixels.permute(2, 0, 1)[None])
 
     def _to_network(

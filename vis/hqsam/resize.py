@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Upsampler", "network_size", "resize", "upsampler"]
+__all__ = ["Upsampler", "network_size", "resize", "shrink", "upsampler"]
 
 _BITS = 22
 """Of a fraction in Pillow's fixed-point weights."""
@@ -34,6 +34,14 @@ def network_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
     # At least a pixel: the reference fails on pictures more than 2,048 times as long as wide.
     height, width = (max(1, int(side * scale + 0.5)) for side in frame_size)
     return height, width
+
+
+def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """RGB uint8 (H, W, 3) with its longer side ``side`` pixels, by Pillow itself: it antialiases, PyTorch does not."""
+    from PIL import Image
+
+    size = network_size((image.shape[0], image.shape[1]), side)
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ Knows no file and no network. Dense masks are bool ``(H, W)``; sizes are ``(heig
 ``gate`` lets foreign masks in.
 """
 
-from vis.masks.band import boundary, boundary_width, erode
+from vis.masks.band import boundary, boundary_width, dense_boundary_iou, dense_iou, erode
 from vis.masks.codec import decode, decode_many, encode, encode_many, extent, from_runs, runs, unpack_text
 from vis.masks.gate import MAX_OUTLINE, MAX_PIXELS, MAX_SIDE, checked_size, from_coco, to_coco
 from vis.masks.measures import area, bounding_box, intersection, iou, union
@@ -27,6 +27,8 @@ __all__ = [
     "checked_size",
     "decode",
     "decode_many",
+    "dense_boundary_iou",
+    "dense_iou",
     "encode",
     "encode_many",
     "erode",

@@ -1,4 +1,4 @@
-"""The band along a dense mask's border that boundary IoU compares."""
+"""IoU of dense masks, and of the bands along their borders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from numpy.typing import NDArray
 
 from vis.masks.codec import extent
 
-__all__ = ["boundary", "boundary_width", "erode"]
+__all__ = ["boundary", "boundary_width", "dense_boundary_iou", "dense_iou", "erode"]
+
+
+def dense_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Intersection over union of two bool (H, W) masks; 1 when both are empty."""
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0
+
+
+def dense_boundary_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """IoU of two masks' boundary bands (Boundary IoU, arXiv 2103.16562); 1 when both are empty."""
+    width = boundary_width((a.shape[0], a.shape[1]))
+    return dense_iou(boundary(a, width), boundary(b, width))
 
 
 def boundary_width(size: tuple[int, int], ratio: float = 0.02) -> int:

@@ -7,7 +7,6 @@ is finer than the noise that compression puts into a video. About 3.3 MB per vie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,13 @@ from vis.hqsam.resize import network_size
 from vis.masks import extent
 from vis.training.frozen import EmbeddedImage, FrozenSam
 from vis.training.prompts import Prompt, sample_prompt
-from vis.training.samples import HeadSample
+from vis.training.samples import HeadSample, cropped
 from vis.training.views import View
 
 __all__ = ["cache_view", "cropped_sample", "grid_crop", "load_view", "on_network", "save_view"]
+
+_MARGIN = 0.3
+"""Around an object's box, as a share of its longer side."""
 
 
 def grid_crop(box: NDArray[np.float32], cells: tuple[int, int], margin: float) -> tuple[int, int, int, int]:
@@ -38,14 +40,12 @@ def grid_crop(box: NDArray[np.float32], cells: tuple[int, int], margin: float) -
 
 
 @torch.no_grad()
-def cache_view(
-    frozen: FrozenSam, view: View, rng: np.random.Generator, *, mix: Mapping[str, float] | None = None
-) -> dict[str, Any]:
-    """Everything the head needs of a view, as :func:`save_view` writes it. ``mix``: of prompt kinds."""
+def cache_view(frozen: FrozenSam, view: View, rng: np.random.Generator) -> dict[str, Any]:
+    """Everything the head needs of a view, as :func:`save_view` writes it."""
     embedded = frozen.embed(view.image)
     objects = []
     for mask in view.masks:
-        prompt = sample_prompt(mask, rng, mask_side=frozen.side // 4, mix=mix)
+        prompt = sample_prompt(mask, rng, mask_side=frozen.side // 4)
         crop, sample = cropped_sample(frozen, embedded, mask, prompt)
         objects.append(
             {
@@ -62,32 +62,24 @@ def cache_view(
 
 
 def cropped_sample(
-    frozen: FrozenSam,
-    embedded: EmbeddedImage,
-    mask: NDArray[np.bool_],
-    prompt: Prompt,
-    *,
-    margin: float = 0.3,
+    frozen: FrozenSam, embedded: EmbeddedImage, mask: NDArray[np.bool_], prompt: Prompt
 ) -> tuple[tuple[int, int, int, int], HeadSample]:
     """The crop in mask cells, and one prompted object on it."""
     out = frozen.decode(embedded, prompt)
     truth, weight = on_network(mask, frozen.side)
     height, width = network_size(embedded.frame_size, frozen.side)
-    crop = grid_crop(_extent(truth), (-(-height // 4), -(-width // 4)), margin)
-    x0, y0, x1, y1 = crop
-    cells = (slice(y0, y1), slice(x0, x1))
-    grid = (slice(y0 // 4, y1 // 4), slice(x0 // 4, x1 // 4))
-    pixels = (slice(4 * y0, 4 * y1), slice(4 * x0, 4 * x1))
-    return crop, HeadSample(
-        embedded.features[0][:, grid[0], grid[1]],
-        embedded.early[0][:, grid[0], grid[1]],
-        out.upscaled[:, cells[0], cells[1]],
-        out.sam_logits[cells],
+    crop = grid_crop(_extent(truth), (-(-height // 4), -(-width // 4)), _MARGIN)
+    whole = HeadSample(
+        embedded.features[0],
+        embedded.early[0],
+        out.upscaled,
+        out.sam_logits,
         out.hf_token,
-        torch.from_numpy(truth[pixels]),
-        torch.from_numpy(weight[pixels]),
+        torch.from_numpy(truth),
+        torch.from_numpy(weight),
         prompt.kind,
     )
+    return crop, cropped(whole, *crop)
 
 
 def on_network(mask: NDArray[np.bool_], side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -116,19 +108,11 @@ def load_view(path: Path) -> list[HeadSample]:
     view = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     objects = []
     for item in view["objects"]:
-        x0, y0, x1, y1 = (v // 4 for v in item["crop"])
-        objects.append(
-            HeadSample(
-                view["features"][:, y0:y1, x0:x1],
-                view["early"][:, y0:y1, x0:x1],
-                item["upscaled"],
-                item["sam_logits"],
-                item["hf_token"],
-                item["probability"],
-                item["pixel_weight"] if "pixel_weight" in item else item["trust"],  # until version 0.1
-                item["kind"],
-            )
-        )
+        x0, y0, x1, y1 = (v // 4 for v in item.pop("crop"))
+        maps = {name: view[name][:, y0:y1, x0:x1] for name in ("features", "early")}
+        if "trust" in item:  # its name until version 0.1
+            item["pixel_weight"] = item.pop("trust")
+        objects.append(HeadSample(**maps, **item))
     return objects
 
 

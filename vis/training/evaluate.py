@@ -15,18 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from vis.errors import InputError, UsageError
 from vis.hqsam import ImageEmbedding, Predictor, SamModel
-from vis.hqsam.resize import network_size
-from vis.masks import boundary, boundary_width
+from vis.hqsam.resize import network_size, upsampler
+from vis.masks import dense_boundary_iou, dense_iou
 from vis.training.datasets import MaskedImage
 from vis.training.frozen import EmbeddedImage, FrozenSam
 from vis.training.prompts import Prompt, coarse_mask, random_points, tight_box
 from vis.training.samples import HeadSample, hq_logits
 
-__all__ = ["Score", "boundary_iou", "evaluate", "fixed_prompt", "mask_iou", "to_frame"]
+__all__ = ["Score", "evaluate", "fixed_prompt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +35,6 @@ class Score:
     iou: float
     boundary_iou: float
     objects: int
-
-
-def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Intersection over union; 1 when both are empty."""
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else 1.0
-
-
-def boundary_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """IoU of the two masks' boundary bands."""
-    width = boundary_width((a.shape[0], a.shape[1]))
-    return mask_iou(boundary(a, width), boundary(b, width))
 
 
 def fixed_prompt(kind: str, mask: NDArray[np.bool_], seed: int, side: int = 256) -> Prompt:
@@ -68,13 +55,12 @@ def fixed_prompt(kind: str, mask: NDArray[np.bool_], seed: int, side: int = 256)
     )
 
 
-def to_frame(logits: Tensor, size: tuple[int, int], side: int) -> NDArray[np.bool_]:
-    """Logits (s/4, s/4) of the network to a mask (H, W) of the frame, in SAM's two steps."""
-    height, width = network_size(size, side)
-    full = F.interpolate(logits[None, None].float(), (side, side), mode="bilinear", align_corners=False)
-    full = full[..., :height, :width]
-    frame = F.interpolate(full, size, mode="bilinear", align_corners=False)
-    return np.asarray((frame[0, 0] > 0).cpu().numpy())
+def _to_frame(logits: Tensor, size: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    """Logits (s/4, s/4) of the network to a mask (H, W) of the frame."""
+    mask = np.zeros((1, *size), np.bool_)
+    low = logits[None].float().cpu()
+    upsampler(size, network_size(size, side), low.shape[-1], side, low.device).masks(low, mask)
+    return np.asarray(mask[0])
 
 
 @torch.inference_mode()
@@ -130,7 +116,7 @@ def evaluate(
                     for name, (predictor, best) in others.items():
                         found[name] = _decoded(predictor, embeddings[name], prompt, best_of_three=best)
                 for name, result in found.items():
-                    pair = (mask_iou(result, mask), boundary_iou(result, mask))
+                    pair = (dense_iou(result, mask), dense_boundary_iou(result, mask))
                     pairs.setdefault((kind, name), []).append(pair)
     if not pairs:
         raise InputError("there is nothing to evaluate on: no image has a mask with any pixel")
@@ -158,7 +144,7 @@ def _sum_and_hq(frozen: FrozenSam, image: EmbeddedImage, prompt: Prompt) -> dict
     )
     hq = hq_logits(frozen.model.mask_decoder, whole)[0]
     return {
-        name: to_frame(logits, image.frame_size, frozen.side)
+        name: _to_frame(logits, image.frame_size, frozen.side)
         for name, logits in (("sum", out.sam_logits + hq), ("hq", hq))
     }
 

@@ -9,7 +9,7 @@ milliseconds on a CPU core, instead of seconds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vis.devices import pick_device
 from vis.errors import CheckpointError
 from vis.hqsam import SamModel, build_model, hq_parameter_names
-from vis.hqsam.network.checkpoints import State, pick_device
+from vis.hqsam.network.checkpoints import State
 from vis.hqsam.network.mask_decoder import MaskDecoder
-from vis.hqsam.resize import network_size
+from vis.hqsam.resize import network_size, shrink
 from vis.training.prompts import Prompt
 
 __all__ = [
@@ -78,15 +79,8 @@ class FrozenSam:
     @torch.no_grad()
     def embed(self, image: NDArray[np.uint8]) -> EmbeddedImage:
         """Embed one image, RGB uint8 (H, W, 3)."""
-        from PIL import Image
-
-        size = (image.shape[0], image.shape[1])
-        height, width = network_size(size, self.side)
-        resized = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        pixels = torch.from_numpy(resized).permute(2, 0, 1)[None].to(self.model.device)
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bfloat16):
-            features, early = self.model.image_encoder(self.model.normalise(pixels))
-        return EmbeddedImage(features.float(), early.float(), size)
+        pixels = torch.from_numpy(shrink(image, self.side)).permute(2, 0, 1)
+        return EmbeddedImage(*self.embed_batch([pixels]), (image.shape[0], image.shape[1]))
 
     @torch.no_grad()
     def embed_batch(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -145,20 +139,21 @@ def _scale(frame_size: tuple[int, int], side: int) -> NDArray[np.float32]:
     return np.array([width / frame_size[1], height / frame_size[0]], np.float32)
 
 
-def initial_head(
-    state: State, *, seed: int = 0, fusion_gain: float = 0.003, token: int = 2, pass_gain: float = 0.7
-) -> dict[str, Tensor]:
+_TOKEN = 2
+"""SAM's mask token (0 the single mask, 1 to 3 the others) that the HQ token and its MLP begin as. Another one than 0
+makes SAM + HQ a vote of two masks."""
+_FUSION_GAIN = 0.003
+"""Spread of the fusion branches' last convolutions relative to the usual one: they add almost nothing."""
+_PASS_GAIN = 0.7
+"""Size of the HQ logits relative to that mask's."""
+
+
+def initial_head(state: State, *, seed: int = 0) -> dict[str, Tensor]:
     """The 25 HQ tensors to start from, for a plain SAM's ``state`` (official names).
 
     The branch starts as one of SAM's own masks, so that training is a correction of what is already good.
 
-    Args:
-        state: of the plain SAM; HQ tensors in it are ignored.
-        seed: of the fusion branches' weights.
-        fusion_gain: spread of their last convolutions relative to the usual one: they add almost nothing.
-        token: SAM's mask token (0 the single mask, 1 to 3 the others) that the HQ token and its MLP copy.
-            Another one than 0 makes SAM + HQ a vote of two masks.
-        pass_gain: size of the HQ logits relative to that mask's.
+    HQ tensors in ``state`` are ignored; ``seed`` is of the fusion branches' weights.
     """
     wanted = hq_parameter_names("vit_b")
     plain = {k: v for k, v in state.items() if k not in wanted}
@@ -171,18 +166,18 @@ def initial_head(
         if key not in wanted:
             continue
         if name == "hf_token.weight":
-            head[key] = plain["mask_decoder.mask_tokens.weight"][token : token + 1].clone()
+            head[key] = plain["mask_decoder.mask_tokens.weight"][_TOKEN : _TOKEN + 1].clone()
         elif name.startswith("hf_mlp."):
-            head[key] = plain[key.replace("hf_mlp", f"output_hypernetworks_mlps.{token}")].clone()
+            head[key] = plain[key.replace("hf_mlp", f"output_hypernetworks_mlps.{_TOKEN}")].clone()
         elif ".1." in name:
             head[key] = torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
         elif name.endswith("bias"):
             head[key] = torch.zeros(shape)
         else:
-            gain = fusion_gain if ".3." in name else 1.0
+            gain = _FUSION_GAIN if ".3." in name else 1.0
             # Kaiming's bound: a transposed convolution with stride = kernel has a fan-in of its width.
             head[key] = (torch.rand(shape, generator=generator) * 2 - 1) * gain * (3.0 / shape[0]) ** 0.5
-    _pass_through(head, pass_gain)
+    _pass_through(head, _PASS_GAIN)
     return head
 
 
@@ -221,15 +216,12 @@ def head_parameters(model: SamModel) -> dict[str, torch.nn.Parameter]:
 def frozen_fingerprint(model: SamModel) -> str:
     """SHA-256 over every byte that training must not change (parameters and buffers)."""
     digest = hashlib.sha256()
-    for name, tensor in _frozen_tensors(model):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    trained = set(hq_parameter_names("vit_b"))
+    for name, tensor in sorted(model.state_dict().items()):
+        if name not in trained:
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _frozen_tensors(model: SamModel) -> Iterator[tuple[str, Tensor]]:
-    wanted = set(hq_parameter_names("vit_b"))
-    yield from ((name, t) for name, t in sorted(model.state_dict().items()) if name not in wanted)
 
 
 def _early_width(state: State) -> int:

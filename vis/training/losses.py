@@ -12,21 +12,17 @@ from torch.nn import functional as F
 
 __all__ = ["mask_loss", "sample_points", "sample_values"]
 
+_OVERSAMPLE = 3
+_IMPORTANCE = 0.75
+"""Share of the points that are the least certain ones of _OVERSAMPLE times as many."""
+
 
 @torch.no_grad()
-def sample_points(
-    logits: Tensor,
-    count: int,
-    *,
-    oversample: float = 3.0,
-    importance: float = 0.75,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def sample_points(logits: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
     """Where to look: (B, count, 2) x, y in [0, 1] on maps (B, 1, h, w) of logits."""
-    batch = len(logits)
-    where = logits.device if generator is None else generator.device
-    many = torch.rand(batch, int(count * oversample), 2, generator=generator, device=where).to(logits.device)
-    uncertain = int(count * importance)
+    batch, where = len(logits), generator.device
+    many = torch.rand(batch, count * _OVERSAMPLE, 2, generator=generator, device=where).to(logits.device)
+    uncertain = int(count * _IMPORTANCE)
     doubt = -sample_values(logits.float(), many).abs()
     chosen = doubt.topk(uncertain, dim=1).indices
     near = torch.gather(many, 1, chosen[..., None].expand(-1, -1, 2))

@@ -6,7 +6,7 @@ A sample holds the frozen network's results, so that a training step touches the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,17 @@ from torch import Tensor
 
 from vis.hqsam.network.mask_decoder import MaskDecoder
 
-__all__ = ["HeadSample", "hq_logits", "joined", "random_window", "sam_iou", "stack", "to_device", "unstack"]
+__all__ = [
+    "HeadSample",
+    "cropped",
+    "hq_logits",
+    "joined",
+    "random_window",
+    "sam_iou",
+    "stack",
+    "to_device",
+    "unstack",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +95,24 @@ def sam_iou(sample: HeadSample) -> float:
     return int((truth & sam).sum()) / union if union else 1.0
 
 
+def cropped(sample: HeadSample, x0: int, y0: int, x1: int, y1: int) -> HeadSample:
+    """The part of a sample within these mask cells, multiples of 4."""
+
+    def part(values: Tensor, numerator: int, denominator: int) -> Tensor:
+        top, bottom, left, right = (at * numerator // denominator for at in (y0, y1, x0, x1))
+        return values[..., top:bottom, left:right]
+
+    return replace(
+        sample,
+        features=part(sample.features, 1, 4),
+        early=part(sample.early, 1, 4),
+        upscaled=part(sample.upscaled, 1, 1),
+        sam_logits=part(sample.sam_logits, 1, 1),
+        probability=part(sample.probability, 4, 1),
+        pixel_weight=part(sample.pixel_weight, 4, 1),
+    )
+
+
 def random_window(sample: HeadSample, rng: np.random.Generator, size: int) -> HeadSample:
     """A part of ``size`` x ``size`` cells (a multiple of 4) that holds something to learn.
 
@@ -98,21 +126,10 @@ def random_window(sample: HeadSample, rng: np.random.Generator, size: int) -> He
     h, w = sample.sam_logits.shape
     y, x = _corner(sample, rng, size)
     y, x = min(max(0, y), h - size) // 4 * 4, min(max(0, x), w - size) // 4 * 4
-    cells = (slice(y, y + size), slice(x, x + size))
-    pixels = (slice(4 * y, 4 * (y + size)), slice(4 * x, 4 * (x + size)))
-    grid = (slice(y // 4, (y + size) // 4), slice(x // 4, (x + size) // 4))
-    pixel_weight = torch.zeros_like(sample.pixel_weight[pixels])
-    pixel_weight[8:-8, 8:-8] = sample.pixel_weight[pixels][8:-8, 8:-8]
-    return HeadSample(
-        sample.features[:, grid[0], grid[1]],
-        sample.early[:, grid[0], grid[1]],
-        sample.upscaled[:, cells[0], cells[1]],
-        sample.sam_logits[cells],
-        sample.hf_token,
-        sample.probability[pixels],
-        pixel_weight,
-        sample.kind,
-    )
+    window = cropped(sample, x, y, x + size, y + size)
+    pixel_weight = torch.zeros_like(window.pixel_weight)
+    pixel_weight[8:-8, 8:-8] = window.pixel_weight[8:-8, 8:-8]
+    return replace(window, pixel_weight=pixel_weight)
 
 
 def to_device(sample: HeadSample, device: torch.device) -> HeadSample:

@@ -19,14 +19,17 @@ import torch
 from torch import Tensor
 
 from vis.errors import UsageError
-from vis.hqsam.resize import network_size
+from vis.hqsam.resize import shrink
 from vis.training.cache import on_network
 from vis.training.frozen import FrozenSam
-from vis.training.makers import ViewSource
 from vis.training.prompts import MIX, Prompt, sample_prompt
 from vis.training.samples import HeadSample, joined, random_window, stack, unstack
+from vis.training.views import ViewSource
 
 __all__ = ["PooledSource", "PreparedView", "prepare_view"]
+
+_PROMPTS = 4
+"""Of each object of a view."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,22 +66,17 @@ class _Views(torch.utils.data.Dataset[PreparedView]):
 
 
 def prepare_view(
-    source: ViewSource, number: int, side: int, *, mix: Mapping[str, float] | None = None, prompts: int = 4
+    source: ViewSource, number: int, side: int, *, mix: Mapping[str, float] | None = None
 ) -> PreparedView:
     """View ``number`` of a source at the network's size, with some prompts of each of its objects."""
-    from PIL import Image
-
     view = source.view(number)
     rng = source.generator(number, purpose=2)
-    size = (view.image.shape[0], view.image.shape[1])
-    height, width = network_size(size, side)
-    resized = np.array(Image.fromarray(view.image).resize((width, height), Image.Resampling.BILINEAR))
     maps = [on_network(mask, side) for mask in view.masks]
     return PreparedView(
-        torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1))),
-        size,
+        torch.from_numpy(np.ascontiguousarray(shrink(view.image, side).transpose(2, 0, 1))),
+        (view.image.shape[0], view.image.shape[1]),
         tuple(
-            tuple(sample_prompt(mask, rng, mask_side=side // 4, mix=mix) for _ in range(prompts))
+            tuple(sample_prompt(mask, rng, mask_side=side // 4, mix=mix) for _ in range(_PROMPTS))
             for mask in view.masks
         ),
         torch.from_numpy(np.stack([probability for probability, _ in maps])),

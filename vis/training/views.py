@@ -2,7 +2,8 @@
 
 Large-scale jitter as the HQ-SAM recipe has it, drawn so that objects appear at the sizes that videos
 show them: a random crop around one object, or the whole image, mirrored half of the time, with changed
-light, blur, noise and compression. Knows images and masks, no network.
+light, blur, noise and compression. :class:`ViewSource` gives them by number, from any number of images. Knows images
+and masks, no network.
 """
 
 from __future__ import annotations
@@ -13,9 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.errors import InputError
 from vis.masks import extent
+from vis.training.datasets import MaskedImage
 
-__all__ = ["View", "random_view", "wear"]
+__all__ = ["View", "ViewSource", "random_view", "wear"]
+
+_TRIES = 200
+_SHOW_ALL = 0.3
+"""Chance that a view of a stream is the whole image instead of a crop around one object."""
+_OBJECTS = 2
+"""Most objects of such a view."""
+_FRACTION = (0.22, 0.9)
+"""Range of an object's longer side over its crop's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +39,36 @@ class View:
     """(H, W) of each object."""
 
 
+class ViewSource:
+    """Endless views of images, by number: the same number always gives the same view.
+
+    Pickles, so that worker processes can make views while a GPU trains.
+    """
+
+    def __init__(self, images: Sequence[MaskedImage], *, seed: int = 0) -> None:
+        if not images:
+            raise InputError("training views need at least one image with masks")
+        self.images, self.seed = images, seed
+
+    def view(self, number: int) -> View:
+        """View ``number``."""
+        rng = self.generator(number)
+        for _ in range(_TRIES):
+            item = self.images[int(rng.integers(len(self.images)))]
+            if masks := item.masks():
+                shown = bool(rng.random() < _SHOW_ALL)
+                view = random_view(item.image(), masks, rng, whole=shown, max_objects=_OBJECTS)
+                if view.masks:
+                    return view
+        raise InputError(
+            f"{_TRIES} draws of a training view in a row showed no object; check images and masks"
+        )
+
+    def generator(self, number: int, purpose: int = 0) -> np.random.Generator:
+        """Random numbers of view ``number`` alone."""
+        return np.random.default_rng((self.seed, 11 + purpose, number))
+
+
 def random_view(
     image: NDArray[np.uint8],
     masks: Sequence[NDArray[np.bool_]],
@@ -35,7 +76,6 @@ def random_view(
     *,
     whole: bool = False,
     max_objects: int = 5,
-    fraction: tuple[float, float] = (0.22, 0.9),
 ) -> View:
     """A view of the image with at least one of its objects.
 
@@ -45,12 +85,11 @@ def random_view(
         rng: draws everything.
         whole: show the whole image instead of a crop around one object.
         max_objects: most objects of the view; others are left out at random.
-        fraction: range of the object's longer side over the crop's.
     """
     height, width = image.shape[:2]
     crop = (0, 0, width, height)
     if not whole:
-        crop = _crop_around(masks[int(rng.integers(len(masks)))], rng, fraction)
+        crop = _crop_around(masks[int(rng.integers(len(masks)))], rng)
     x0, y0, x1, y1 = crop
     visible = []
     for mask in masks:
@@ -110,15 +149,13 @@ def _large(mask: NDArray[np.bool_], least: float) -> bool:
     return box is not None and max(box[3] - box[1], box[2] - box[0]) - 1 >= least * max(mask.shape)
 
 
-def _crop_around(
-    mask: NDArray[np.bool_], rng: np.random.Generator, fraction: tuple[float, float]
-) -> tuple[int, int, int, int]:
-    """A crop with the object at ``fraction`` of its longer side; it may cut the object a little."""
+def _crop_around(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A crop with the object at a share of its longer side within _FRACTION; it may cut the object a little."""
     height, width = mask.shape
     box = extent(mask)
     assert box is not None  # data sets leave out objects without a pixel
     x0, y0, x1, y1 = box
-    wide = max(x1 - x0, y1 - y0, 24) / rng.uniform(*fraction)
+    wide = max(x1 - x0, y1 - y0, 24) / rng.uniform(*_FRACTION)
     aspect = rng.uniform(0.56, 1.0)
     spans = []
     tall = rng.random() < 0.2

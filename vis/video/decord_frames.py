@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import DependencyError, VideoError
+from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
 from vis.video.container import open_container, packet_index_of, video_stream
 from vis.video.options import frames_ahead
@@ -88,6 +89,8 @@ class DecordReader:
         self._frames = DecordFrames(self._stream)
         self.path, self.frame_range = self._stream.path, self._stream.frame_range
 
+    span = renamed_attribute("span", "frame_range")
+
     @property
     def info(self) -> VideoInfo:
         """What the whole video is."""
@@ -99,10 +102,8 @@ class DecordReader:
         return self._stream.expected_frames
 
     def __iter__(self) -> Iterator[Frame]:
-        frames = self._decode()
-        depth = frames_ahead(self._stream.ahead, self.info.size)
         given = 0
-        for frame in prefetch(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(self._decode(), frames_ahead(self._stream.ahead, self.info.size)):
             given += 1
             yield frame
         if not given:
@@ -112,16 +113,9 @@ class DecordReader:
         return f"DecordReader({str(self.path)!r}, {self.info.width}x{self.info.height}, {self.frame_range})"
 
     def _decode(self) -> Iterator[Frame]:
-        begin: int | None = None
-        for index in range(len(self._frames)):
-            pts = self._frames.pts_seconds(index)
-            if self.frame_range.is_past(index, pts):
-                return
-            if self.frame_range.starts_after(index, pts):
-                continue
-            begin = index if begin is None else begin
-            if (index - begin) % self.frame_range.stride == 0:
-                yield Frame(index, pts, self._frames.image(index))
+        times = ((index, self._frames.pts_seconds(index)) for index in range(len(self._frames)))
+        for index, pts in self.frame_range.select(times):
+            yield Frame(index, pts, self._frames.image(index))
 
 
 def _why_not(stream: VideoReader) -> str | None:

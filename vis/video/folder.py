@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import TruncatedVideoWarning, UsageError, ValueRangeWarning, VideoError
+from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
 from vis.video.images import ImagePage, ImageReader, list_images, pages_of
 from vis.video.options import DEFAULT_LIMITS, FrameRange, VideoLimits, frames_ahead
 from vis.video.prefetch import prefetch
 from vis.video.value_range import ValueRange, check_value_range, range_of, to_8_bits
 
-__all__ = ["FolderReader", "ImageList", "list_images", "read_image"]
+__all__ = ["FolderReader", "ImageList", "list_images"]
 
 # Images whose headers are looked at before the first frame, and pixels that are decoded of them at most.
 _SAMPLE = 16
@@ -89,6 +90,8 @@ class FolderReader:
         limits.check_length(str(self.path), decoded, 0.0, height * width)
         self.frame_range.check_within(str(self.path), count, count / self._rate)
 
+    span = renamed_attribute("span", "frame_range")
+
     @property
     def info(self) -> VideoInfo:
         """What the whole folder is; start, end and stride do not change it."""
@@ -114,8 +117,7 @@ class FolderReader:
         cut: list[ImagePage] = []
         given = 0
         frames = self._decode(broken, cut)
-        depth = frames_ahead(self.ahead, self._info.size)
-        for frame in prefetch(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(frames, frames_ahead(self.ahead, self._info.size)):
             given += 1
             yield frame
         if not given:
@@ -150,18 +152,10 @@ class FolderReader:
         return f"FolderReader({str(self.path)!r}, {len(self.images)} images, {self.frame_range})"
 
     def _decode(self, broken: list[tuple[ImagePage, VideoError]], cut: list[ImagePage]) -> Iterator[Frame]:
-        begin: int | None = None
         reader = ImageReader(self._images.limits)
+        times = ((index, index / self._rate) for index in range(len(self.images)))
         try:
-            for index in range(len(self.images)):
-                pts = index / self._rate
-                if self.frame_range.is_past(index, pts):
-                    return
-                if self.frame_range.starts_after(index, pts):
-                    continue
-                begin = index if begin is None else begin
-                if (index - begin) % self.frame_range.stride:
-                    continue
+            for index, pts in self.frame_range.select(times):
                 try:
                     image = self._images.read(index, reader, cut)
                 except VideoError as error:
@@ -172,17 +166,6 @@ class FolderReader:
                 yield Frame(index, pts, self._images.sized(index, image))
         finally:
             reader.close()
-
-
-def read_image(
-    path: Path, limits: VideoLimits = DEFAULT_LIMITS, *, value_range: ValueRange | None = None
-) -> NDArray[np.uint8]:
-    """One image that is no video's, as RGB uint8 (H, W, 3), upright. Raises :class:`VideoError`.
-
-    Values of more than 8 bits are scaled by ``value_range``, or by what this image spans.
-    """
-    values = ImageReader(limits).values(ImagePage(path))
-    return values if values.dtype == np.uint8 else to_8_bits(values, value_range or range_of([values]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ can lie and a size can change in mid-stream. Knows no video library.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from vis.errors import UsageError, VideoError
 
@@ -16,6 +18,8 @@ __all__ = ["DEFAULT_LIMITS", "WEB_LIMITS", "FrameRange", "VideoLimits", "frames_
 
 # Decoded pictures that wait to be taken, at most.
 _AHEAD_BYTES = 2**28
+
+Place = TypeVar("Place", bound=tuple[Any, ...])  # (index, pts_seconds, ...)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,19 @@ class FrameRange:
         return (self.start_frame is not None and index < self.start_frame) or (
             self.start_seconds is not None and pts_seconds < self.start_seconds
         )
+
+    def select(self, places: Iterable[Place]) -> Iterator[Place]:
+        """The wanted ones of (index, pts_seconds, ...) in order, every ``stride``-th from the first of them on."""
+        begin: int | None = None
+        for place in places:
+            index, pts_seconds = place[:2]
+            if self.is_past(index, pts_seconds):
+                return
+            if self.starts_after(index, pts_seconds):
+                continue
+            begin = index if begin is None else begin
+            if (index - begin) % self.stride == 0:
+                yield place
 
     def count(self, num_frames: int | None, fps: float | None) -> int | None:
         """About how many frames are wanted of a source of ``num_frames``; None when unknown."""

@@ -17,13 +17,16 @@ _LOOK = 0.05
 
 
 def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
-    """Yield ``items`` in order while a thread makes up to ``depth`` of them in advance.
+    """Yield ``items`` in order while a thread makes up to ``depth`` of them in advance; 0: without a thread.
 
     An exception of ``items`` is raised here, after the items that came before it. Closing this
     generator (or leaving the loop over it) stops the thread and closes ``items`` before it returns.
     """
+    if depth < 1:
+        yield from items
+        return
     # (item, None) or (None, error); (None, None) is the end.
-    ready: Queue[tuple[T | None, BaseException | None]] = Queue(maxsize=max(1, depth))
+    ready: Queue[tuple[T | None, BaseException | None]] = Queue(maxsize=depth)
     stop = threading.Event()
 
     def hand_over(entry: tuple[T | None, BaseException | None]) -> None:

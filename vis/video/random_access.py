@@ -7,7 +7,6 @@ import contextlib
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from types import TracebackType
 
 from vis.errors import UsageError, VideoError
 from vis.structures import Frame, VideoInfo
@@ -110,9 +109,7 @@ class RandomAccessReader:
     def __enter__(self) -> RandomAccessReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vis.errors import HdrVideoWarning, InterlacedVideoWarning, TruncatedVideoWarning, VideoError
+from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
 from vis.video import deinterlace
 from vis.video.container import (
@@ -86,6 +87,8 @@ class VideoReader:
         self._check_length()
         self.frame_range.check_within(str(self.path), self._info.num_frames, self._info.duration_seconds)
 
+    span = renamed_attribute("span", "frame_range")
+
     @property
     def info(self) -> VideoInfo:
         """What the whole video is; start, end and stride do not change it."""
@@ -116,8 +119,7 @@ class VideoReader:
             )
         tally, given = _Tally(), 0
         frames = self._decode(tally)
-        depth = frames_ahead(self.ahead, self._info.size)
-        for frame in prefetch(frames, depth) if depth > 0 else frames:
+        for frame in prefetch(frames, frames_ahead(self.ahead, self._info.size)):
             given += 1
             yield frame
         complaint = self._complaint(tally)
@@ -154,20 +156,12 @@ class VideoReader:
         return found
 
     def _decode(self, tally: _Tally) -> Iterator[Frame]:
-        begin: int | None = None
-        for place in self._shown(tally, self.frame_range):
-            index, pts = place.index, place.pts_seconds
-            if self.frame_range.is_past(index, pts):
-                tally.stopped = True
-                return
-            if self.frame_range.starts_after(index, pts):
-                continue
-            begin = index if begin is None else begin
-            if (index - begin) % self.frame_range.stride == 0:
-                yield Frame(index, pts, upright(place.picture, self._info.rotation))
+        shown = ((at.index, at.pts_seconds, at.picture) for at in self._shown(tally, self.frame_range))
+        for index, pts, picture in self.frame_range.select(shown):
+            yield Frame(index, pts, upright(picture, self._info.rotation))
 
     def _shown(self, tally: _Tally, frame_range: FrameRange, *, only_times: bool = False) -> Iterator[Placed]:
-        """Every frame that decodes, from the key frame before ``frame_range`` on."""
+        """Every frame that decodes, from the key frame before ``frame_range`` to its end."""
         with open_container(self.path, self.limits) as container:
             stream = video_stream(self.path, container, self.limits)
             tally.length = stated_length(container, stream)
@@ -180,11 +174,13 @@ class VideoReader:
             if self.interlaced and not only_times and deinterlace.is_available():
                 pictures = deinterlace.deinterlaced(pictures, stream)
             for place in _placed(pictures, positions, tally):
-                if not frame_range.is_past(place.index, place.pts_seconds):
-                    self._check_picture(place)
-                    step = float((getattr(place.picture, "duration", 0) or 0) * (stream.time_base or 0))
-                    tally.end_seconds = place.pts_seconds + max(step, 1 / (self._info.fps or 25.0))
-                    tally.damaged += bool(place.picture.is_corrupt)
+                if frame_range.is_past(place.index, place.pts_seconds):
+                    tally.stopped = True
+                    return
+                self._check_picture(place)
+                step = float((getattr(place.picture, "duration", 0) or 0) * (stream.time_base or 0))
+                tally.end_seconds = place.pts_seconds + max(step, 1 / (self._info.fps or 25.0))
+                tally.damaged += bool(place.picture.is_corrupt)
                 yield place
 
     def _pictures(self, container: Any, stream: Any, positions: Positions, tally: _Tally) -> Iterator[Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["GELU", "MLP", "Head", "LayerNorm2d", "gelu"]
+from vis.hqsam.network.sizes import DECODER_WIDTH
+
+__all__ = ["GELU", "MLP", "Head", "LayerNorm2d", "from_windows", "gelu", "neck", "to_windows"]
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -41,6 +45,41 @@ class LayerNorm2d(nn.Module):
         """(N, C, H, W) to the same shape. Free of copies when ``x`` is channels_last."""
         rows = x.permute(0, 2, 3, 1)
         return F.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
+def neck(width: int) -> nn.Sequential:
+    """The end of either image encoder: (N, width, H, W) to the embedding (N, 256, H, W)."""
+    return nn.Sequential(
+        nn.Conv2d(width, DECODER_WIDTH, 1, bias=False),
+        LayerNorm2d(DECODER_WIDTH),
+        nn.Conv2d(DECODER_WIDTH, DECODER_WIDTH, 3, padding=1, bias=False),
+        LayerNorm2d(DECODER_WIDTH),
+    )
+
+
+def to_windows(x: Tensor, window: int, padding: Tensor | None = None) -> Tensor:
+    """Maps (B, H, W, C) cut into (B * down * across, window, window, C).
+
+    What the last windows lack is filled with ``padding`` (C,), or else zeros, and takes part like the rest.
+    """
+    batch, height, width, channels = x.shape
+    down, across = -(-height // window), -(-width // window)
+    if padding is None:
+        x = F.pad(x, (0, 0, 0, across * window - width, 0, down * window - height))
+    elif (down * window, across * window) != (height, width):
+        filled = padding.expand(batch, down * window, across * window, channels).contiguous()
+        filled[:, :height, :width] = x
+        x = filled
+    cells = x.view(batch, down, window, across, window, channels).transpose(2, 3)
+    return cells.reshape(-1, window, window, channels)
+
+
+def from_windows(cells: Tensor, window: int, size: Sequence[int]) -> Tensor:
+    """The maps (B, H, W, C) of ``size`` (H, W) that :func:`to_windows` cut, whatever their channels are now."""
+    height, width = size
+    down, across = -(-height // window), -(-width // window)
+    rows = cells.view(-1, down, across, window, window, cells.shape[-1]).transpose(2, 3)
+    return rows.reshape(-1, down * window, across * window, cells.shape[-1])[:, :height, :width]
 
 
 class MLP(nn.Module):

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from vis import weights
+from vis.devices import pick_device
 from vis.errors import CheckpointError, FallbackWarning, UsageError
 from vis.hqsam.network.huggingface import from_transformers, is_transformers
 from vis.hqsam.network.model import MODES, SamModel
 from vis.hqsam.network.sizes import SIZES, hq_parameter_names
 
-__all__ = ["build_model", "load_model", "pick_device", "read_state", "recognise"]
+__all__ = ["build_model", "check_head", "load_model", "read_state", "recognise"]
 
 State = Mapping[str, Tensor]
 
@@ -134,19 +135,6 @@ def read_state(path: Path) -> State:
     return from_transformers(state) if is_transformers(state) else state
 
 
-def pick_device(device: str) -> torch.device:
-    """The torch device that a name means; "auto" is CUDA where there is one, else the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"device {device!r} is unknown; choose auto, cpu, cuda, cuda:N or mps") from error
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} is not there: torch sees no CUDA device; choose cpu or auto")
-    return target
-
-
 def _packaged_head(name: str, head: Path) -> Path | None:
     if head.is_file():
         return head
@@ -162,14 +150,19 @@ def _packaged_head(name: str, head: Path) -> Path | None:
 def _read_head(path: Path) -> State:
     state = read_state(path)
     named = {k if k.startswith("mask_decoder.") else f"mask_decoder.{k}": v for k, v in state.items()}
+    check_head(named, str(path))
+    return named
+
+
+def check_head(head: State, where: str) -> None:
+    """Raise CheckpointError unless the names are those of the 25 HQ tensors."""
     wanted = set(hq_parameter_names("vit_b"))
-    if set(named) != wanted:
-        missing, extra = sorted(wanted - set(named)), sorted(set(named) - wanted)
+    if set(head) != wanted:
+        missing, extra = sorted(wanted - set(head)), sorted(set(head) - wanted)
         raise CheckpointError(
-            f"{path}: is no HQ head; {len(missing)} of its 25 tensors are missing {missing[:2]}, "
+            f"{where}: is no HQ head; {len(missing)} of its 25 tensors are missing {missing[:2]}, "
             f"{len(extra)} are unknown {extra[:2]}"
         )
-    return named
 
 
 def _require_same(want: State, have: State, origin: str, what: str) -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vis.hqsam.network.blocks import GELU, LayerNorm2d, gelu
-from vis.hqsam.network.sizes import DECODER_WIDTH, Size
+from vis.hqsam.network.blocks import GELU, from_windows, gelu, neck, to_windows
+from vis.hqsam.network.sizes import Size
 
 __all__ = ["TinyViT"]
 
@@ -143,17 +143,8 @@ class Block(nn.Module):
 
     def _attend(self, rows: Tensor) -> Tensor:
         """Attention in windows. Padding is zero *before* the LayerNorm, and takes part."""
-        batch, height, width, channels = rows.shape
-        w = self.window
-        if (height, width) == (w, w):
-            whole: Tensor = self.attn(rows.reshape(batch, w * w, channels))
-            return whole.view(rows.shape)
-        down, across = (height + w - 1) // w, (width + w - 1) // w
-        rows = F.pad(rows, (0, 0, 0, across * w - width, 0, down * w - height))
-        cells = rows.view(batch, down, w, across, w, channels).transpose(2, 3)
-        out: Tensor = self.attn(cells.reshape(batch * down * across, w * w, channels))
-        out = out.view(batch, down, across, w, w, channels).transpose(2, 3)
-        return out.reshape(batch, down * w, across * w, channels)[:, :height, :width]
+        cells = to_windows(rows, self.window).flatten(1, 2)
+        return from_windows(self.attn(cells), self.window, rows.shape[1:3])
 
 
 class Stage(nn.Module):
@@ -205,12 +196,7 @@ class TinyViT(nn.Module):
             self.layers.append(Stage(blocks, None if last else Merge(width, size.widths[i + 1])))
         self.norm_head = nn.LayerNorm(size.widths[-1])
         self.head = nn.Linear(size.widths[-1], 1000)
-        self.neck = nn.Sequential(
-            nn.Conv2d(size.widths[-1], DECODER_WIDTH, 1, bias=False),
-            LayerNorm2d(DECODER_WIDTH),
-            nn.Conv2d(DECODER_WIDTH, DECODER_WIDTH, 3, padding=1, bias=False),
-            LayerNorm2d(DECODER_WIDTH),
-        )
+        self.neck = neck(size.widths[-1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (B, 256, g, g) and early feature (B, 160, g, g), g = S/16, both channels first."""

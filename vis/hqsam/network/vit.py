@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vis.hqsam.network.blocks import GELU, MLP, LayerNorm2d
-from vis.hqsam.network.sizes import DECODER_WIDTH, Size
+from vis.hqsam.network.blocks import GELU, MLP, from_windows, neck, to_windows
+from vis.hqsam.network.sizes import Size
 
 __all__ = ["ViT"]
 
@@ -85,14 +85,7 @@ class Block(nn.Module):
 
     def _in_windows(self, x: Tensor) -> Tensor:
         """Attention in windows. Padding comes *after* the LayerNorm as zeros, and takes part."""
-        batch, height, width, channels = x.shape
-        w = self.window
-        down, across = (height + w - 1) // w, (width + w - 1) // w
-        x = F.pad(x, (0, 0, 0, across * w - width, 0, down * w - height))
-        cells = x.view(batch, down, w, across, w, channels).transpose(2, 3)
-        out: Tensor = self.attn(cells.reshape(batch * down * across, w, w, channels))
-        out = out.view(batch, down, across, w, w, channels).transpose(2, 3)
-        return out.reshape(batch, down * w, across * w, channels)[:, :height, :width]
+        return from_windows(self.attn(to_windows(x, self.window)), self.window, x.shape[1:3])
 
 
 class PatchEmbed(nn.Module):
@@ -121,12 +114,7 @@ class ViT(nn.Module):
             Block(width, heads, 0 if i in size.global_blocks else size.windows[0], size.grid)
             for i in range(size.depths[0])
         )
-        self.neck = nn.Sequential(
-            nn.Conv2d(width, DECODER_WIDTH, 1, bias=False),
-            LayerNorm2d(DECODER_WIDTH),
-            nn.Conv2d(DECODER_WIDTH, DECODER_WIDTH, 3, padding=1, bias=False),
-            LayerNorm2d(DECODER_WIDTH),
-        )
+        self.neck = neck(width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (B, 256, g, g) and early feature (B, width, g, g), g = S/16, both channels first."""

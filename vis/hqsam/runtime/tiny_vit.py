@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vis.hqsam.network.blocks import gelu
+from vis.hqsam.network.blocks import from_windows, gelu, to_windows
 from vis.hqsam.network.tiny_vit import Block, ConvBN, MBConv, Merge, Stage, TinyViT
 from vis.hqsam.runtime.torch_ops import Neck, Norm, Weights, conv, conv_weight, linear_weights
 
@@ -105,20 +105,12 @@ class FastBlock:
 
     def _attend(self, qkv: Tensor) -> Tensor:
         """(B, H, W, heads * 3 * d) to (B, H, W, heads * d)."""
-        batch, height, width, _ = qkv.shape
-        w = self.window
-        down, across = -(-height // w), -(-width // w)
-        if (down * w, across * w) != (height, width):
-            padded = self.padding.expand(batch, down * w, across * w, -1).contiguous()
-            padded[:, :height, :width] = qkv
-            qkv = padded
-        cells = qkv.view(batch, down, w, across, w, -1).transpose(2, 3)
-        q, k, v = cells.reshape(-1, w * w, self.heads, 3, qkv.shape[-1] // (3 * self.heads)).unbind(3)
+        cells = to_windows(qkv, self.window, self.padding).flatten(1, 2)
+        q, k, v = cells.view(*cells.shape[:2], self.heads, 3, -1).unbind(3)
         out = F.scaled_dot_product_attention(
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.offset
         )
-        out = out.transpose(1, 2).reshape(batch, down, across, w, w, -1).transpose(2, 3)
-        return out.reshape(batch, down * w, across * w, -1)[:, :height, :width]
+        return from_windows(out.transpose(1, 2).flatten(2), self.window, qkv.shape[1:3])
 
 
 Part = Callable[[Tensor], Tensor]

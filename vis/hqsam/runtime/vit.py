@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vis.hqsam.network.blocks import gelu
+from vis.hqsam.network.blocks import from_windows, gelu, to_windows
 from vis.hqsam.network.vit import Block, ViT, relative_table
 from vis.hqsam.runtime.torch_ops import Neck, Norm, Weights, linear_weights
 
@@ -87,16 +87,8 @@ def run_block(x: Tensor, w: BlockWeights, heads: int, window: int) -> Tensor:
 
 def _in_windows(qkv: Tensor, w: BlockWeights, heads: int, window: int) -> Tensor:
     """A padded token is zero after the norm, hence the bias after the projection."""
-    batch, height, width, channels = qkv.shape
-    down, across = -(-height // window), -(-width // window)
-    if (down * window, across * window) != (height, width):
-        padded = w.qkv[1].expand(batch, down * window, across * window, channels).contiguous()
-        padded[:, :height, :width] = qkv
-        qkv = padded
-    cells = qkv.view(batch, down, window, across, window, channels).transpose(2, 3)
-    out = _attend(cells.reshape(-1, window, window, channels), w, heads)
-    out = out.view(batch, down, across, window, window, -1).transpose(2, 3)
-    return out.reshape(batch, down * window, across * window, -1)[:, :height, :width]
+    cells = to_windows(qkv, window, w.qkv.bias)
+    return from_windows(_attend(cells, w, heads), window, qkv.shape[1:3])
 
 
 def _attend(qkv: Tensor, w: BlockWeights, heads: int) -> Tensor:
