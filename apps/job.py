@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from apps.plan import Plan, Refining
+from apps.plan import SPEEDS, Plan, Refining
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress, timed
 from vis import __version__
 from vis.errors import InputError, UsageError, VisWarning
@@ -22,7 +22,7 @@ from vis.interfaces import (
     Tracker,
     WeightsRecord,
 )
-from vis.structures import Frame, TrackedFrame, VideoResult
+from vis.structures import Detections, Frame, TrackedFrame, VideoResult
 
 __all__ = [
     "Job",
@@ -99,8 +99,11 @@ class Job:
         """How the result was made: names, checksums and options, and nothing that varies from run to run."""
         weights = detector_checksums(self.detector) | self.refiner_weights()
         options = {**asdict(self.plan), "classes": list(self.plan.classes)}
+        # Results of before are named by their options, and had none of these names.
         if self.plan.video_id is None:
-            del options["video_id"]  # results of before are named by their options, and had none of that name
+            del options["video_id"]
+        if self.plan.speed == "full":
+            del options["speed"]
         return {
             "program": "vis-tubes",
             "version": __version__,
@@ -128,14 +131,49 @@ class Job:
 
     def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
         """Tracked and refined frames, with progress on stderr. Starts afresh, whatever ran before."""
-        from vis import pipeline
 
         self.start()
-        tracked = self.associate(timed(source, self.watch, "decode"))
-        if self.refiner is not None:
-            tracked = pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
+        frames = timed(source, self.watch, "decode")
+        tracked = self._carried(frames) if SPEEDS[self.plan.speed] > 1 else self._seen(frames)
         total = source.expected_frames if isinstance(source, CountedFrames) else None
         return progress(tracked, what="tubes", total=total, quiet=quiet)
+
+    def _seen(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
+        """The objects of frames on which the networks look."""
+        from vis import pipeline
+
+        tracked = self.associate(frames)
+        if self.refiner is None:
+            return tracked
+        return pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
+
+    def _carried(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
+        """The same where networks look at key frames only."""
+        from vis.follow.keyframes import carry_between_keyframes
+
+        if self.refiner is not None:
+            self.refiner.reset()
+        return carry_between_keyframes(
+            frames,
+            self._look,
+            interval=SPEEDS[self.plan.speed],
+            carried=self._note_carried,
+            resolve=self.plan.overlap == "resolve",
+            clean=self.plan.clean,
+        )
+
+    def _look(self, frame: Frame) -> TrackedFrame:
+        tracked = next(self.associate(iter((frame,))))
+        if self.refiner is None:
+            return tracked
+        refined = TimedRefiner(self.refiner, self.watch).refine(frame.image, tracked.detections)
+        return replace(tracked, detections=refined)
+
+    def _note_carried(self, frame: Frame, objects: Detections) -> None:
+        """Let the tracker go with the motion between key frames, as if the detector had seen it."""
+        if self.camera is not None:
+            TimedTracker(self.tracker, self.watch).compensate(self.camera(frame.image))
+        TimedTracker(self.tracker, self.watch).update(objects, frame.pts_seconds)
 
     @property
     def class_names(self) -> tuple[str, ...]:

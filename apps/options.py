@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.option_types import moment, path_text, positive, rate, unit, whole
-from apps.plan import Plan, Refining, Selection
+from apps.plan import SPEEDS, Plan, Refining, Selection
 from apps.presets import PRESETS
 from apps.run_folder import Output
 from detectors import DETECTORS
@@ -21,6 +21,7 @@ __all__ = [
     "add_reading",
     "add_refiner",
     "add_source",
+    "add_speed",
     "output_of",
     "plan_of",
     "positive",
@@ -32,7 +33,7 @@ __all__ = [
 SELECTION = ("start", "end", "stride", "fps", "strict", "value_range", "reader")
 ASSOCIATION = (
     *("preset", "detector", "weights", "video_id", "text", "tracker", "camera_motion"),
-    *("classes", "score", "min_frames", "link", "top"),
+    *("classes", "score", "min_frames", "link", "top", "speed"),
 )
 MASKS = ("model", "policy", "whole_or_part", "overlap", "clean", "zoom", "mode")
 
@@ -110,6 +111,17 @@ def add_association(parser: argparse.ArgumentParser) -> None:
         help="when the whole video is known, stitch tubes across gaps and fill short gaps (default of preset quick)",
     )
     group.add_argument("--top", type=positive, metavar="K", help="keep the K tubes of the highest score only")
+
+
+def add_speed(parser: argparse.ArgumentParser) -> None:
+    """On which frames the networks look."""
+    parser.add_argument(
+        "--speed",
+        choices=tuple(SPEEDS),
+        default="full",
+        help="full (default): networks look at every frame; balanced, fastest: at every third or sixth one, and where "
+        "motion cannot be told; between them masks are carried by motion",
+    )
 
 
 def add_refiner(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,14 @@ from vis.errors import UsageError
 if TYPE_CHECKING:
     from vis.interfaces import FrameSource
 
-__all__ = ["Plan", "Refining", "Selection", "source_path", "value_or_default"]
+__all__ = ["SPEEDS", "Plan", "Refining", "Selection", "source_path", "value_or_default"]
 
 SAMPLE = "sample"
 STACKS = (".tif", ".tiff")
 """Files of images rather than of a video."""
+
+SPEEDS = {"full": 1, "balanced": 3, "fastest": 6}
+"""Name -> at most so many frames from one key frame, which the networks see, to the next."""
 
 Value = TypeVar("Value")
 
@@ -148,6 +151,8 @@ class Plan:
     clean: bool = False
     video_id: int | None = None
     """Which video of the detector's file; None where it holds one."""
+    speed: str = "full"
+    """Of :data:`SPEEDS`."""
 
     @classmethod
     def of(
@@ -165,6 +170,7 @@ class Plan:
         min_frames: int | None = None,
         link: bool | None = None,
         top: int | None = None,
+        speed: str = "full",
         **refining: Any,
     ) -> Plan:
         """The preset's row, with what is given laid over it: the options of ``vistubes run``, by their names.
@@ -195,6 +201,7 @@ class Plan:
             overlap=masks.overlap,
             clean=masks.clean,
             video_id=video_id,
+            speed=speed,
         )
 
     def collected_frames(self) -> int:

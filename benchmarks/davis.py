@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from apps.job import Job
-from apps.options import add_association, add_refiner, plan_of
+from apps.options import add_association, add_refiner, add_speed, plan_of
 from vis import masks
 from vis.structures import Tube, VideoResult
 from vis.video import open_source
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     add_association(parser)
     add_refiner(parser)
+    add_speed(parser)
     args = parser.parse_args()
     job = Job(plan_of(args), device=args.device)
     clips = {clip: measure(job, args.data, clip, args.stride) for clip in args.clips.split(",")}

@@ -24,7 +24,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from apps.job import Job
-from apps.options import add_association, add_refiner, plan_of
+from apps.options import add_association, add_refiner, add_speed, plan_of
 from vis import masks
 from vis.structures import VideoResult
 from vis.video import open_source
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_association(parser)
     add_refiner(parser)
+    add_speed(parser)
     args = parser.parse_args()
     plan = plan_of(args)
     job = Job(plan, device=args.device)

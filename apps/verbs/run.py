@@ -15,6 +15,7 @@ from apps.options import (
     add_output,
     add_refiner,
     add_source,
+    add_speed,
     output_of,
     plan_of,
     selection_of,
@@ -53,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
     add_association(parser)
     add_refiner(parser)
+    add_speed(parser)
     add_output(parser, default="runs/NAME")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import apps
 import vis
+from detectors.motion import Motion
 from vis.errors import InputError, UsageError
 from vis.formats.tubes import to_json
 
@@ -58,3 +59,21 @@ def test_a_wrong_option_says_what_is_wrong(options: dict[str, Any], message: str
 def test_a_wrong_path_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.mp4"):
         apps.run(tmp_path / "absent.mp4", weights="absent.onnx", detector="yolox")
+
+
+def test_with_less_than_full_speed_the_detector_is_asked_less(
+    square_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    real = Motion.detect
+    monkeypatch.setattr(
+        Motion, "detect", lambda self, images: looked.append(len(images)) or real(self, images)
+    )
+    full = apps.run(square_clip, **MOVING)
+    frames, looked[:] = sum(looked), []
+    fast = apps.run(square_clip, **MOVING, speed="balanced")
+    assert sum(looked) < 0.7 * frames == 0.7 * len(fast.frames)
+    assert len(fast.frames) == len(full.frames)
+    assert fast.tubes
+    assert "speed" not in full.made_with["options"], "what was made before 0.2 is told by the same options"
+    assert fast.made_with["options"]["speed"] == "balanced"

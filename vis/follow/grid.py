@@ -65,3 +65,14 @@ class Grid:
         out = np.full((self.side, self.side), -strength, np.float32)
         out[:rows, :columns] = (2 * share - 1) * strength
         return out
+
+    def mask_of(self, logits: Float32) -> Bool:
+        """The mask of the frame, bool (H, W), where logits (side, side), enlarged, are above 0."""
+        import cv2
+
+        rows, columns = self.valid
+        height, width = self.frame
+        # The last cells may reach beyond the picture: enlarge them whole, and cut.
+        size = round(4 * columns * width / self.kept[1]), round(4 * rows * height / self.kept[0])
+        full = cv2.resize(logits[:rows, :columns], size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(full[:height, :width] > 0)

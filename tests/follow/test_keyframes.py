@@ -1,0 +1,138 @@
+"""Objects carried between key frames: what is looked at, how well the rest is known, and what is held."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vis.evaluation.davis import region_j
+from vis.follow.grid import Grid
+from vis.follow.keyframes import carry_between_keyframes
+from vis.structures import Detections, Frame, TrackedFrame
+
+IDS = {"red": 3, "blue": 5}
+
+
+class Looking:
+    """Finds the squares of a scene as they are, and notes on which frames it was asked."""
+
+    def __init__(self, scene: Any, *, masks: bool = True, born: int = 0) -> None:
+        self.scene, self.masks, self.born = scene, masks, born
+        self.asked: list[int] = []
+
+    def __call__(self, frame: Frame) -> TrackedFrame:
+        self.asked.append(frame.index)
+        seen = ["red"] + ["blue"] * (frame.index >= self.born)
+        masks = np.stack([self.scene.truth(colour, frame.index) for colour in seen])
+        boxes = []
+        for colour in seen:
+            x, y = self.scene.corner(colour, frame.index)
+            boxes.append([x, y, x + self.scene.side, y + self.scene.side])
+        found = Detections(
+            boxes=np.array(boxes, np.float32),
+            scores=np.array([0.9, 0.7][: len(seen)], np.float32),
+            labels=np.zeros(len(seen), np.int64),
+            masks=masks if self.masks else None,
+            track_ids=np.array([IDS[colour] for colour in seen], np.int64),
+        )
+        return TrackedFrame(frame, found)
+
+
+def test_frames_between_are_known_by_motion(scene: Any) -> None:
+    pictures = scene(19)
+    look = Looking(pictures)
+    told: list[int] = []
+    out = list(
+        carry_between_keyframes(pictures, look, interval=3, carried=lambda frame, _: told.append(frame.index))
+    )
+    assert [item.frame.index for item in out] == list(range(19))
+    assert look.asked == [0, 3, 6, 9, 12, 15, 18]
+    assert told == [index for index in range(19) if index % 3]
+    for item in out:
+        found = item.detections
+        assert found.track_ids is not None
+        assert found.track_ids.tolist() == [3, 5]
+        for row, colour in enumerate(IDS):
+            truth = pictures.truth(colour, item.frame.index)
+            assert region_j(found.masks[row], truth) > 0.9, (colour, item.frame.index)
+            x, y = pictures.corner(colour, item.frame.index)
+            np.testing.assert_allclose(found.boxes[row], [x, y, x + 36, y + 36], atol=0.01)  # an even path
+        np.testing.assert_allclose(found.scores, [0.9, 0.7], atol=1e-6)
+
+
+def test_a_tracker_is_told_where_the_boxes_went(scene: Any) -> None:
+    pictures = scene(4)
+    moved = {}
+    stream = carry_between_keyframes(
+        pictures,
+        Looking(pictures),
+        interval=3,
+        carried=lambda frame, found: moved.update({frame.index: found}),
+    )
+    list(stream)
+    for index, found in moved.items():
+        assert found.track_ids.tolist() == [3, 5]
+        assert found.masks is None
+        for row, colour in enumerate(IDS):
+            x, y = pictures.corner(colour, index)
+            np.testing.assert_allclose(found.boxes[row], [x, y, x + 36, y + 36], atol=5)
+
+
+def test_an_interval_of_one_is_looking_everywhere(scene: Any) -> None:
+    pictures = scene(5)
+    look = Looking(pictures)
+    out = list(carry_between_keyframes(pictures, look, interval=1))
+    assert look.asked == [0, 1, 2, 3, 4]
+    for item in out:
+        np.testing.assert_array_equal(item.detections.masks[0], pictures.truth("red", item.frame.index))
+
+
+def test_what_only_one_key_frame_shows_is_carried_half_of_the_way(scene: Any) -> None:
+    pictures = scene(5)
+    out = list(carry_between_keyframes(pictures, Looking(pictures, born=4), interval=4))
+    assert [5 in item.detections.track_ids for item in out] == [False, False, True, True, True]
+    assert region_j(out[3].detections.masks[1], pictures.truth("blue", 3)) > 0.9
+
+
+def test_motion_that_cannot_be_told_makes_a_key_frame(scene: Any) -> None:
+    pictures = list(scene(9))
+    noise = np.random.default_rng(2).integers(0, 256, pictures[0].image.shape).astype(np.uint8)
+    pictures[2] = Frame(2, pictures[2].pts_seconds, noise)
+    look = Looking(scene(9))
+    list(carry_between_keyframes(pictures, look, interval=6))
+    assert 2 in look.asked
+    assert 1 not in look.asked
+
+
+def test_boxes_without_masks_stay_so(scene: Any) -> None:
+    pictures = scene(7)
+    out = list(carry_between_keyframes(pictures, Looking(pictures, masks=False), interval=3))
+    assert all(item.detections.masks is None and len(item.detections) == 2 for item in out)
+
+
+def test_no_more_than_an_interval_of_frames_is_held(scene: Any) -> None:
+    held: list[weakref.ref[Any]] = []
+    most = 0
+
+    def frames() -> Any:
+        for frame in scene(30):
+            held.append(weakref.ref(frame.image))
+            yield frame
+
+    for _ in carry_between_keyframes(frames(), Looking(scene(30)), interval=4):
+        gc.collect()
+        most = max(most, sum(one() is not None for one in held))
+    assert most <= 6  # an interval, the key frame that ends it, and the one read ahead
+
+
+@pytest.mark.parametrize("size", [(144, 256), (97, 131), (480, 854), (300, 200)])
+def test_a_mask_comes_back_from_its_logits(size: tuple[int, int]) -> None:
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    mask = ((rows / height - 0.6) / 0.3) ** 2 + ((columns / width - 0.5) / 0.4) ** 2 < 1
+    grid = Grid(size, 256)
+    assert region_j(grid.mask_of(grid.logits_of(mask)), mask) > 0.98
