@@ -6,7 +6,6 @@ import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from apps.plan import Plan, Refining
@@ -301,9 +300,9 @@ def model_checksums(model: str) -> dict[str, str]:
     from vis import weights
 
     if model not in weights.MODELS:
-        path = Path(model)
-        # A model that another package adds by its name has no file that is known here.
-        return {path.name: weights.sha256_of(path)} if path.is_file() else {}
+        from vis import refiners
+
+        return refiners.checksums(model)
     entry = weights.MODELS[model]
     weight = weights.WEIGHTS[entry.weights]
     checksums = {weight.filename: weight.sha256}

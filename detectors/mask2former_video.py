@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import checkpoint_folder, class_names_of, require, weights_sha256
 from detectors.mask2former import Mask2Former
 from detectors.mask2former_checkpoint import load_conversion, load_original
 from detectors.mask2former_decoder import DecodedQueries, decode, mask_logits, pixel_features
@@ -28,6 +27,7 @@ from detectors.youtube_vis import YOUTUBE_VIS_2019, YOUTUBE_VIS_2021
 from vis.errors import UsageError
 from vis.structures import Detections
 from vis.weights import sha256_of
+from vis.weights.hub import checkpoint_folder, class_names_of, require, weights_sha256
 
 __all__ = ["Mask2FormerVideo"]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import require, torch_device
 from vis import boxes as box_maths
 from vis.errors import CheckpointError, UsageError, WeightsError
 from vis.structures import Detections
 from vis.weights import offline_wanted, sha256_of
+from vis.weights.hub import require, torch_device
 
 __all__ = ["MaskRcnn"]
 

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import (
+from detectors.query_masks import resize_logits
+from vis import boxes as box_maths
+from vis.errors import UsageError
+from vis.structures import Detections
+from vis.weights.hub import (
     checkpoint_folder,
     class_names_of,
     load_model,
@@ -21,10 +25,6 @@ from detectors.hub import (
     torch_device,
     weights_sha256,
 )
-from detectors.query_masks import resize_logits
-from vis import boxes as box_maths
-from vis.errors import UsageError
-from vis.structures import Detections
 
 __all__ = ["RfDetrSeg"]
 

@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import checkpoint_folder, load_model, load_processor, require, torch_device, weights_sha256
 from detectors.rfdetr import corners
 from vis import boxes as box_maths
 from vis.errors import UsageError
 from vis.structures import Detections
+from vis.weights.hub import (
+    checkpoint_folder,
+    load_model,
+    load_processor,
+    require,
+    torch_device,
+    weights_sha256,
+)
 
 __all__ = ["TextDetector"]
 

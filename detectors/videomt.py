@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import (
+from detectors.query_masks import best_classes, detections_from, mask_quality, resize_logits
+from vis.errors import UsageError
+from vis.structures import Detections
+from vis.weights.hub import (
     checkpoint_folder,
     class_names_of,
     load_model,
@@ -24,9 +27,6 @@ from detectors.hub import (
     torch_device,
     weights_sha256,
 )
-from detectors.query_masks import best_classes, detections_from, mask_quality, resize_logits
-from vis.errors import UsageError
-from vis.structures import Detections
 
 __all__ = ["Videomt"]
 

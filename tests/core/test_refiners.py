@@ -24,7 +24,7 @@ from vis.interfaces import MaskPredictor, Refiner
 from vis.prompt_policies import HQSamRefiner
 from vis.structures import Detections
 from vis.video import VideoWriter
-from vis.weights.table import MODELS
+from vis.weights.table import HUB_MODELS, MODELS
 
 PLUGIN = """
 import numpy as np
@@ -97,7 +97,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_model_of_the_table_has_a_family() -> None:
-    assert {refiners.family_of(name) for name in MODELS} == set(refiners.REFINERS)
+    assert {refiners.family_of(name) for name in (*MODELS, *HUB_MODELS)} == set(refiners.REFINERS)
     assert refiners.family_of("some/file.pth") == "hqsam"
 
 

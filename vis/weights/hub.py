@@ -6,6 +6,7 @@ What is missing is said with the command that gets it: the package, the weights,
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vis.errors import CheckpointError, DependencyError, UsageError, WeightsError
-from vis.weights import offline_wanted, sha256_of
+from vis.weights.cache import sha256_of
+from vis.weights.fetch import offline_wanted
 
 __all__ = [
     "check_keys",
@@ -50,7 +52,7 @@ def require(module: str, *names: str) -> Any:
             getattr(found, name)
     except (ImportError, AttributeError, RuntimeError) as error:
         raise DependencyError(
-            f"this detector needs the package {package}: run `pip install -U 'vis-tubes[models]'` ({error})"
+            f"this model needs the package {package}: run `pip install -U 'vis-tubes[models]'` ({error})"
         ) from error
     return found
 
@@ -98,6 +100,12 @@ def checkpoint_folder(weights: str | Path) -> Path:
             )
     except Exception as error:  # the hub's and its transport's errors share no base
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if type(error).__name__ == "GatedRepoError":
+            raise WeightsError(
+                f"the weights {name} are given only to who has accepted their terms ({reason}). Accept them at "
+                f"https://huggingface.co/{name}, then run `hf auth login` and `hf download {name}`, or give the "
+                "folder that holds them"
+            ) from error
         raise WeightsError(
             f"the weights {name} are not here and could not be fetched ({reason}). With a network run "
             f"`hf download {name}` (and leave VISTUBES_OFFLINE unset), or give the folder that holds them"
@@ -119,6 +127,10 @@ def load_model(model_class: Any, folder: Path, **options: Any) -> Any:
             model, info = model_class.from_pretrained(
                 folder, output_loading_info=True, local_files_only=True, **options
             )
+    except ImportError as error:  # the package of a backbone
+        raise DependencyError(
+            f"{model_class.__name__} needs one more package: run `pip install -U 'vis-tubes[models]'` ({error})"
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{folder} does not hold a {model_class.__name__}: {error}") from error
     check_keys(info, str(folder))
@@ -131,7 +143,7 @@ def load_processor(processor_class: Any, folder: Path) -> Any:
         return processor_class.from_pretrained(folder, local_files_only=True)
     except ImportError as error:  # some need torchvision, and say so only now
         raise DependencyError(
-            f"this detector's preprocessing needs one more package: run `pip install -U 'vis-tubes[models]'` ({error})"
+            f"this model's preprocessing needs one more package: run `pip install -U 'vis-tubes[models]'` ({error})"
         ) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} lacks the configuration of its preprocessing: {error}") from error
@@ -172,7 +184,20 @@ def class_names_of(config: Any) -> tuple[str, ...]:
 
 def weights_sha256(folder: Path) -> dict[str, str]:
     """Name -> sha256 of the folder's weight files, for the record of how a result was made."""
-    return {f"{_model_name(folder)}/{file.name}": sha256_of(file) for file in _weight_files(folder)}
+    return {
+        f"{_model_name(folder)}/{file.name}": _sha256(file, *_state(file)) for file in _weight_files(folder)
+    }
+
+
+def _state(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=32)
+def _sha256(file: Path, size: int, time: int) -> str:  # noqa: ARG001 - they say that it is the same file
+    """Gigabytes are read once in a process."""
+    return sha256_of(file)
 
 
 def _weight_files(folder: Path) -> list[Path]:
