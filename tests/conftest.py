@@ -102,33 +102,37 @@ def _lively(model: Any, seed: int) -> Any:
                 value.copy_(0.5 * noise)
             else:
                 value.copy_(1.3 * noise / (value.numel() / value.shape[0]) ** 0.5)
+            if "pred_obj_score_head.proj_out" in name:  # objects are in sight
+                value.mul_(0.1).add_(1 if name.endswith("bias") else 0)
     return model.eval()
 
 
 def _promptable(side: int, patch: int) -> dict[str, Any]:
-    """Configuration of a small prompt encoder, decoder and memory, shared by SAM 2 and its kin."""
+    """Configuration of a small prompt encoder, decoder and memory, shared by SAM 2 and its kin.
+
+    The memory's 64 channels are fixed in the library, and pointers must be wider.
+    """
     return {
         "image_size": side,
-        "prompt_encoder_config": {"hidden_size": 32, "image_size": side, "patch_size": patch},
+        "prompt_encoder_config": {"hidden_size": 128, "image_size": side, "patch_size": patch},
         "mask_decoder_config": {
-            "hidden_size": 32,
+            "hidden_size": 128,
             "mlp_dim": 32,
             "num_attention_heads": 2,
             "iou_head_hidden_dim": 32,
         },
-        "memory_attention_hidden_size": 32,
+        "memory_attention_hidden_size": 128,
         "memory_attention_num_layers": 1,
         "memory_attention_rope_feat_sizes": [side // patch, side // patch],
-        "memory_encoder_hidden_size": 32,
-        "memory_encoder_output_channels": 16,
-        "mask_downsampler_embed_dim": 32,
-        "memory_fuser_embed_dim": 32,
+        "memory_encoder_hidden_size": 128,
+        "mask_downsampler_embed_dim": 128,
+        "memory_fuser_embed_dim": 128,
         "memory_fuser_intermediate_dim": 32,
         "max_object_pointers_in_encoder": 6,
     }
 
 
-_FEATURES = {"fpn_hidden_size": 32, "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}
+_FEATURES = {"fpn_hidden_size": 128, "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}
 
 
 def _save(folder: Path, model: Any, processor: Any, side: int) -> Path:
@@ -195,15 +199,13 @@ def edgetam_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         memory_attention_rope_k_sizes=[2, 2],
         perceiver_resampler_num_latents=4,
         perceiver_resampler_num_latents_2d=4,
-        perceiver_resampler_hidden_size=16,
         perceiver_resampler_mlp_intermediate_size=16,
-        perceiver_resampler_attention_head_dim=16,
         perceiver_resampler_num_layers=1,
         **_promptable(64, 16),
     )
     folder = tmp_path_factory.mktemp("hub") / "small-edgetam"
     return _save(
-        folder, _lively(transformers.EdgeTamVideoModel(config), 2), transformers.Sam2ImageProcessor, 64
+        folder, _lively(transformers.EdgeTamVideoModel(config), 5), transformers.Sam2ImageProcessor, 64
     )
 
 
@@ -225,7 +227,7 @@ def sam3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "global_attn_indexes": [1],
     }
     vision = {"model_type": "sam3_vision_model", "backbone_config": backbone, **_FEATURES}
-    small = {"hidden_size": 32, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    small = {"hidden_size": 128, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     text = {
         "model_type": "clip_text_model",
         "vocab_size": 100,
@@ -243,7 +245,7 @@ def sam3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "geometry_encoder_config": small,
         "detr_encoder_config": small,
         "detr_decoder_config": {**small, "num_queries": 8},
-        "mask_decoder_config": {"hidden_size": 32, "num_attention_heads": 2},
+        "mask_decoder_config": {"hidden_size": 128, "num_attention_heads": 2},
     }
     tracker = {
         "model_type": "sam3_tracker_video",

@@ -139,7 +139,7 @@ def test_four_masks_to_choose_among(predictor: StretchedPredictor, image: NDArra
     np.testing.assert_allclose(part.scores[:, 1:].numpy(), three.scores, atol=1e-6)
     np.testing.assert_allclose(part.logits[:, 0].numpy(), single.low_res_logits, atol=1e-5)
     masks, none = predictor.logits_to_masks(part.logits[:, 1], (60, 100), levels=(0.0, 1e9))
-    assert (masks == three.masks[:, 0]).mean() > 0.9  # but for resampling there and back, on 16 cells
+    assert (masks == three.masks[:, 0]).mean() > 0.8  # but for resampling there and back, on 16 cells
     assert not none.any()
     best = int(part.scores[:, 1:].amax(dim=1).argmax())
     limit = float(part.scores[:, 1:].amax(dim=1).sort().values[-2])
@@ -184,7 +184,7 @@ def test_the_square_is_laid_out_as_the_house_has_it(size: tuple[int, int]) -> No
 
 def test_features_lie_where_the_logits_do(predictor: StretchedPredictor, image: NDArray[np.uint8]) -> None:
     features = predictor.dense_features(predictor.embed(image))
-    assert features.shape == (32, predictor.mask_side // 4, predictor.mask_side // 4)
+    assert features.shape == (128, predictor.mask_side // 4, predictor.mask_side // 4)
 
 
 def test_device_dtype_and_files_are_told(folder: Path, family: str, image: NDArray[np.uint8]) -> None:
