@@ -30,6 +30,7 @@ DETECTORS = {
     "maskrcnn": "detectors.maskrcnn:MaskRcnn",
     "rfdetr-seg": "detectors.rfdetr:RfDetrSeg",
     "text": "detectors.text:TextDetector",
+    "sam3": "detectors.sam3:Sam3Concepts",
     "everything": "detectors.sam_automatic:Everything",
     "none": "detectors.none:Nothing",
 }

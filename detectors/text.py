@@ -25,7 +25,7 @@ from vis.weights.hub import (
     weights_sha256,
 )
 
-__all__ = ["TextDetector"]
+__all__ = ["TextDetector", "phrase_of_token", "phrases_of"]
 
 
 class TextDetector:
@@ -46,11 +46,7 @@ class TextDetector:
         ``score``: least probability that a box answers to a word of the text. ``nms_iou``: of two
         boxes that overlap more, whatever their phrases, the better stays; 1 keeps all.
         """
-        self._phrases = tuple(phrase.strip().lower() for phrase in text.split(".") if phrase.strip())
-        if not self._phrases:
-            raise UsageError(
-                f"text {text!r} names nothing; write phrases with full stops: 'person . red car'"
-            )
+        self._phrases = phrases_of(text)
         if not 0 <= score <= 1 or not 0 <= nms_iou <= 1:
             raise UsageError(f"score {score} and nms_iou {nms_iou}: give values in [0, 1]")
         library = require("transformers", "GroundingDinoForObjectDetection", "GroundingDinoImageProcessorPil")
@@ -113,6 +109,14 @@ class TextDetector:
         keep = np.flatnonzero((scores > self._score) & (box_maths.area(boxes) > 0))
         keep = keep[box_maths.nms(boxes[keep], scores[keep], self._nms_iou)][: self._max_detections]
         return Detections(boxes[keep], scores[keep], labels[keep].astype(np.int64))
+
+
+def phrases_of(text: str) -> tuple[str, ...]:
+    """The phrases between full stops, in lower case, each once; UsageError where there are none."""
+    phrases = tuple(dict.fromkeys(phrase.strip().lower() for phrase in text.split(".") if phrase.strip()))
+    if not phrases:
+        raise UsageError(f"text {text!r} names nothing; write phrases with full stops: 'person . red car'")
+    return phrases
 
 
 def phrase_of_token(tokens: Sequence[int], full_stop: int, special: set[int]) -> list[int]:

@@ -139,7 +139,7 @@ def _save(folder: Path, model: Any, processor: Any, side: int) -> Path:
     from safetensors.torch import save_file
 
     # By its modules' names, as the hubs' files are: what the library writes itself of a SAM 3 bears some twice.
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     save_file(
         {name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors"
     )
@@ -236,7 +236,7 @@ def sam3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "projection_dim": 32,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
-        "max_position_embeddings": 16,
+        "max_position_embeddings": 32,
     }
     detector = {
         "model_type": "sam3",

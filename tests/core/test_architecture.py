@@ -142,7 +142,7 @@ def test_no_module_beside_the_registries_names_a_mask_models_family() -> None:
     from vis.refiners import REFINERS
     from vis.weights.table import HUB_MODELS
 
-    may = {"vis.refiners", "vis.engines", "vis.weights.table", "vis.sam2"}
+    may = {"vis.refiners", "vis.engines", "vis.weights.table", "vis.sam2", "detectors", "apps.presets"}
     families = {*REFINERS, *HUB_MODELS} - {"hqsam"}
     naming = set()
     for name, path in module_files().items():
