@@ -25,7 +25,7 @@ from vis.weights.table import HUB_MODELS, MODELS
 if TYPE_CHECKING:
     from vis.prompt_policies import HQSamRefiner
 
-__all__ = ["REFINERS", "checksums", "create", "family_of", "load_refiner"]
+__all__ = ["REFINERS", "checksums", "create", "family_of", "is_ready", "load_refiner"]
 
 REFINERS = {
     "hqsam": "vis.hqsam:load_predictor",
@@ -72,6 +72,16 @@ def _model_type(folder: Path) -> str:
     except (OSError, ValueError):
         return ""
     return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+
+
+def is_ready(name: str) -> bool:
+    """Whether the weights of a model of the tables lie here; False for any other name. Never asks the network."""
+    from vis import weights
+    from vis.weights.hub import is_cached
+
+    if name in HUB_MODELS:
+        return is_cached(HUB_MODELS[name].repository)
+    return name in MODELS and weights.cached(weights.WEIGHTS[MODELS[name].weights])
 
 
 def checksums(name: str | Path) -> dict[str, str]:

@@ -203,6 +203,10 @@ def test_the_page_works_with_another_packages_model(
     assert drawn.view["added"], drawn.view["message"]
     last = list(handlers.follow(token))[-1]
     assert "Followed object 1 over frames 0 to 5" in last.text
+    named, numbers = handlers.compare(token, False, "inner")
+    assert named["names"] == ["inner", "hq-tiny"]
+    assert named["sam"] == named["hq"]  # both draw the box
+    assert "area, hq-tiny − inner" in numbers
     shown, text = handlers.compare(token, False)
     if family == "sharpened":
         assert shown["sam"] != shown["hq"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import transformers
 from numpy.typing import NDArray
 
 from apps.cli import main
-from vis import engines
+from vis import edits, engines
 from vis import masks as rle
 from vis.errors import PromptError, UsageError
 from vis.follow import ObjectState, Prompt, follow, follow_again
@@ -313,3 +314,32 @@ def test_the_models_of_engines_are_there() -> None:
     assert {engines.model_of(name) for name in engines.ENGINES} <= {*MODELS, *HUB_MODELS}
     assert engines.model_of("own", "some.pth") == "some.pth"
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_edits_follow_by_the_engine_that_they_name(sam2_folder: Path, clip: Path, tmp_path: Path) -> None:
+    """In the file, in a replay, and as the engine by itself would."""
+    images = film(6)
+    base = tubes_of(
+        engines.create("sam2", model=str(sam2_folder), device="cpu"), images[:1], {1: {0: PROMPTS[9]}}
+    )
+    base = replace(base, frames=np.arange(6), pts_seconds=np.arange(6) / 10)
+    edit = edits.Follow(1, 0, 0, 5, engine="sam2")
+    assert edits.describe(edit) == "follow 1 over frames 0 to 5 by sam2"
+    edits.write(tmp_path / "edits.json", base, [edit, edits.Follow(1, 0, 0, 2)])
+    file = edits.read(tmp_path / "edits.json")
+    assert file.edits == (edit, edits.Follow(1, 0, 0, 2))
+    assert (tmp_path / "edits.json").read_text().count("engine") == 1
+    asked: list[str] = []
+
+    def engine_of(name: str) -> Engine:
+        asked.append(name)
+        return engines.create(name, model=str(sam2_folder), device="cpu")
+
+    predictor: Any = None  # the package's own engine is not asked
+    decoder = edits.FrameDecoder(predictor, images.__getitem__, engine_of=engine_of)
+    (followed,) = edits.replay(base, file.edits[:1], decode=decoder).tubes
+    assert asked == ["sam2"]
+    alone = through(engine_of("sam2").propagator(), images, {1: PROMPTS[9]})
+    for row, (index, (seen,)) in enumerate(zip(range(6), alone, strict=True)):
+        assert followed.frames[row] == index
+        np.testing.assert_array_equal(rle.decode(followed.masks[row]), seen.mask)

@@ -21,6 +21,7 @@ __all__ = [
     "check_keys",
     "checkpoint_folder",
     "class_names_of",
+    "is_cached",
     "load_model",
     "load_processor",
     "quiet_library",
@@ -115,6 +116,16 @@ def checkpoint_folder(weights: str | Path) -> Path:
             f"the weights of {name} are not in the cache; with a network run `hf download {name}`"
         )
     return Path(found)
+
+
+def is_cached(repository: str) -> bool:
+    """Whether the hub's cache holds a repository's weights; never asks the network."""
+    hub = require("huggingface_hub", "snapshot_download")
+    try:
+        found = hub.snapshot_download(repository, local_files_only=True)
+    except Exception:  # the hub's errors share no base
+        return False
+    return bool(_weight_files(Path(found)))
 
 
 def load_model(model_class: Any, folder: Path, **options: Any) -> Any:
