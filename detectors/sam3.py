@@ -58,7 +58,7 @@ class Sam3Concepts:
         the checkpoint is stored in. Warns :class:`FallbackWarning` where the package ``kernels`` is missing, with which
         the model drops double detections and fills holes.
         """
-        self._phrases = phrases_of(text)
+        self._phrases = tuple(dict.fromkeys(phrases_of(text)))  # each concept once
         if not 0 <= score <= 1 or not 0 <= new_score <= 1 or max_objects < 1:
             raise UsageError(
                 f"score {score}, new_score {new_score} and max_objects {max_objects}: give scores in [0, 1] and "

@@ -1,4 +1,4 @@
-"""Grounding DINO (Liu et al. 2023), through transformers: boxes of whatever a text names.
+"""Grounding DINO (Liu et al. 2023) and MM Grounding DINO (Zhao et al. 2024), through transformers: boxes by text.
 
 ``text="person . red car"`` asks for two classes. Knows no masks: the refiner makes them from boxes.
 """
@@ -20,12 +20,17 @@ from vis.weights.hub import (
     checkpoint_folder,
     load_model,
     load_processor,
+    model_type_of,
     require,
     torch_device,
     weights_sha256,
 )
 
 __all__ = ["TextDetector", "phrase_of_token", "phrases_of"]
+
+
+_MODELS = {"mm-grounding-dino": "MMGroundingDinoForObjectDetection"}
+"""Model type of a checkpoint -> class that reads it, where it is not the first Grounding DINO's."""
 
 
 class TextDetector:
@@ -49,10 +54,11 @@ class TextDetector:
         self._phrases = phrases_of(text)
         if not 0 <= score <= 1 or not 0 <= nms_iou <= 1:
             raise UsageError(f"score {score} and nms_iou {nms_iou}: give values in [0, 1]")
-        library = require("transformers", "GroundingDinoForObjectDetection", "GroundingDinoImageProcessorPil")
         folder = checkpoint_folder(weights)
+        model = _MODELS.get(model_type_of(folder), "GroundingDinoForObjectDetection")
+        library = require("transformers", model, "GroundingDinoImageProcessorPil")
         self._device = torch_device(device)
-        self._model = load_model(library.GroundingDinoForObjectDetection, folder).to(self._device)
+        self._model = load_model(getattr(library, model), folder).to(self._device)
         self._images = load_processor(library.GroundingDinoImageProcessorPil, folder)
         tokenizer = load_processor(library.AutoTokenizer, folder)
         self._tokens = tokenizer(" . ".join(self._phrases) + " .", return_tensors="pt")
@@ -112,8 +118,8 @@ class TextDetector:
 
 
 def phrases_of(text: str) -> tuple[str, ...]:
-    """The phrases between full stops, in lower case, each once; UsageError where there are none."""
-    phrases = tuple(dict.fromkeys(phrase.strip().lower() for phrase in text.split(".") if phrase.strip()))
+    """The phrases between full stops, in lower case; UsageError where there are none."""
+    phrases = tuple(phrase.strip().lower() for phrase in text.split(".") if phrase.strip())
     if not phrases:
         raise UsageError(f"text {text!r} names nothing; write phrases with full stops: 'person . red car'")
     return phrases

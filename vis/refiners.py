@@ -13,7 +13,6 @@ function that takes what it wants of ``name``, ``device`` and ``mode``, and give
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +53,9 @@ def family_of(name: str | Path) -> str:
         return str(name)
     if not Path(name).is_dir():
         return DEFAULT
-    kind = _model_type(Path(name))
+    from vis.weights.hub import model_type_of
+
+    kind = model_type_of(Path(name))
     first, _, _ = kind.partition("_")
     if first not in _REGISTRY.names():
         *most, last = (family for family in _REGISTRY.names() if family != DEFAULT)
@@ -63,15 +64,6 @@ def family_of(name: str | Path) -> str:
             f"{', '.join(most)} or {last}"
         )
     return first
-
-
-def _model_type(folder: Path) -> str:
-    """What a folder's ``config.json`` says that it holds; empty where it says nothing."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
 
 
 def is_ready(name: str) -> bool:

@@ -185,7 +185,9 @@ def test_a_path_that_is_not_there_is_never_asked_of_a_hub(name):
         hub.checkpoint_folder(name)
 
 
-@pytest.mark.parametrize("name", ["mask2former", "mask2former-video", "videomt", "rfdetr-seg", "text"])
+@pytest.mark.parametrize(
+    "name", ["mask2former", "mask2former-video", "videomt", "rfdetr-seg", "text", "eomt", "dfine"]
+)
 def test_without_transformers_every_adapter_says_what_to_install(name, monkeypatch, tmp_path):
     import sys
 

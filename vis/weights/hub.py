@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "is_cached",
     "load_model",
     "load_processor",
+    "model_type_of",
     "quiet_library",
     "require",
     "torch_device",
@@ -186,6 +188,15 @@ def check_keys(info: dict[str, Any], where: str) -> None:
             problems.append(f"{len(keys)} {title.replace('_', ' ')} ({shown})")
     if problems:
         raise CheckpointError(f"{where} does not fit the model: {'; '.join(problems)}")
+
+
+def model_type_of(folder: Path) -> str:
+    """What a folder's ``config.json`` says that it holds, such as ``sam2_video``; empty where it says nothing."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
 
 
 def class_names_of(config: Any) -> tuple[str, ...]:
