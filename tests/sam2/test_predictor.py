@@ -138,9 +138,6 @@ def test_four_masks_to_choose_among(predictor: StretchedPredictor, image: NDArra
     np.testing.assert_allclose(part.scores[:, 0].numpy(), single.scores, atol=1e-6)
     np.testing.assert_allclose(part.scores[:, 1:].numpy(), three.scores, atol=1e-6)
     np.testing.assert_allclose(part.logits[:, 0].numpy(), single.low_res_logits, atol=1e-5)
-    masks, none = predictor.logits_to_masks(part.logits[:, 1], (60, 100), levels=(0.0, 1e9))
-    assert (masks == three.masks[:, 0]).mean() > 0.8  # but for resampling there and back, on 16 cells
-    assert not none.any()
     best = int(part.scores[:, 1:].amax(dim=1).argmax())
     limit = float(part.scores[:, 1:].amax(dim=1).sort().values[-2])
     (kept,) = predictor.predict_masks(embedding, prompts, slice(1, 4), min_iou=limit)
@@ -180,6 +177,21 @@ def test_the_square_is_laid_out_as_the_house_has_it(size: tuple[int, int]) -> No
     back = stretched_of(padded, size)
     assert (back[0] - x).abs().max() <= cell
     assert (back[1] - y).abs().max() <= cell
+
+
+def test_logits_become_masks_of_the_frame(predictor: StretchedPredictor) -> None:
+    """A disk of the stretched frame, there and back, at two levels."""
+    side = predictor.mask_side
+    at = (torch.arange(side) + 0.5) / side - 0.5
+    stretched = 8 - 25 * (at[:, None] ** 2 + at**2).sqrt()
+    (inside, above) = predictor.logits_to_masks(
+        padded_of(stretched[None], (60, 100)), (60, 100), levels=(0.0, 4.0)
+    )
+    y, x = (np.arange(60) + 0.5) / 60 - 0.5, (np.arange(100) + 0.5) / 100 - 0.5
+    distance = np.hypot(*np.meshgrid(x, y))
+    for mask, radius in ((inside[0], 8 / 25), (above[0], 4 / 25)):
+        sure = np.abs(distance - radius) > 0.5 / side
+        np.testing.assert_array_equal(mask[sure], (distance < radius)[sure])
 
 
 def test_features_lie_where_the_logits_do(predictor: StretchedPredictor, image: NDArray[np.uint8]) -> None:

@@ -112,16 +112,20 @@ def librarys_masks(
     return found
 
 
+@pytest.fixture(scope="module")
+def carried(engine: Engine) -> tuple[list[tuple[ObjectState, ...]], ...]:
+    """All objects together from frame 3, so that one might disturb another: forwards and backwards."""
+    images = film(20)
+    return tuple(list(through(engine.propagator(), way, PROMPTS)) for way in (images[3:], images[3::-1]))
+
+
 @pytest.mark.parametrize("object_id", PROMPTS)
 def test_masks_are_those_of_the_librarys_session_of_the_whole_video(
-    engine: Engine, family: str, folder: Path, object_id: int
+    carried: tuple[list[tuple[ObjectState, ...]], ...], family: str, folder: Path, object_id: int
 ) -> None:
-    images = film(20)
     at = 3
-    expected = librarys_masks(family, folder, images, PROMPTS[object_id], at)
-    # All objects together, so that none disturbs another.
-    ahead = list(through(engine.propagator(), images[at:], PROMPTS))
-    behind = list(through(engine.propagator(), images[at::-1], PROMPTS))
+    expected = librarys_masks(family, folder, film(20), PROMPTS[object_id], at)
+    ahead, behind = carried
     place = list(PROMPTS).index(object_id)
     for index in range(20):
         seen = (ahead[index - at] if index >= at else behind[at - index])[place]
@@ -247,10 +251,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize(("name", "live"), [*((name, False) for name in FAMILIES), ("sam2", True)])
 def test_the_command_takes_an_engine(
-    engine: Engine, family: str, folder: Path, clip: Path, tmp_path: Path, live: bool
+    name: str, live: bool, clip: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    folder, family = request.getfixturevalue(f"{name}_folder"), name
     words = [
         "follow",
         str(clip),
