@@ -296,19 +296,10 @@ def check_same_size(source: FrameSource, saved: VideoResult) -> None:
 
 
 def model_checksums(model: str) -> dict[str, str]:
-    """File name -> sha256 of the refiner's checkpoint and, where it has one, its HQ head."""
-    from vis import weights
+    """File name -> sha256 of the refiner's weights and, where it has one, its HQ head."""
+    from vis import refiners
 
-    if model not in weights.MODELS:
-        from vis import refiners
-
-        return refiners.checksums(model)
-    entry = weights.MODELS[model]
-    weight = weights.WEIGHTS[entry.weights]
-    checksums = {weight.filename: weight.sha256}
-    if entry.head is not None and entry.head.is_file():
-        checksums[entry.head.name] = weights.sha256_of(entry.head)
-    return checksums
+    return refiners.checksums(model)
 
 
 def detector_checksums(detector: Any) -> dict[str, str]:

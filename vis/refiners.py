@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vis.errors import CheckpointError
 from vis.interfaces import MaskPredictor
 from vis.registry import Registry
-from vis.weights.table import HUB_MODELS, MODELS
+from vis.weights.table import HUB_MODELS, MODELS, WEIGHTS
 
 if TYPE_CHECKING:
     from vis.prompt_policies import HQSamRefiner
@@ -73,18 +73,24 @@ def is_ready(name: str) -> bool:
 
     if name in HUB_MODELS:
         return is_cached(HUB_MODELS[name].repository)
-    return name in MODELS and weights.cached(weights.WEIGHTS[MODELS[name].weights])
+    return name in MODELS and weights.cached(WEIGHTS[MODELS[name].weights])
 
 
 def checksums(name: str | Path) -> dict[str, str]:
-    """File name -> sha256 of a model that is no row of ``MODELS``: of a hub, a folder or a file.
+    """File name -> sha256 of a model's weights: of the tables (and the HQ head, where it has one), a folder or a file.
 
     Empty for a model that another package adds by its name: it has no file that is known here.
     """
     from vis.weights.cache import sha256_of
     from vis.weights.hub import checkpoint_folder, weights_sha256
 
-    row, path = HUB_MODELS.get(str(name)), Path(name)
+    entry, row, path = MODELS.get(str(name)), HUB_MODELS.get(str(name)), Path(name)
+    if entry is not None:
+        weight = WEIGHTS[entry.weights]
+        found = {weight.filename: weight.sha256}
+        if entry.head is not None and entry.head.is_file():
+            found[entry.head.name] = sha256_of(entry.head)
+        return found
     if row is not None:
         return weights_sha256(checkpoint_folder(row.repository))
     if path.is_dir():

@@ -24,7 +24,8 @@ from vis.interfaces import MaskPredictor, Refiner
 from vis.prompt_policies import HQSamRefiner
 from vis.structures import Detections
 from vis.video import VideoWriter
-from vis.weights.table import HUB_MODELS, MODELS
+from vis.weights import sha256_of
+from vis.weights.table import HUB_MODELS, MODELS, WEIGHTS
 
 PLUGIN = """
 import numpy as np
@@ -111,6 +112,18 @@ def test_a_models_name_finds_its_family_and_settings_go_there(
         assert (made.name, made.device, made.margin) == (name, "cpu", 3)
     with pytest.raises(UsageError, match=r"'inner' has no setting margins \(did you mean margin\?\)"):
         refiners.create("inner", margins=3)
+
+
+def test_every_models_files_are_told() -> None:
+    entry = MODELS["hq-tiny"]
+    assert entry.head is not None
+    known = {
+        WEIGHTS[entry.weights].filename: WEIGHTS[entry.weights].sha256,
+        entry.head.name: sha256_of(entry.head),
+    }
+    assert refiners.checksums("hq-tiny") == known
+    assert refiners.checksums(entry.head) == {entry.head.name: sha256_of(entry.head)}
+    assert refiners.checksums("of-another-package") == {}
 
 
 def vistubes(*words: object) -> None:
