@@ -17,7 +17,7 @@ def run(path: str | Path, preset: str = "quick", **options: Any) -> VideoResult:
 
     Args:
         path: a video file, a folder of images, or "sample".
-        preset: "quick", "balanced", "best" or "paper".
+        preset: "quick", "balanced", "best", "concept" or "paper".
         options: those of ``vistubes run`` (docs/cli.md), with underscores: ``detector="yolox"``, ``stride=2``,
             ``end="9s"``, ``classes=["dog", "cat"]``, ``link=False``; None is as if it were not given. Nothing is
             written but the run folder ``out``, if that is given, and nothing is printed unless ``quiet=False``.

@@ -6,7 +6,6 @@ import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from apps.plan import SPEEDS, Plan, Refining
@@ -336,19 +335,10 @@ def check_same_size(source: FrameSource, saved: VideoResult) -> None:
 
 
 def model_checksums(model: str) -> dict[str, str]:
-    """File name -> sha256 of the refiner's checkpoint and, where it has one, its HQ head."""
-    from vis import weights
+    """File name -> sha256 of the refiner's weights and, where it has one, its HQ head."""
+    from vis import refiners
 
-    if model not in weights.MODELS:
-        path = Path(model)
-        # A model that another package adds by its name has no file that is known here.
-        return {path.name: weights.sha256_of(path)} if path.is_file() else {}
-    entry = weights.MODELS[model]
-    weight = weights.WEIGHTS[entry.weights]
-    checksums = {weight.filename: weight.sha256}
-    if entry.head is not None and entry.head.is_file():
-        checksums[entry.head.name] = weights.sha256_of(entry.head)
-    return checksums
+    return refiners.checksums(model)
 
 
 def detector_checksums(detector: Any) -> dict[str, str]:

@@ -92,7 +92,7 @@ def add_association(parser: argparse.ArgumentParser) -> None:
         help="which video, for detector 'precomputed' and a file that holds several",
     )
     group.add_argument(
-        "--text", metavar="WORDS", help="what to look for, for detector 'text': 'person . red car'"
+        "--text", metavar="WORDS", help="what to look for, for detectors that take words: 'person . red car'"
     )
     group.add_argument(
         "--tracker",

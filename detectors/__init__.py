@@ -28,8 +28,11 @@ DETECTORS = {
     "mask2former-video": "detectors.mask2former_video:Mask2FormerVideo",
     "videomt": "detectors.videomt:Videomt",
     "maskrcnn": "detectors.maskrcnn:MaskRcnn",
+    "eomt": "detectors.eomt:Eomt",
+    "dfine": "detectors.dfine:DFine",
     "rfdetr-seg": "detectors.rfdetr:RfDetrSeg",
     "text": "detectors.text:TextDetector",
+    "sam3": "detectors.sam3:Sam3Concepts",
     "everything": "detectors.sam_automatic:Everything",
     "none": "detectors.none:Nothing",
 }

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import (
+from vis.devices import pick_device
+from vis.errors import UsageError
+from vis.structures import Detections
+from vis.weights.hub import (
     checkpoint_folder,
     class_names_of,
     load_model,
@@ -16,9 +19,6 @@ from detectors.hub import (
     require,
     weights_sha256,
 )
-from vis.devices import pick_device
-from vis.errors import UsageError
-from vis.structures import Detections
 
 __all__ = ["HubDetector", "check_limits"]
 

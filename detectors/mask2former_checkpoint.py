@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from detectors.hub import check_keys, quiet_library, require
 from vis.errors import CheckpointError
+from vis.weights.hub import check_keys, quiet_library, require
 
 __all__ = ["load_conversion", "load_original", "rename_original", "sizes_of"]
 

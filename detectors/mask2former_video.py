@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import checkpoint_folder, class_names_of, require, weights_sha256
 from detectors.mask2former import Mask2Former
 from detectors.mask2former_checkpoint import load_conversion, load_original
 from detectors.mask2former_decoder import DecodedQueries, decode, mask_logits, pixel_features
@@ -29,6 +28,7 @@ from vis.devices import pick_device
 from vis.errors import UsageError
 from vis.structures import Detections
 from vis.weights import sha256_of
+from vis.weights.hub import checkpoint_folder, class_names_of, require, weights_sha256
 
 __all__ = ["Mask2FormerVideo"]
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import require
 from detectors.hub_detector import check_limits
 from vis import boxes as box_maths
 from vis.devices import pick_device
 from vis.errors import CheckpointError, WeightsError
 from vis.structures import Detections
 from vis.weights import offline_wanted, sha256_of
+from vis.weights.hub import require
 
 __all__ = ["MaskRcnn"]
 

@@ -1,4 +1,4 @@
-"""Grounding DINO (Liu et al. 2023), through transformers: boxes of whatever a text names.
+"""Grounding DINO (Liu et al. 2023) and MM Grounding DINO (Zhao et al. 2024), through transformers: boxes by text.
 
 ``text="person . red car"`` asks for two classes. Knows no masks: the refiner makes them from boxes.
 """
@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.hub import load_processor, require
 from detectors.hub_detector import HubDetector
 from detectors.rfdetr import corners
 from vis import boxes as box_maths
 from vis.errors import UsageError
 from vis.structures import Detections
+from vis.weights.hub import checkpoint_folder, load_processor, model_type_of, require
 
-__all__ = ["TextDetector"]
+__all__ = ["TextDetector", "phrase_of_token", "phrases_of"]
+
+
+_MODELS = {"mm-grounding-dino": "MMGroundingDinoForObjectDetection"}
+"""Model type of a checkpoint -> class that reads it, where it is not the first Grounding DINO's."""
 
 
 class TextDetector(HubDetector):
@@ -40,16 +44,11 @@ class TextDetector(HubDetector):
         ``score``: least probability that a box answers to a word of the text. ``nms_iou``: of two
         boxes that overlap more, whatever their phrases, the better stays; 1 keeps all.
         """
-        self._phrases = tuple(phrase.strip().lower() for phrase in text.split(".") if phrase.strip())
-        if not self._phrases:
-            raise UsageError(
-                f"text {text!r} names nothing; write phrases with full stops: 'person . red car'"
-            )
+        self._phrases = phrases_of(text)
         if not 0 <= score <= 1 or not 0 <= nms_iou <= 1:
             raise UsageError(f"score {score} and nms_iou {nms_iou}: give values in [0, 1]")
-        folder = self._load(
-            weights, device, "GroundingDinoForObjectDetection", "GroundingDinoImageProcessorPil"
-        )
+        model = _MODELS.get(model_type_of(checkpoint_folder(weights)), "GroundingDinoForObjectDetection")
+        folder = self._load(weights, device, model, "GroundingDinoImageProcessorPil")
         tokenizer = load_processor(require("transformers", "AutoTokenizer").AutoTokenizer, folder)
         self._tokens = tokenizer(" . ".join(self._phrases) + " .", return_tensors="pt")
         self._phrase_of_token = phrase_of_token(
@@ -95,6 +94,14 @@ class TextDetector(HubDetector):
         keep = np.flatnonzero((scores > self._score) & (box_maths.area(boxes) > 0))
         keep = keep[box_maths.nms(boxes[keep], scores[keep], self._nms_iou)][: self._max_detections]
         return Detections(boxes[keep], scores[keep], labels[keep].astype(np.int64))
+
+
+def phrases_of(text: str) -> tuple[str, ...]:
+    """The phrases between full stops, in lower case; UsageError where there are none."""
+    phrases = tuple(phrase.strip().lower() for phrase in text.split(".") if phrase.strip())
+    if not phrases:
+        raise UsageError(f"text {text!r} names nothing; write phrases with full stops: 'person . red car'")
+    return phrases
 
 
 def phrase_of_token(tokens: Sequence[int], full_stop: int, special: set[int]) -> list[int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vis.errors import InputError, PromptError
 
-__all__ = ["Prompts", "check_image", "check_prompts"]
+__all__ = ["Prompts", "check_bias", "check_image", "check_prompts"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +71,24 @@ def check_prompts(
         given = ", ".join(f"{n} {name}" for name, n in counts.items())
         raise PromptError(f"one prompt of each kind per object is expected, got {given}")
     return Prompts(next(iter(counts.values())), boxes, points, point_labels, masks)
+
+
+def check_bias(iou_bias: Any, count: int, best_of_three: bool) -> NDArray[np.float32] | None:
+    """What is added to the scores of three masks, as float32 (N, 3) or None; PromptError where it is neither."""
+    if iou_bias is None:
+        return None
+    if not best_of_three:
+        raise PromptError("iou_bias: it helps to choose among three masks; give best_of_three=True with it")
+    try:
+        checked = np.asarray(iou_bias, np.float32)
+    except (TypeError, ValueError):
+        checked = np.zeros(0, np.float32)
+    if checked.shape != (count, 3) or not np.isfinite(checked).all():
+        raise PromptError(
+            f"iou_bias: expected finite numbers ({count}, 3), one for each of three masks of each object, got "
+            f"{checked.shape if checked.size else type(iou_bias).__name__}"
+        )
+    return checked
 
 
 def _as_float(name: str, value: Any, shape: str, ndim: int, last: int | None) -> NDArray[np.float32]:

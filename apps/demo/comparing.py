@@ -1,4 +1,7 @@
-"""SAM beside HQ-SAM on one frame, from one embedding and the same boxes, with numbers per object."""
+"""Two models' masks of the same boxes on one frame, with numbers per object.
+
+HQ-SAM has both kinds in one embedding: SAM's masks are compared with its own unless another model is named.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 ZOOM_SIDE = 960
 _PLAIN = (
-    "this run's model is plain SAM or of another kind, so there is no HQ-SAM mask to compare with; install the HQ "
-    "head, or run again with an HQ model"
+    "this run's model is plain SAM or of another kind, so there is no HQ-SAM mask to compare with; choose a model to "
+    "compare it with, or run again with an HQ model"
 )
 
 
@@ -44,11 +47,16 @@ class Comparison:
     hq: Image
     text: str
     """HTML."""
+    names: tuple[str, str] = ("SAM", "HQ-SAM")
+    """Of the two pictures."""
 
 
-def compare(session: Session, model_cache: ModelCache, *, zoom: bool) -> Comparison:
+def compare(
+    session: Session, model_cache: ModelCache, *, zoom: bool, beside: str | None = None
+) -> Comparison:
     """Both masks of every object on the shown frame; ``zoom``: magnified where the selected object's differ.
 
+    ``beside``: a model's name, whose masks are compared with the run's model's; None takes SAM's inside of HQ-SAM.
     Raises :class:`UsageError` where there is nothing to compare.
     """
     with session.lock:
@@ -65,15 +73,22 @@ def compare(session: Session, model_cache: ModelCache, *, zoom: bool) -> Compari
         image = reader_of(session)[frame].image
     boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
     predictor = decoder.predictor
-    like = _masks(tubes, frame) if _of_three(result) else None
-    sam, hq = both_masks(predictor, embedding, result.video.size, boxes, like)
+    names = ("SAM", "HQ-SAM") if beside is None else (beside, str(session.model))
+    if beside is None:
+        like = _masks(tubes, frame) if _of_three(result) else None
+        sam, hq = both_masks(predictor, embedding, result.video.size, boxes, like)
+    else:
+        other = model_cache.predictor_of(beside)
+        best = {"best_of_three": _of_three(result)}
+        sam = other.decode(other.embed(image), boxes=boxes, **best).masks
+        hq = predictor.decode(embedding, boxes=boxes, **best).masks
     pictures = [_draw(image, tubes, boxes, masks, result) for masks in (sam, hq)]
     if zoom:
         ids = [tube.id for tube in tubes]
         row = ids.index(session.selected) if session.selected in ids else 0
         window = magnify(sam[row], hq[row], boxes[row])
         pictures = [_crop(picture, window) for picture in pictures]
-    return Comparison(pictures[0], pictures[1], table(result, tubes, sam, hq))
+    return Comparison(pictures[0], pictures[1], table(result, tubes, sam, hq, names), names)
 
 
 def side_by_side(
@@ -196,7 +211,9 @@ def flicker(tube: Tube) -> float | None:
     return 1 - float(np.mean([rle.iou(a, b) for a, b in zip(tube.masks[:-1], tube.masks[1:], strict=True)]))
 
 
-def table(result: VideoResult, tubes: list[Tube], sam: Bool, hq: Bool) -> str:
+def table(
+    result: VideoResult, tubes: list[Tube], sam: Bool, hq: Bool, names: tuple[str, str] = ("SAM", "HQ-SAM")
+) -> str:
     """One line per object, as HTML."""
     lines = []
     for tube, a, b in zip(tubes, sam, hq, strict=True):
@@ -209,7 +226,13 @@ def table(result: VideoResult, tubes: list[Tube], sam: Bool, hq: Bool) -> str:
             "–" if change is None else f"{change:.3f}",
         ]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    heads = ("object", "agreement (IoU)", "at the boundary (IoU)", "area, HQ − SAM", "change per frame")
+    heads = (
+        "object",
+        "agreement (IoU)",
+        "at the boundary (IoU)",
+        f"area, {names[1]} − {names[0]}",
+        "change per frame",
+    )
     head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
     return f"<table class='vt-table'><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 

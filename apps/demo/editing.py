@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from apps.demo.model_cache import ModelCache
 from apps.demo.running import SHOW_SECONDS, Update, claim
 from apps.demo.session import Session
 from apps.demo.views import timeline, view
-from vis import edits
+from vis import edits, engines
 from vis import masks as rle
 from vis.edits import Edit, Follow, History
 from vis.errors import UsageError, VideoError
@@ -150,14 +151,16 @@ def act(session: Session, model_cache: ModelCache, data: Mapping[str, Any]) -> U
         return Update({**view(session), "added": name == "new"}, timeline(session), text)
 
 
-def follow(session: Session, model_cache: ModelCache) -> Iterator[Update]:
+def follow(session: Session, model_cache: ModelCache, engine: str = engines.DEFAULT) -> Iterator[Update]:
     """Carry the selected object's mask on, both ways, up to frames that were set by hand; cancel keeps a part."""
+    if engine not in engines.names():
+        raise UsageError(f"no engine named {engine!r}; choose one of {', '.join(engines.names())}")
     with claim(session):
         history = session.history
         if history is None:
             raise UsageError("there is nothing to follow yet; press Run first")
         result, tube, frame = history.result, _selected(session), _frame(session)
-        reach = _reach(history, tube, frame)
+        reach = replace(_reach(history, tube, frame), engine=engine)
         reached, lost, shown = [frame], 0, 0.0
         failure: VideoError | None = None
         try:
@@ -178,7 +181,7 @@ def follow(session: Session, model_cache: ModelCache) -> Iterator[Update]:
             failure = error
         session.position = int(np.searchsorted(result.frames, frame))
         if len(reached) - 1 > lost:
-            done = Follow(tube.id, frame, min(reached), max(reached))
+            done = replace(reach, first=min(reached), last=max(reached))
             with session.lock:
                 history.take(done, result)
                 session.clicks = None

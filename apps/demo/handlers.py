@@ -22,6 +22,7 @@ from apps.demo.model_cache import ModelCache
 from apps.demo.project import open_project
 from apps.demo.running import Update
 from apps.demo.session import Session, Sessions, reopen
+from vis import engines
 from vis.errors import UsageError, VisError
 
 __all__ = ["NO_CLIP", "Handlers", "status_html"]
@@ -137,22 +138,24 @@ class Handlers:
         """One edit."""
         return self._on_picture(token, lambda session: editing.act(session, self.model_cache, _mapping(data)))
 
-    def follow(self, token: str, data: object = None) -> Iterator[Update]:
-        """Carry the selected object's mask on."""
+    def follow(self, token: str, data: object = None, engine: str = engines.DEFAULT) -> Iterator[Update]:
+        """Carry the selected object's mask on, by an engine of ``vis.engines``."""
         try:
             session = self.sessions.get(token)
             editing.go_where_it_was_seen(session, data if isinstance(data, Mapping) else {})
-            for update in editing.follow(session, self.model_cache):
+            for update in editing.follow(session, self.model_cache, engine):
                 seen = update.view if update.view is None else {**update.view, "message": update.text}
                 yield Update(seen, update.timeline, status_html(update.text, update.share))
         except Exception as error:
             yield self._failed(token, error)
 
-    def compare(self, token: str, zoom: bool) -> tuple[dict[str, str], str]:
-        """Both pictures, or none, and numbers or what is missing."""
+    def compare(self, token: str, zoom: bool, beside: str = "") -> tuple[dict[str, Any], str]:
+        """Both pictures with their models' names, or none, and numbers or what is missing."""
         try:
-            found = comparing.compare(self.sessions.get(token), self.model_cache, zoom=zoom)
-            return {"sam": views.data_url(found.sam), "hq": views.data_url(found.hq)}, found.text
+            session = self.sessions.get(token)
+            found = comparing.compare(session, self.model_cache, zoom=zoom, beside=beside or None)
+            shown = {"sam": views.data_url(found.sam), "hq": views.data_url(found.hq)}
+            return {**shown, "names": list(found.names)}, found.text
         except Exception as error:
             return {}, self._error_html(error, token)
 

@@ -12,6 +12,7 @@ from apps.demo.session import Session
 if TYPE_CHECKING:
     from apps.job import Job
     from apps.plan import Plan
+    from vis.follow import Engine
     from vis.interfaces import MaskPredictor
 
 __all__ = ["ModelCache"]
@@ -29,6 +30,7 @@ class ModelCache:
         self.estimator = Estimator()
         self._jobs: dict[Plan, Job] = {}
         self._predictors: dict[str, MaskPredictor] = {}
+        self._engines: dict[str, Engine] = {}
         self._lock = threading.Lock()
 
     def job_of(self, plan: Plan) -> Any:
@@ -56,6 +58,15 @@ class ModelCache:
                 self._predictors[model] = refiners.create(model, device=self.device)
             return self._predictors[model]
 
+    def engine_of(self, name: str) -> Engine:
+        """An engine for followings, with its own model; loaded once."""
+        from vis import engines
+
+        with self._lock:
+            if name not in self._engines:
+                self._engines[name] = engines.create(name, device=self.device)
+            return self._engines[name]
+
     def decoder_of(self, session: Session) -> Any:
         """The decoder of a session's clip, with its embeddings."""
         from vis.edits import FrameDecoder
@@ -63,7 +74,9 @@ class ModelCache:
         if session.decoder is None:
             assert session.model is not None
             predictor = self.predictor_of(session.model)
-            session.decoder = FrameDecoder(predictor, lambda index: reader_of(session)[index].image)
+            session.decoder = FrameDecoder(
+                predictor, lambda index: reader_of(session)[index].image, engine_of=self.engine_of
+            )
         return session.decoder
 
     def warm(self, plan: Plan) -> None:

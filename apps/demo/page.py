@@ -18,6 +18,7 @@ from apps.demo.labels import display_name
 from apps.demo.running import Update
 from apps.demo.upload import SUFFIXES
 from apps.presets import PRESETS
+from vis import engines, weights
 
 __all__ = ["build", "launch_options"]
 
@@ -37,9 +38,7 @@ KEYS = """\
 | | | z, shift z | undo, redo |
 """
 
-NO_COMPARISON = (
-    "<p class='vt-muted'>The same boxes, once through SAM and once through HQ-SAM, on the frame above.</p>"
-)
+NO_COMPARISON = "<p class='vt-muted'>The same boxes through two models, on the frame above.</p>"
 
 HEAD = """\
 <div class='vt-title'><h1>vis-tubes</h1><p>Video in, object tubes out.</p>
@@ -109,6 +108,7 @@ def _left(handlers: Handlers) -> dict[str, Any]:
     with gr.Accordion("More options", open=False):
         found["detector"] = gr.Dropdown([("the preset's", ""), *names], value="", label="Detector")
         found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.names()], value="", label="Tracker")
+        found["engine"] = gr.Dropdown([*engines.names()], value=engines.DEFAULT, label="Follow with")
         found["classes"] = gr.Dropdown(
             offered_classes("quick", None),
             value=[],
@@ -135,14 +135,14 @@ def _left(handlers: Handlers) -> dict[str, Any]:
 
 
 def _compare_tab() -> dict[str, Any]:
-    with gr.Tab("Compare SAM and HQ-SAM"):
+    with gr.Tab("Compare"):
         with gr.Row():
             button = gr.Button(
                 "Compare on this frame", size="sm", elem_id="vt-compare-button", scale=0, min_width=220
             )
-            zoom = gr.Checkbox(
-                True, label="Magnify where the selected object differs most", container=False, min_width=280
-            )
+            known: list[Any] = [("SAM inside of HQ-SAM", ""), *weights.MODELS, *weights.HUB_MODELS]
+            beside = gr.Dropdown(known, value="", label="The run's model beside", elem_id="vt-beside")
+            zoom = gr.Checkbox(True, label="Magnify where they differ most", container=False, min_width=280)
         numbers = gr.HTML(NO_COMPARISON, apply_default_css=False, elem_id="vt-numbers")
         slider = _custom("compare", {})
         with gr.Accordion("Measure against a truth file", open=False):
@@ -153,10 +153,8 @@ def _compare_tab() -> dict[str, Any]:
                 elem_id="vt-truth",
             )
             ap = gr.HTML("", apply_default_css=False, elem_id="vt-ap")
-    return {
-        **{"button": button, "zoom": zoom, "slider": slider, "numbers": numbers},
-        **{"truth": truth, "ap": ap},
-    }
+    found = {"button": button, "zoom": zoom, "beside": beside, "slider": slider, "numbers": numbers}
+    return {**found, "truth": truth, "ap": ap}
 
 
 def _home_tab() -> dict[str, Any]:
@@ -310,15 +308,17 @@ def _wire_viewer(parts: _Page) -> None:
     def act(mine: str, event: gr.EventData) -> tuple[Any, ...]:
         return _parts(handlers.act(mine, event._data))[:2]
 
-    def follow(mine: str, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
-        for update in handlers.follow(mine, event._data):
+    def follow(mine: str, engine: str, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
+        for update in handlers.follow(mine, event._data, engine):
             yield _parts(update)
 
     # Not "always_last": it forgets the event's data. The viewer sends one request at a time.
     steps: dict[str, Any] = {"trigger_mode": "multiple", "api_visibility": "private", **STEPS}
     parts.viewer.seek(seek, [token], parts.shown[:2], **steps)
     parts.viewer.act(act, [token], parts.shown[:2], **steps)
-    parts.viewer.follow(follow, [token], parts.shown, api_name="follow", **parts.running)
+    parts.viewer.follow(
+        follow, [token, parts.left["engine"]], parts.shown, api_name="follow", **parts.running
+    )
 
 
 def _wire_tabs(parts: _Page, compare: dict[str, Any], home: dict[str, Any]) -> None:
@@ -333,7 +333,7 @@ def _wire_tabs(parts: _Page, compare: dict[str, Any], home: dict[str, Any]) -> N
 
     compare["button"].click(
         handlers.compare,
-        [token, compare["zoom"]],
+        [token, compare["zoom"], compare["beside"]],
         [compare["slider"], compare["numbers"]],
         api_name="compare",
         show_progress="minimal",

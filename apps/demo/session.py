@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vis import edits
+from vis import edits, engines
 from vis.errors import VisError
 from vis.files import write_json
 from vis.formats import tubes as tubes_format
@@ -214,6 +214,7 @@ def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
         session.model, session.options = _known_model(note["model"]), dict(note["options"])
         session.history = edits.History(base)
         for edit in file.edits:
+            _check_engine(edit)
             decode = decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
             session.history.do(edit, decode=decode)
     except (OSError, ValueError, KeyError, VisError):
@@ -224,10 +225,16 @@ def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
 
 def _known_model(name: object) -> str | None:
     """A model that lies ready here; a project from outside must name neither a file nor a download."""
-    from vis import weights
+    from vis import refiners
 
     if name is None:
         return None
-    if name not in weights.MODELS or not weights.cached(weights.WEIGHTS[weights.MODELS[str(name)].weights]):
+    if not refiners.is_ready(str(name)):
         raise ValueError("the model is not installed here")
     return str(name)
+
+
+def _check_engine(edit: edits.Edit) -> None:
+    """Likewise for what a following was made with."""
+    if isinstance(edit, edits.Follow) and edit.engine != engines.DEFAULT:
+        _known_model(engines.model_of(edit.engine))

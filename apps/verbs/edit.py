@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: tuple[int, int]) -> Decode:
     """The decoder that the edits need, or one that is never called."""
-    from vis import edits, refiners, weights
+    from vis import edits, engines, refiners, weights
     from vis.errors import InputError, UsageError
 
     if not edits.needs_decode(file.edits):
@@ -101,4 +102,5 @@ def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: t
             "give the video that it was made from"
         )
     predictor = refiners.create(model, device=args.device)
-    return edits.FrameDecoder(predictor, lambda index: reader[index].image)
+    engine_of = partial(engines.create, device=args.device)
+    return edits.FrameDecoder(predictor, lambda index: reader[index].image, engine_of=engine_of)

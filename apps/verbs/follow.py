@@ -17,7 +17,7 @@ from apps.progress import Stopwatch, progress, timed
 from apps.run_folder import check_replaceable
 from apps.verbs import follow_prompts
 from apps.verbs.follow_prompts import Given, Request, Selection
-from vis import __version__
+from vis import __version__, engines
 from vis.errors import UsageError
 from vis.interfaces import CountedFrames
 
@@ -45,6 +45,7 @@ examples:
   vistubes follow clip.mp4 --point 310,96@0#1 --not-point 340,180@0#1 --box 60,40,260,300@90#1
   vistubes follow frames/ --mask 00000.png --format davis --out masks/
   vistubes follow clip.mp4 --text 'red car' --speed balanced
+  vistubes follow clip.mp4 --point 310,96 --engine NAME --model FOLDER
   vistubes follow 0 --live --box 200,100,440,380 --speed fastest --json
 """
 
@@ -80,7 +81,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--text-score", type=unit, default=0.3, metavar="S", help="least score for --text (default: 0.3)"
     )
     group = parser.add_argument_group("masks")
+    names = list(engines.ENGINES)
+    group.add_argument(
+        "--engine",
+        default=engines.DEFAULT,
+        metavar="NAME",
+        help=f"what carries objects: {engines.DEFAULT} (default), any mask model of images led by motion; or "
+        f"{', '.join(name for name in names if name != engines.DEFAULT)}, a model of videos with its own memory",
+    )
     add_network(group)
+    parser.set_defaults(model=None)  # the engine's own
     group = parser.add_argument_group("speed")
     group.add_argument(
         "--speed",
@@ -109,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
     from apps.verbs.run import run_job
 
     given = follow_prompts.parse_all(args.prompts or [])
+    if args.engine not in engines.names():
+        raise UsageError(f"--engine {args.engine!r} is unknown; choose one of {', '.join(engines.names())}")
     if args.live:
         from apps.verbs.follow_live import run_live
 
@@ -172,6 +184,7 @@ class FollowJob:
         self.watch = Stopwatch()
         self.refiner = None
         self._args, self._given = args, given
+        self._model = engines.model_of(args.engine, args.model)
         with self.watch("open"):
             self._pictures: RandomAccessReader = RandomAccessReader(
                 path, reader=args.reader, fps=args.fps, value_range=args.value_range
@@ -181,18 +194,18 @@ class FollowJob:
     def describe(self) -> str:
         """One line that says what will run."""
         objects = len({item.place.number or f"row {row}" for row, item in enumerate(self._given)})
-        return f"{objects} prompt{'s' * (objects != 1)} -> follow -> {self._args.model}"
+        return f"{objects} prompt{'s' * (objects != 1)} -> follow ({self._args.engine}) -> {self._model}"
 
     def made_with(self) -> dict[str, Any]:
         """How the result was made: prompts, options and checksums."""
         args = self._args
-        options = {"model": args.model, "mode": args.mode, "speed": args.speed}
+        options = {"engine": args.engine, "model": self._model, "mode": args.mode, "speed": args.speed}
         prompts = [item.spelled for item in self._given]
         return {
             "program": "vis-tubes",
             "version": __version__,
             "options": {**options, "prompts": prompts},
-            "weights_sha256": model_checksums(args.model),
+            "weights_sha256": model_checksums(self._model),
         }
 
     @property
@@ -211,13 +224,14 @@ class FollowJob:
         return pipeline.collect(stream, source.info, self.class_names, made_with=self.made_with())
 
     def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
-        from vis import refiners
-        from vis.follow import SPEEDS, Follower, follow
+        from vis.follow import SPEEDS, follow
         from vis.video.prefetch import prefetch
 
         assert self._request is not None
         with self.watch("load"):
-            predictor = refiners.create(self._args.model, device=self._args.device, mode=self._args.mode)
+            engine = engines.create(
+                self._args.engine, model=self._model, device=self._args.device, mode=self._args.mode
+            )
         names = self.class_names
         labels = {number: names.index(name) for number, name in self._request.labels.items()}
 
@@ -229,7 +243,7 @@ class FollowJob:
 
         stream = follow(
             source,
-            lambda: Follower(predictor),
+            engine.propagator,
             self._request.prompts,
             backwards=backwards,
             keyframe_interval=SPEEDS[self._args.speed],

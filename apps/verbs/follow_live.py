@@ -45,15 +45,16 @@ class _Answers:
 def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     """Follow until the stream ends or breaks, ``--end`` is reached, or Ctrl-C; then write what was followed."""
     from apps.report import write_record, write_results
-    from vis import refiners
-    from vis.follow import SPEEDS, Follower
+    from vis import engines
+    from vis.follow import SPEEDS
     from vis.follow.live import LatestFrame, follow_live
     from vis.pipeline import TubeCollector
     from vis.structures import VideoInfo
 
     if any(item.kind == "text" for item in given):
         raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
-    predictor = refiners.create(args.model, device=args.device, mode=args.mode)
+    args.model = engines.model_of(args.engine, args.model)
+    engine = engines.create(args.engine, model=args.model, device=args.device, mode=args.mode)
     latest = LatestFrame(pictures(args.source))
     frames = iter(latest)
     first = next(frames, None)
@@ -66,7 +67,7 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     begin = time.monotonic()
     stream = follow_live(
         _of_one_size(itertools.chain([first], frames), args.source),
-        Follower(predictor),
+        engine.propagator(),
         prompts,
         keyframe_interval=SPEEDS[args.speed],
     )
@@ -128,7 +129,7 @@ def _record(
     """The run record."""
     from apps.job import model_checksums
 
-    options = {name: getattr(args, name) for name in ("model", "mode", "speed")}
+    options = {name: getattr(args, name) for name in ("engine", "model", "mode", "speed")}
     record = {
         "program": "vis-tubes",
         "version": __version__,

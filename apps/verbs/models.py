@@ -66,7 +66,9 @@ def _list(args: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
                 f"{row['name']:<16} {_size(row['bytes']):>9}  {'yes' if row['cached'] else '-':<6}  "
                 f"{row['licence']:<30}  {row['note']}{users}"
             )
-        print(f"\ncache: {weights.cache_folder()}")
+        print(f"\ncache: {weights.cache_folder()}\n\nmodels of a hub, fetched whole at their first use:")
+        for model in weights.HUB_MODELS.values():
+            print(f"{model.name:<16} {model.repository:<32}  {model.licence:<30}  {model.note}")
     return rows, 0
 
 

@@ -137,6 +137,24 @@ def test_hqsam_is_reached_through_the_registry_of_mask_models() -> None:
     assert {name for name in naming if not re.fullmatch(rf"({may.pattern})(\.\w+)*", name)} == set()
 
 
+def test_no_module_beside_the_registries_names_a_mask_models_family() -> None:
+    """HQ-SAM, which training and export are about, is the test's above."""
+    from vis.refiners import REFINERS
+    from vis.weights.table import HUB_MODELS
+
+    may = {"vis.refiners", "vis.engines", "vis.weights.table", "vis.sam2", "detectors", "apps.presets"}
+    families = {*REFINERS, *HUB_MODELS} - {"hqsam"}
+    naming = set()
+    for name, path in module_files().items():
+        source = path.read_text(encoding="utf-8")
+        words = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+        imported = imported_names(source, path) | named_classes(source)
+        if words & families or any(f"{one}.".startswith("vis.sam2.") for one in imported):
+            naming.add(name)
+    assert {"vis.refiners", "vis.weights.table"} <= naming
+    assert {name for name in naming - may if not name.startswith("vis.sam2.")} == set()
+
+
 def test_trackers_need_numpy_and_scipy_only() -> None:
     tops = {
         name.split(".")[0]

@@ -25,7 +25,8 @@ from vis.interfaces import MaskPredictor, Refiner
 from vis.prompt_policies import HQSamRefiner
 from vis.structures import Detections
 from vis.video import VideoWriter
-from vis.weights.table import MODELS
+from vis.weights import sha256_of
+from vis.weights.table import HUB_MODELS, MODELS, WEIGHTS
 
 PLUGIN = """
 import numpy as np
@@ -98,7 +99,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_model_of_the_table_has_a_family() -> None:
-    assert {refiners.family_of(name) for name in MODELS} == set(refiners.REFINERS)
+    assert {refiners.family_of(name) for name in (*MODELS, *HUB_MODELS)} == set(refiners.REFINERS)
     assert refiners.family_of("some/file.pth") == "hqsam"
 
 
@@ -112,6 +113,18 @@ def test_a_models_name_finds_its_family_and_settings_go_there(
         assert (made.name, made.device, made.margin) == (name, "cpu", 3)
     with pytest.raises(UsageError, match=r"'inner' has no setting margins \(did you mean margin\?\)"):
         refiners.create("inner", margins=3)
+
+
+def test_every_models_files_are_told() -> None:
+    entry = MODELS["hq-tiny"]
+    assert entry.head is not None
+    known = {
+        WEIGHTS[entry.weights].filename: WEIGHTS[entry.weights].sha256,
+        entry.head.name: sha256_of(entry.head),
+    }
+    assert refiners.checksums("hq-tiny") == known
+    assert refiners.checksums(entry.head) == {entry.head.name: sha256_of(entry.head)}
+    assert refiners.checksums("of-another-package") == {}
 
 
 def vistubes(*words: object) -> None:
@@ -204,6 +217,10 @@ def test_the_page_works_with_another_packages_model(
     assert drawn.view["added"], drawn.view["message"]
     last = list(handlers.follow(token))[-1]
     assert "Followed object 1 over frames 0 to 5" in last.text
+    named, numbers = handlers.compare(token, False, "inner")
+    assert named["names"] == ["inner", "hq-tiny"]
+    assert named["sam"] == named["hq"]  # both draw the box
+    assert "area, hq-tiny − inner" in numbers
     shown, text = handlers.compare(token, False)
     if family == "sharpened":
         assert shown["sam"] != shown["hq"]

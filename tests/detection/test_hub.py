@@ -8,11 +8,16 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 import detectors
-from detectors import hub
+from apps.cli import main
+from vis import refiners
 from vis.errors import CheckpointError, DependencyError, WeightsError
+from vis.video import VideoWriter
+from vis.weights import hub
+from vis.weights.table import HUB_MODELS, HubModel
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -23,6 +28,7 @@ class StandInHub:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.fetched: list[str] = []
+        self.gated = False
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,6 +75,12 @@ class StandInHub:
                         ]
                     return self.answer(json.dumps(listing).encode(), "application/json", {})
                 match = re.fullmatch(rf"/toy/model/resolve/(?:main|{REVISION})/(.+)", path)
+                if match and server.gated:
+                    self.send_response(403)
+                    self.send_header("Content-Length", "0")
+                    self.send_header("X-Error-Code", "GatedRepo")
+                    self.end_headers()
+                    return None
                 if match and match[1] in server.files:
                     data = server.files[match[1]]
                     if self.command == "GET":
@@ -173,7 +185,9 @@ def test_a_path_that_is_not_there_is_never_asked_of_a_hub(name):
         hub.checkpoint_folder(name)
 
 
-@pytest.mark.parametrize("name", ["mask2former", "mask2former-video", "videomt", "rfdetr-seg", "text"])
+@pytest.mark.parametrize(
+    "name", ["mask2former", "mask2former-video", "videomt", "rfdetr-seg", "text", "eomt", "dfine"]
+)
 def test_without_transformers_every_adapter_says_what_to_install(name, monkeypatch, tmp_path):
     import sys
 
@@ -189,3 +203,36 @@ def test_without_transformers_every_adapter_says_what_to_install(name, monkeypat
 def test_a_package_that_is_too_old_says_what_to_install():
     with pytest.raises(DependencyError, match="needs the package transformers"):
         hub.require("transformers", "ModelOfNextYear")
+
+
+@pytest.fixture
+def mask_model(stand_in, monkeypatch, sam2_folder):
+    """A mask model of the table whose repository the stand-in hub serves."""
+    stand_in.files = {file.name: file.read_bytes() for file in sam2_folder.iterdir()}
+    monkeypatch.setitem(HUB_MODELS, "toy", HubModel("toy", "sam2", "toy/model", "Apache-2.0", "toy"))
+    return stand_in
+
+
+def test_a_mask_model_comes_from_the_hub(mask_model):
+    made = refiners.create("toy", device="cpu")
+    assert set(mask_model.fetched) == {"config.json", "model.safetensors", "preprocessor_config.json"}
+    assert made.describe()["size"] == "toy"
+    assert list(refiners.checksums("toy")) == ["toy/model/model.safetensors"]
+    assert refiners.checksums("toy") == made.weights_sha256
+
+
+def test_gated_weights_name_the_terms_and_the_commands(mask_model):
+    mask_model.gated = True
+    with pytest.raises(
+        WeightsError, match=r"https://huggingface.co/toy/model, then run `hf auth login` and `hf download toy"
+    ):
+        refiners.create("toy", device="cpu")
+
+
+@pytest.mark.parametrize("name", HUB_MODELS)
+def test_mask_models_that_are_not_there_end_with_the_command(name, stand_in, tmp_path, monkeypatch, capsys):
+    with VideoWriter(tmp_path / "clip.mp4", (32, 32), 10.0) as writer:
+        writer.write(np.zeros((32, 32, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "clip.mp4", "--detector", "none", "--model", name, "--out", "out"]) == 4
+    assert f"`hf download {HUB_MODELS[name].repository}`" in capsys.readouterr().err

@@ -138,16 +138,16 @@ def test_rfdetr_gives_the_librarys_objects(rfdetr_folder, film):
             assert np.abs(clipped - box).max(axis=1).min() < 1e-3
 
 
+@pytest.fixture(scope="module", params=["GroundingDino", "MMGroundingDino"])
+def grounding_kind(request):
+    """The first Grounding DINO, or OpenMMLab's."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def grounding_folder(tmp_path_factory):
-    from transformers import (
-        BertConfig,
-        BertTokenizer,
-        GroundingDinoConfig,
-        GroundingDinoForObjectDetection,
-        GroundingDinoImageProcessorPil,
-        SwinConfig,
-    )
+def grounding_folder(grounding_kind, tmp_path_factory):
+    import transformers
+    from transformers import BertConfig, BertTokenizer, GroundingDinoImageProcessorPil, SwinConfig
 
     torch.manual_seed(0)
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", "person", "red", "car", "dog", "##gy"]
@@ -170,7 +170,7 @@ def grounding_folder(tmp_path_factory):
         intermediate_size=32,
         max_position_embeddings=64,
     )
-    config = GroundingDinoConfig(
+    config = getattr(transformers, f"{grounding_kind}Config")(
         backbone_config=swin,
         text_config=bert,
         d_model=32,
@@ -183,18 +183,14 @@ def grounding_folder(tmp_path_factory):
         num_queries=20,
         max_text_len=32,
     )
-    GroundingDinoForObjectDetection(config).eval().save_pretrained(folder)
+    getattr(transformers, f"{grounding_kind}ForObjectDetection")(config).eval().save_pretrained(folder)
     GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128}).save_pretrained(folder)
     return folder
 
 
-def test_text_gives_the_librarys_boxes(grounding_folder, film):
-    from transformers import (
-        AutoTokenizer,
-        GroundingDinoForObjectDetection,
-        GroundingDinoImageProcessorPil,
-        GroundingDinoProcessor,
-    )
+def test_text_gives_the_librarys_boxes(grounding_folder, grounding_kind, film):
+    import transformers
+    from transformers import AutoTokenizer, GroundingDinoImageProcessorPil, GroundingDinoProcessor
 
     images = film(2)
     settings = {"weights": grounding_folder, "score": 0.0, "nms_iou": 1.0, "device": "cpu"}
@@ -206,7 +202,9 @@ def test_text_gives_the_librarys_boxes(grounding_folder, film):
         AutoTokenizer.from_pretrained(grounding_folder),
     )
     inputs = processor(images=images, text=["person . red car ."] * 2, return_tensors="pt")
-    model = GroundingDinoForObjectDetection.from_pretrained(grounding_folder).eval()
+    model = (
+        getattr(transformers, f"{grounding_kind}ForObjectDetection").from_pretrained(grounding_folder).eval()
+    )
     with torch.inference_mode():
         outputs = model(**inputs)
     assert sum(map(len, found)) >= 10

@@ -179,7 +179,9 @@ def test_a_zip_that_is_no_sound_project_is_refused_and_leaves_what_is_open(handl
     kept = {path.name for path in folder.iterdir()}
     good = {name: (folder / name).read_bytes() for name in ("session.json", "base.json", "edits.json")}
     good["two-squares.mp4"] = (folder / "two-squares.mp4").read_bytes()
-    note = json.loads(good["session.json"])
+    note, made = json.loads(good["session.json"]), json.loads(good["edits.json"])
+    # Its weights are not here, and must not be fetched.
+    by_another = edits.to_json(edits.Follow(1, 0, 0, 1, engine="sam3"))
 
     def with_note(**change):
         return {**good, "session.json": json.dumps({**note, **change}).encode()}
@@ -191,6 +193,7 @@ def test_a_zip_that_is_no_sound_project_is_refused_and_leaves_what_is_open(handl
         with_note(video="base.json"),
         with_note(model="/etc/passwd"),
         with_note(model="hq-h"),
+        {**good, "edits.json": json.dumps({**made, "edits": [*made["edits"], by_another]}).encode()},
         {**good, "base.json": b"{}"},
         {**good, "two-squares.mp4": b"no video"},
     ):

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from vis import weights
-from vis.weights.table import MODELS, QUICK, WEIGHTS, NpmMember, Url, WheelMember
+from vis.errors import UsageError
+from vis.weights.table import HUB_MODELS, MODELS, QUICK, WEIGHTS, NpmMember, Url, WheelMember
 
 
 @pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
@@ -31,6 +32,14 @@ def test_names_files_and_checksums_are_unique():
     for values in ({w.filename for w in WEIGHTS.values()}, {w.sha256 for w in WEIGHTS.values()}):
         assert len(values) == len(WEIGHTS)
     assert not set(WEIGHTS) & set(MODELS), "find() takes names of both tables"
+    assert not set(HUB_MODELS) & {*WEIGHTS, *MODELS}
+
+
+def test_a_repository_is_no_file_to_fetch():
+    for name, model in HUB_MODELS.items():
+        assert model.name == name
+        with pytest.raises(UsageError, match=f"`hf download {model.repository}`"):
+            weights.find(name)
 
 
 def test_quick_needs_no_more_than_package_indexes():

@@ -29,6 +29,7 @@ from vis.edits.operations import (
     Split,
     Swap,
 )
+from vis.engines import DEFAULT
 from vis.errors import AnnotationError, PromptError
 from vis.follow.prompts import Prompt
 from vis.structures import MaskRLE, Tube, VideoResult
@@ -46,10 +47,11 @@ class Decode(Protocol):
         ...
 
     def carry(
-        self, index: int, mask: Bool, onto: Sequence[int], /
+        self, index: int, mask: Bool, onto: Sequence[int], engine: str = DEFAULT, /
     ) -> Iterator[tuple[int, Bool | None, float]]:
         """The object that has ``mask`` on frame ``index``, on the frames ``onto``, one after another.
 
+        ``engine``: a name of :mod:`vis.engines`, given where it is not the default.
         (frame, mask, score): the mask is None where the object is lost. What is found on a frame depends on
         the frames from ``index`` to it alone.
         """
@@ -124,8 +126,9 @@ def follow(result: VideoResult, edit: Follow, *, decode: Decode) -> Iterator[tup
     tube = _tube(result, edit.tube)
     _row(tube, edit.frame)
     mask = _mask(tube, edit.frame, result)
+    engine = () if edit.engine == DEFAULT else (edit.engine,)
     for way in (1, -1):
-        for index, found, score in decode.carry(edit.frame, mask, _frames_from(result, edit, way)):
+        for index, found, score in decode.carry(edit.frame, mask, _frames_from(result, edit, way), *engine):
             if found is None:
                 result = _without(result, edit.tube, index)
             else:

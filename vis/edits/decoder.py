@@ -14,6 +14,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from vis import engines
+from vis.follow.engine import Engine, Propagator
 from vis.follow.prompts import Prompt, first_mask
 from vis.interfaces import Embedding, MaskPredictor
 
@@ -28,10 +30,17 @@ class FrameDecoder:
     """
 
     def __init__(
-        self, predictor: MaskPredictor, image_of: Callable[[int], NDArray[np.uint8]], *, keep: int = 8
+        self,
+        predictor: MaskPredictor,
+        image_of: Callable[[int], NDArray[np.uint8]],
+        *,
+        keep: int = 8,
+        engine_of: Callable[[str], Engine] = engines.create,
     ) -> None:
+        """``engine_of``: gives an engine by name, loaded, for followings by another than the package's own."""
         self.predictor = predictor
         self._image_of = image_of
+        self._engine_of = engine_of
         self._keep = keep
         self._embeddings: OrderedDict[int, Embedding] = OrderedDict()
         self._lock = Lock()
@@ -41,20 +50,25 @@ class FrameDecoder:
         return first_mask(self.predictor, self.embedding(index), prompt).mask
 
     def carry(
-        self, index: int, mask: NDArray[np.bool_], onto: Sequence[int]
+        self, index: int, mask: NDArray[np.bool_], onto: Sequence[int], engine: str = engines.DEFAULT
     ) -> Iterator[tuple[int, NDArray[np.bool_] | None, float]]:
         """(frame, mask or None where it is lost, score) of the object on the frames ``onto``, in their order.
 
-        Raises :class:`PromptError` when ``mask`` is empty.
+        The package's own engine goes with the decoder's mask model. Raises :class:`PromptError` when ``mask`` is empty.
         """
         from vis.follow.follower import Follower
 
         if not len(onto):
             return
-        follower = Follower(self.predictor)
-        follower.start(1, self._image_of(index), self.embedding(index), Prompt(mask=mask))
+        own = engine == engines.DEFAULT
+        follower: Propagator = Follower(self.predictor) if own else self._engine_of(engine).propagator()
+
+        def embedding(frame: int) -> Embedding:
+            return self.embedding(frame) if own else follower.embed(self._image_of(frame))
+
+        follower.start(1, self._image_of(index), embedding(index), Prompt(mask=mask))
         for frame in onto:
-            (seen,) = follower.step(self._image_of(frame), self.embedding(frame))
+            (seen,) = follower.step(self._image_of(frame), embedding(frame))
             yield frame, None if seen.lost else seen.mask, seen.score
 
     def embedding(self, index: int) -> Embedding:
@@ -76,7 +90,9 @@ class NoDecoder:
         raise AssertionError(f"an edit asks for a mask on frame {index}: {prompt}")
 
     def carry(
-        self, index: int, mask: NDArray[np.bool_], onto: Sequence[int]
+        self, index: int, mask: NDArray[np.bool_], onto: Sequence[int], engine: str = engines.DEFAULT
     ) -> Iterator[tuple[int, NDArray[np.bool_] | None, float]]:
         """Never called."""
-        raise AssertionError(f"an edit follows a mask of {mask.sum()} pixels from frame {index} onto {onto}")
+        raise AssertionError(
+            f"an edit follows a mask of {mask.sum()} pixels from {index} onto {onto} by {engine}"
+        )

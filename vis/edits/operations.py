@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vis.engines import DEFAULT
 from vis.errors import AnnotationError
 from vis.formats import fields
 
@@ -83,13 +84,15 @@ class Add:
 class Follow:
     """Carry the mask that a tube has on ``frame`` on, frame by frame, to ``first`` and to ``last``.
 
-    What the tube had on those frames is replaced; where the object is lost, it has nothing.
+    What the tube had on those frames is replaced; where the object is lost, it has nothing. ``engine``: a name of
+    :mod:`vis.engines`.
     """
 
     tube: int
     frame: int
     first: int
     last: int
+    engine: str = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +166,9 @@ def describe(edit: Edit) -> str:
             return f"{'erase from' if erase else 'paint on'} {tube} on frame {frame}"
         case Add(tube, frame, label):
             return f"add {tube} ({label}) on frame {frame}"
-        case Follow(tube, _, first, last):
-            return f"follow {tube} over frames {first} to {last}"
+        case Follow(tube, _, first, last, engine):
+            by = "" if engine == DEFAULT else f" by {engine}"
+            return f"follow {tube} over frames {first} to {last}{by}"
         case Delete(tube, None, None):
             return f"delete {tube}"
         case Delete(tube, first, last):
@@ -317,4 +321,5 @@ _CHECKS: dict[str, Any] = {
     "radius": _radius,
     "erase": _bool,
     "label": _name,
+    "engine": _name,
 }

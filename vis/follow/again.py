@@ -65,7 +65,7 @@ def follow_again(
 
     Args:
         result: what ``collect(follow(...))`` with ``before`` gave, both ways in time.
-        make: gives a new :class:`Follower`.
+        make: gives a new :class:`Follower`, or another propagator: every engine's segments stand alone.
         before: the prompts of ``result``.
         after: the prompts wanted now; objects that are not among them lose their tubes.
         frames: gives the frames from one index to another (inclusive), rising or falling.

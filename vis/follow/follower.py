@@ -114,6 +114,10 @@ class Follower:
         """Ids of the objects that are followed, lost ones among them."""
         return tuple(self._objects)
 
+    def embed(self, image: NDArray[np.uint8]) -> Embedding:
+        """What ``start`` and ``step`` need of one picture: the predictor's embedding."""
+        return self.predictor.embed(image)
+
     def start(
         self, object_id: int, image: NDArray[np.uint8], embedding: Embedding, prompt: Prompt
     ) -> ObjectState:

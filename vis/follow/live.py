@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.follow.follower import DOUBT, Follower, ObjectState
+from vis.errors import UsageError
+from vis.follow.engine import Interpolator, Propagator
+from vis.follow.follower import DOUBT, ObjectState
 from vis.follow.prompts import Prompt
 from vis.renamed import renamed_arguments, renamed_names
 from vis.structures import Frame
@@ -82,21 +84,35 @@ class LatestFrame:
 
 @renamed_arguments(every="keyframe_interval")
 def follow_live(
-    frames: Iterable[Frame], follower: Follower, prompts: Mapping[int, Prompt], *, keyframe_interval: int = 1
+    frames: Iterable[Frame],
+    follower: Propagator,
+    prompts: Mapping[int, Prompt],
+    *,
+    keyframe_interval: int = 1,
 ) -> Iterator[tuple[Frame, tuple[ObjectState, ...]]]:
     """Follow from prompts on the first frame, each frame answered before the next is taken.
 
     With ``keyframe_interval`` above 1 the network looks at one frame in so many, and where motion is hard to tell; on
     the others objects are carried by motion alone.
     """
+    between = follower if keyframe_interval > 1 else None
+    if between is not None and not isinstance(between, Interpolator):
+        raise UsageError(
+            f"keyframe_interval {keyframe_interval}: this engine looks at every frame; leave it at 1 (--speed exact)"
+        )
     since = 0
     for place, frame in enumerate(frames):
-        if place and since + 1 < keyframe_interval and follower.flow_step(frame.image) <= DOUBT:
+        if (
+            between is not None
+            and place
+            and since + 1 < keyframe_interval
+            and between.flow_step(frame.image) <= DOUBT
+        ):
             since += 1
-            yield frame, follower.carried()
+            yield frame, between.carried()
             continue
         since = 0
-        embedding = follower.predictor.embed(frame.image)
+        embedding = follower.embed(frame.image)
         seen = follower.step(frame.image, embedding)
         if not place:
             seen = tuple(

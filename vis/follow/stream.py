@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import masks as rle
-from vis.errors import CancelledError, PromptError
-from vis.follow.follower import DOUBT, Follower, ObjectState
+from vis.errors import CancelledError, PromptError, UsageError
+from vis.follow.engine import Interpolator, Propagator
+from vis.follow.follower import DOUBT, ObjectState
 from vis.follow.prompts import Prompt
 from vis.renamed import renamed_arguments
 from vis.structures import Detections, Frame, MaskRLE, TrackedFrame
@@ -37,8 +38,8 @@ SPEEDS = {"exact": 1, "balanced": 4, "fastest": 8}
 
 Prompts = Mapping[int, Mapping[int, Prompt]]
 """Object id -> frame index -> prompt."""
-MakeFollower = Callable[[], Follower]
-"""Gives a new follower."""
+MakeFollower = Callable[[], Propagator]
+"""Gives a new follower, such as an engine's ``propagator``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def follow(
 
     Args:
         frames: in rising order.
-        make: gives a new :class:`Follower`, one for each direction.
+        make: gives a new :class:`Follower`, or another propagator, one for each direction.
         prompts: by object id and frame index; the frames must be among ``frames``.
         backwards: gives the frames from one index down to another, in falling order; None follows
             forwards only.
@@ -134,10 +135,16 @@ class PropagationPass:
     """A follower led through frames in one direction, objects joining and leaving by the segments of that direction."""
 
     def __init__(
-        self, follower: Follower, prompts: Prompts, plan: Iterable[Segment], *, keyframe_interval: int
+        self, follower: Propagator, prompts: Prompts, plan: Iterable[Segment], *, keyframe_interval: int
     ) -> None:
         self.follower = follower
         self.keyframe_interval = keyframe_interval
+        self._interpolator = follower if isinstance(follower, Interpolator) else None
+        if keyframe_interval > 1 and self._interpolator is None:
+            raise UsageError(
+                f"keyframe_interval {keyframe_interval}: this engine looks at every frame and carries nothing by "
+                "motion; leave it at 1 (--speed exact)"
+            )
         self._starts: dict[int, list[tuple[Segment, Prompt]]] = defaultdict(list)
         for segment in plan:
             prompt = prompts[segment.object_id][segment.prompt]
@@ -156,16 +163,15 @@ class PropagationPass:
                 yield frame, []
                 continue
             due = len(waiting) + 1 >= self.keyframe_interval or not self._running
-            if (
-                not (due or starts or self._ends_here(following))
-                and self.follower.flow_step(frame.image) <= DOUBT
-            ):
+            between = None if due or starts or self._ends_here(following) else self._interpolator
+            if between is not None and between.flow_step(frame.image) <= DOUBT:
                 waiting.append(frame)
                 continue
-            embedding = self.follower.predictor.embed(frame.image)
+            embedding = self.follower.embed(frame.image)
             found = {item.object_id: item for item in self.follower.step(frame.image, embedding)}
-            for earlier, carried in zip(waiting, self.follower.interpolate(), strict=True):
-                yield earlier, list(carried)
+            if self._interpolator is not None:
+                for earlier, carried in zip(waiting, self._interpolator.interpolate(), strict=True):
+                    yield earlier, list(carried)
             waiting = []
             for segment, prompt in starts:
                 object_id = segment.object_id

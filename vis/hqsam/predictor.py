@@ -20,7 +20,7 @@ from vis.hqsam.resize import Upsampler, network_size, resize, shrink, upsampler
 from vis.hqsam.runtime.engine import make_engine
 from vis.hqsam.runtime.requests import DecodeRequest
 from vis.mask_prediction import LowResMasks, MaskPrediction
-from vis.prompts import Prompts, check_image, check_prompts
+from vis.prompts import Prompts, check_bias, check_image, check_prompts
 from vis.renamed import renamed_arguments
 
 __all__ = ["ImageEmbedding", "Predictor"]
@@ -152,7 +152,7 @@ class Predictor:
             point_labels=point_labels,
             masks=masks,
         )
-        iou_bias = _check_bias(iou_bias, prompts.count, best_of_three)
+        iou_bias = check_bias(iou_bias, prompts.count, best_of_three)
         if chunk is not None and chunk < 1:
             raise PromptError(f"chunk: expected at least 1 object at a time, got {chunk}")
         arrays = _Arrays(prompts.count, embedding.frame_size, self.mask_side, model.device)
@@ -285,24 +285,6 @@ class Predictor:
             boxes = (prompts.boxes[rows].reshape(-1, 2, 2) * scale).reshape(-1, 4).astype(np.float32)
         masks = None if prompts.masks is None else prompts.masks[rows][:, None]
         return tensor(points), tensor(labels), tensor(boxes), tensor(masks)
-
-
-def _check_bias(iou_bias: Any, count: int, best_of_three: bool) -> Float32 | None:
-    """As float32 (N, 3), or None."""
-    if iou_bias is None:
-        return None
-    if not best_of_three:
-        raise PromptError("iou_bias: it helps to choose among three masks; give best_of_three=True with it")
-    try:
-        checked = np.asarray(iou_bias, np.float32)
-    except (TypeError, ValueError):
-        checked = np.zeros(0, np.float32)
-    if checked.shape != (count, 3) or not np.isfinite(checked).all():
-        raise PromptError(
-            f"iou_bias: expected finite numbers ({count}, 3), one for each of three masks of each object, got "
-            f"{checked.shape if checked.size else type(iou_bias).__name__}"
-        )
-    return checked
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,12 @@ from pathlib import Path
 from vis.errors import UsageError
 
 __all__ = [
+    "HUB_MODELS",
     "MODELS",
     "QUICK",
     "WEIGHTS",
     "Hub",
+    "HubModel",
     "Model",
     "NpmMember",
     "Source",
@@ -305,6 +307,34 @@ _REFINERS = (
 MODELS: dict[str, Model] = {model.name: model for model in _REFINERS}
 
 
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A refiner whose weights are a whole repository of a model hub, read by transformers."""
+
+    name: str
+    """Key of the table, used on the command line (``--model``)."""
+    family: str
+    """Key of ``vis.refiners.REFINERS``: what loads it."""
+    repository: str
+    """``owner/name``."""
+    licence: str
+    """Licence of the weights."""
+    note: str
+    """What it is, in a few words."""
+
+
+_HUB = (
+    HubModel("sam2.1-t", "sam2", "facebook/sam2.1-hiera-tiny", "Apache-2.0", "SAM 2.1, Hiera-T"),
+    HubModel("sam2.1-s", "sam2", "facebook/sam2.1-hiera-small", "Apache-2.0", "SAM 2.1, Hiera-S"),
+    HubModel("sam2.1-b", "sam2", "facebook/sam2.1-hiera-base-plus", "Apache-2.0", "SAM 2.1, Hiera-B+"),
+    HubModel("sam2.1-l", "sam2", "facebook/sam2.1-hiera-large", "Apache-2.0", "SAM 2.1, Hiera-L"),
+    HubModel("edgetam", "edgetam", "yonigozlan/EdgeTAM-hf", "Apache-2.0", "EdgeTAM, RepViT-M1"),
+    HubModel("sam3", "sam3", "facebook/sam3", "SAM License; its terms must be accepted first", "SAM 3"),
+)
+
+HUB_MODELS: dict[str, HubModel] = {model.name: model for model in _HUB}
+
+
 def find(name: str) -> Weight:
     """The weight of that name, or the weights of the refiner of that name.
 
@@ -314,6 +344,10 @@ def find(name: str) -> Weight:
         name = MODELS[name].weights
     if name in WEIGHTS:
         return WEIGHTS[name]
-    near = difflib.get_close_matches(name, [*WEIGHTS, *MODELS], n=1)
+    if name in HUB_MODELS:
+        raise UsageError(
+            f"{name} comes whole from its hub, at its first use or by `hf download {HUB_MODELS[name].repository}`"
+        )
+    near = difflib.get_close_matches(name, [*WEIGHTS, *MODELS, *HUB_MODELS], n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UsageError(f"no weights named {name!r}; {hint}`vistubes models list` shows all")

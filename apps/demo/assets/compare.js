@@ -11,6 +11,10 @@ function show() {
   const v = props.value || {}, there = Boolean(v.sam);
   whole.hidden = !there;
   if (there) { sam.src = v.sam; hq.src = v.hq; }
+  const [left, right] = v.names || ['SAM', 'HQ-SAM'];
+  find('.vt-side-sam').textContent = left; find('.vt-side-hq').textContent = right;
+  sam.alt = 'Masks of ' + left; hq.alt = 'Masks of ' + right;
+  slider.setAttribute('aria-label', 'Where ' + left + ' ends and ' + right + ' begins');
   split();
 }
 slider.oninput = split;

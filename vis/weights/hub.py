@@ -6,21 +6,26 @@ What is missing is said with the command that gets it: the package, the weights,
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vis.errors import CheckpointError, DependencyError, WeightsError
-from vis.weights import offline_wanted, sha256_of
+from vis.weights.cache import sha256_of
+from vis.weights.fetch import offline_wanted
 
 __all__ = [
     "check_keys",
     "checkpoint_folder",
     "class_names_of",
+    "is_cached",
     "load_model",
     "load_processor",
+    "model_type_of",
     "quiet_library",
     "require",
     "weights_sha256",
@@ -49,7 +54,7 @@ def require(module: str, *names: str) -> Any:
             getattr(found, name)
     except (ImportError, AttributeError, RuntimeError) as error:
         raise DependencyError(
-            f"this detector needs the package {package}: run `pip install -U 'vis-tubes[models]'` ({error})"
+            f"this model needs the package {package}: run `pip install -U 'vis-tubes[models]'` ({error})"
         ) from error
     return found
 
@@ -82,6 +87,12 @@ def checkpoint_folder(weights: str | Path) -> Path:
             )
     except Exception as error:  # the hub's and its transport's errors share no base
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if type(error).__name__ == "GatedRepoError":
+            raise WeightsError(
+                f"the weights {name} are given only to who has accepted their terms ({reason}). Accept them at "
+                f"https://huggingface.co/{name}, then run `hf auth login` and `hf download {name}`, or give the "
+                "folder that holds them"
+            ) from error
         raise WeightsError(
             f"the weights {name} are not here and could not be fetched ({reason}). With a network run "
             f"`hf download {name}` (and leave VISTUBES_OFFLINE unset), or give the folder that holds them"
@@ -91,6 +102,16 @@ def checkpoint_folder(weights: str | Path) -> Path:
             f"the weights of {name} are not in the cache; with a network run `hf download {name}`"
         )
     return Path(found)
+
+
+def is_cached(repository: str) -> bool:
+    """Whether the hub's cache holds a repository's weights; never asks the network."""
+    hub = require("huggingface_hub", "snapshot_download")
+    try:
+        found = hub.snapshot_download(repository, local_files_only=True)
+    except Exception:  # the hub's errors share no base
+        return False
+    return bool(_weight_files(Path(found)))
 
 
 def load_model(model_class: Any, folder: Path, **options: Any) -> Any:
@@ -103,6 +124,10 @@ def load_model(model_class: Any, folder: Path, **options: Any) -> Any:
             model, info = model_class.from_pretrained(
                 folder, output_loading_info=True, local_files_only=True, **options
             )
+    except ImportError as error:  # the package of a backbone
+        raise DependencyError(
+            f"{model_class.__name__} needs one more package: run `pip install -U 'vis-tubes[models]'` ({error})"
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{folder} does not hold a {model_class.__name__}: {error}") from error
     check_keys(info, str(folder))
@@ -115,7 +140,7 @@ def load_processor(processor_class: Any, folder: Path) -> Any:
         return processor_class.from_pretrained(folder, local_files_only=True)
     except ImportError as error:  # some need torchvision, and say so only now
         raise DependencyError(
-            f"this detector's preprocessing needs one more package: run `pip install -U 'vis-tubes[models]'` ({error})"
+            f"this model's preprocessing needs one more package: run `pip install -U 'vis-tubes[models]'` ({error})"
         ) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} lacks the configuration of its preprocessing: {error}") from error
@@ -149,6 +174,15 @@ def check_keys(info: dict[str, Any], where: str) -> None:
         raise CheckpointError(f"{where} does not fit the model: {'; '.join(problems)}")
 
 
+def model_type_of(folder: Path) -> str:
+    """What a folder's ``config.json`` says that it holds, such as ``sam2_video``; empty where it says nothing."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+
+
 def class_names_of(config: Any) -> tuple[str, ...]:
     """Class names in the order of the labels, from a model's configuration."""
     return tuple(str(config.id2label[label]) for label in sorted(config.id2label))
@@ -156,7 +190,20 @@ def class_names_of(config: Any) -> tuple[str, ...]:
 
 def weights_sha256(folder: Path) -> dict[str, str]:
     """Name -> sha256 of the folder's weight files, for the record of how a result was made."""
-    return {f"{_model_name(folder)}/{file.name}": sha256_of(file) for file in _weight_files(folder)}
+    return {
+        f"{_model_name(folder)}/{file.name}": _sha256(file, *_state(file)) for file in _weight_files(folder)
+    }
+
+
+def _state(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=32)
+def _sha256(file: Path, size: int, time: int) -> str:  # noqa: ARG001 - they say that it is the same file
+    """Gigabytes are read once in a process."""
+    return sha256_of(file)
 
 
 def _weight_files(folder: Path) -> list[Path]:
