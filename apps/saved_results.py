@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from apps.run_folder import FILES
 from vis.errors import InputError
 
-__all__ = ["BATCH_FILES", "Saved", "failed_names", "is_result", "results_below"]
+__all__ = ["BATCH_FILES", "Saved", "is_result", "results_below"]
 
 BATCH_FILES = frozenset(
     ("batch.json", "batch.html", "failures.jsonl", "results.json", "results.zip", "coco.json", "ytvis.json")
@@ -57,15 +56,6 @@ def results_below(root: Path) -> tuple[list[Saved], list[Path]]:
             f"{root}: no tubes.json in it or in its folders; give run folders, or a batch's --out"
         )
     return found, passed
-
-
-def failed_names(root: Path) -> list[str]:
-    """The videos that failed in the batch of this folder, by name."""
-    try:
-        lines = (root / "failures.jsonl").read_text(encoding="utf-8").splitlines()
-        return [str(json.loads(line)["name"]) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []  # no batch, or one that was killed in the middle of a line
 
 
 def is_result(file: Path) -> bool:

@@ -34,7 +34,7 @@ from vis.errors import OutputError, VisWarning
 from vis.interfaces import FrameSource
 from vis.structures import VideoResult
 
-__all__ = ["Settings", "Worker"]
+__all__ = ["Settings", "Worker", "line_of", "work_keys"]
 
 REFINEMENT_ONLY = (
     "model",
@@ -113,7 +113,7 @@ class Worker:
         found = remote.identity(item) if is_address(item.path) else identity(item, before)
         keys = self._keys(found)
         if before.get("work") == keys and rendering.are_drawn(before):
-            return _line(before, "kept")
+            return line_of(before, "kept")
         chunks = ChunkFolder(self.out / ".batch" / "chunks" / digest(item.name), keys["result"])
         with remote.local_copy(item) as local:
             return self._fresh(_Task(local, folder, before, found, keys, chunks, report_progress, started))
@@ -142,7 +142,7 @@ class Worker:
         report.write_record(folder, record)
         task.chunks.remove()
         full = any(is_disk_full(error) or no_space_left(error, self.out) for error in missing.values())
-        return _line(record, "done") | ({"disk_full": True} if full else {})
+        return line_of(record, "done") | ({"disk_full": True} if full else {})
 
     def _draw(self, task: _Task, source: FrameSource, result: VideoResult) -> dict[str, Exception]:
         item, total = task.item, len(result.frames)
@@ -172,22 +172,7 @@ class Worker:
         return source if options["strict"] else ReadableFrames(source)
 
     def _keys(self, source_id: Mapping[str, Any]) -> dict[str, Any]:
-        options = self.made_with["options"]
-        weights = self.made_with["weights_sha256"]
-        refiner = self.job.refiner_weights()
-        association = digest(
-            {
-                "version": self.made_with["version"],
-                "video": {
-                    name: source_id[name] for name in ("sha256", "bytes", "files") if name in source_id
-                },
-                "span": self.settings.selection.options(),
-                "options": {name: value for name, value in options.items() if name not in REFINEMENT_ONLY},
-                "weights": {name: value for name, value in weights.items() if name not in refiner},
-            }
-        )
-        result = digest({"association": association, "made_with": self.made_with})
-        return {"association": association, "result": result, "overlay": self.settings.overlay}
+        return work_keys(source_id, self.settings, self.made_with, self.job.refiner_weights())
 
     def _record(self, task: _Task, result: VideoResult, partial: Mapping[str, Any] | None) -> dict[str, Any]:
         """run.json before its pictures are drawn."""
@@ -214,8 +199,29 @@ class Worker:
         }
 
 
-def _line(record: Mapping[str, Any], status: str) -> dict[str, Any]:
-    """What the batch's report says of a finished video."""
+def work_keys(
+    source_id: Mapping[str, Any],
+    settings: Settings,
+    made_with: Mapping[str, Any],
+    refiner_weights: Mapping[str, str],
+) -> dict[str, Any]:
+    """What a video's run folder is known by: it is kept as long as these are the same."""
+    options, weights = made_with["options"], made_with["weights_sha256"]
+    association = digest(
+        {
+            "version": made_with["version"],
+            "video": {name: source_id[name] for name in ("sha256", "bytes", "files") if name in source_id},
+            "span": settings.selection.options(),
+            "options": {name: value for name, value in options.items() if name not in REFINEMENT_ONLY},
+            "weights": {name: value for name, value in weights.items() if name not in refiner_weights},
+        }
+    )
+    result = digest({"association": association, "made_with": made_with})
+    return {"association": association, "result": result, "overlay": settings.overlay}
+
+
+def line_of(record: Mapping[str, Any], status: str) -> dict[str, Any]:
+    """What the batch's report says of a finished video, whose run.json this is."""
     missing = record.get("pictures", {}).get("missing", {})
     partial = record.get("partial")
     notes = [] if partial is None else [f"only the first {partial['frames']} frames: {partial['reason']}"]

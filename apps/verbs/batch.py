@@ -23,15 +23,18 @@ __all__ = ["add_work", "configure", "run", "settings_of", "workers_of"]
 EPILOG = """\
 Every video gets a run folder under --out, at the place that it has under its input folder. A video that
 fails is told in failures.jsonl and does not stop the others; the exit code is then 5. The same command
-again keeps what is done, goes on where it was stopped, and tries failures anew. A changed option computes
-again only what it touches: another --model or --policy reuses the saved associations.
+again keeps what is done, goes on where it was stopped, and tries failures anew (--retry-failed: those alone). A
+changed option computes again only what it touches: another --model or --policy reuses the saved associations.
+Passed over, and named at the end: files in folders that are no videos, pictures beside videos, and folders of
+runs. Hidden files and folders are not looked at.
 
 inputs: video files; folders (searched, with image folders as videos); globs in quotes; .txt lists of paths;
 the .json of a YouTube-VIS set (then results.json and results.zip of the whole set are written too);
 addresses such as s3://bucket/clip.mp4.
 
 examples:
-  vistubes batch videos/ --out runs/all --jobs 2
+  vistubes batch videos/ --out runs/all --merge coco         # run folders, and all in runs/all/coco.json
+  vistubes batch videos/ --out runs/all --dry-run            # what would be done, and why
   vistubes batch 'day*/cam?.mp4' list.txt --out runs/cams --model none --no-overlay
   vistubes batch ytvis/valid.json --out runs/valid --detector mask2former-video
   vistubes batch videos/ --out /mnt/shared/runs --cluster ray
@@ -58,6 +61,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--frames", type=Path, metavar="DIR", help="images of a set (default: JPEGImages beside it)"
     )
     add_work(parser)
+    group = parser.add_argument_group("all videos")
+    group.add_argument(
+        "--merge",
+        choices=("coco", "ytvis"),
+        help="at the end also one file of all videos, OUT/coco.json or OUT/ytvis.json; they are named by their place",
+    )
+    group.add_argument(
+        "--retry-failed", action="store_true", help="do those videos alone that are in OUT/failures.jsonl"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what would be done with each video, and do nothing"
+    )
     parser.add_argument("--json", action="store_true", help="print batch.json to stdout")
 
 
@@ -105,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
     _check_used(args, items)
     sets = [Path(text) for text in args.inputs if text.lower().endswith(".json")]
     workers = workers_of(args, len(items))
+    if args.dry_run:
+        return _preview(args, items, passed, settings_of(args, workers))
     summary = run_items(
         items,
         settings_of(args, workers),
@@ -112,11 +129,35 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         passed_over=passed,
         sets=sets,
+        merge=args.merge,
+        retry_failed=args.retry_failed,
         quiet=args.quiet,
     )
     if args.json:
         print(json.dumps(summary))
     return 5 if summary["totals"]["failed"] else 0
+
+
+def _preview(
+    args: argparse.Namespace, items: Sequence[Item], passed: Sequence[str], settings: Settings
+) -> int:
+    """Say what would be done, and do none of it."""
+    from collections import Counter
+
+    from apps.batch.preview import preview
+    from apps.batch.summary import passed_over
+
+    rows = preview(items, settings, args.out, retry_failed=args.retry_failed)
+    if args.json:
+        print(json.dumps({"videos": rows, "passed_over": list(passed)}))
+        return 0
+    for row in rows:
+        print(f"{row['state']:<9}{row['name']}" + (f"    {row['why']}" if row["why"] else ""))
+    count = Counter(row["state"] for row in rows)
+    print(f"{len(rows)} videos: " + ", ".join(f"{number} {state}" for state, number in count.items()))
+    if passed:
+        print(passed_over(passed))
+    return 0
 
 
 def _check_used(args: argparse.Namespace, items: Sequence[Item]) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from apps.batch.summary import read_failures
 from apps.options import positive
 from apps.run_folder import tubes_of
-from apps.saved_results import BATCH_FILES, Saved, failed_names, is_result, results_below
+from apps.saved_results import BATCH_FILES, Saved, is_result, results_below
 from vis.errors import InputError, UsageError, VisWarning
 from vis.formats.fields import MAX_FPS, MAX_FRAME, MIN_FPS
 from vis.formats.naming import told_apart, unique_names
@@ -195,8 +196,8 @@ def _read_all(
         if name == "tubes" and _is_folder(path) and not _is_file(path / "tubes.json"):
             saved, others = results_below(path)
             passed += others
-            if missing := failed_names(path):
-                lost[str(path)] = [f"videos that failed are not there: {', '.join(missing)}"]
+            if failed := [line["name"] for line in read_failures(path)]:
+                lost[str(path)] = [f"videos that failed are not there: {', '.join(failed)}"]
         for one in saved or [Saved(path, "")]:
             results, said = _read(one.path, FORMATS[name], name, options)
             for result in results:
