@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from apps.batch.item import Item
     from vis.interfaces import FrameSource
 
-__all__ = ["Export", "export_frames"]
+__all__ = ["Export", "export_frames", "find_videos"]
 
 QUALITY = 95
 """Of JPEG."""
@@ -47,14 +47,22 @@ def export_frames(videos: Path, exports: Sequence[Export], folder: Path) -> int:
     that are the user's own images are copied, others written as their name's suffix says. Raises
     :class:`InputError` where a video is not there or is another one.
     """
-    items = _items(videos, exports)
+    sources = find_videos(videos, exports)
     files = frame_files([e.result for e in exports], unique_names([e.result.video.name for e in exports]))
     count = 0
     with whole_folder(folder) as part:
-        for export, item, own in zip(exports, items, files, strict=True):
-            source = _opened(item, export)
+        for export, (source, _), own in zip(exports, sources, files, strict=True):
             count += _write(source, dict(zip(export.result.frames.tolist(), own, strict=True)), part)
     return count
+
+
+def find_videos(videos: Path, exports: Sequence[Export]) -> list[tuple[FrameSource, str]]:
+    """The video of each result, opened, and its path.
+
+    Raises :class:`InputError` where one is not there, or is another one.
+    """
+    items = _items(videos, exports)
+    return [(_opened(item, export), item.path) for item, export in zip(items, exports, strict=True)]
 
 
 def _items(videos: Path, exports: Sequence[Export]) -> list[Item]:

@@ -1,16 +1,22 @@
-"""Saved results in folders: every tubes.json below one, named by its place, and the files that are none."""
+"""Saved results: those in folders, named by their place; the objects chosen of one, and the video that it is of."""
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from apps.identity import is_same, read_record, source_identity
+from apps.plan import Selection, source_path
 from apps.run_folder import FILES
-from vis.errors import InputError
+from vis.errors import FallbackWarning, InputError, UsageError
+from vis.interfaces import FrameSource
+from vis.structures import VideoResult
 
-__all__ = ["BATCH_FILES", "Saved", "is_result", "results_below"]
+__all__ = ["BATCH_FILES", "Saved", "chosen", "is_result", "results_below", "video_of"]
 
 BATCH_FILES = frozenset(
     ("batch.json", "batch.html", "failures.jsonl", "results.json", "results.zip", "coco.json", "ytvis.json")
@@ -67,3 +73,36 @@ def is_result(file: Path) -> bool:
             return BEGINNING.match(stream.read(200)) is not None
     except OSError:
         return False
+
+
+def chosen(result: VideoResult, ids: Collection[int] | None) -> VideoResult:
+    """The result with these objects alone, None: all. Raises :class:`UsageError` for an id that it does not have."""
+    if ids is None:
+        return result
+    known = [tube.id for tube in result.tubes]
+    if unknown := sorted(set(ids) - set(known)):
+        raise UsageError(
+            f"--tubes: the result has no object {unknown[0]}; its ids are {', '.join(map(str, known[:20])) or 'none'}"
+        )
+    return replace(result, tubes=tuple(tube for tube in result.tubes if tube.id in set(ids)))
+
+
+def video_of(text: str, selection: Selection, result: VideoResult, file: Path) -> FrameSource:
+    """The video of a saved result, opened. ``file``: its tubes.json, beside which run.json says what the video was.
+
+    Raises :class:`InputError` where it cannot be that one, and warns where it is another file: a copy of the same size
+    may be wanted.
+    """
+    from apps.job import check_same_size
+
+    path = source_path(text)
+    source = selection.open(path)
+    check_same_size(source, result)
+    made_of = read_record(file.parent / "run.json").get("source", {})
+    if made_of.get("sha256") and is_same(source_identity(path), made_of) is False:
+        warnings.warn(
+            f"{path}: is not the file that {file} was made from; its frames must be the same ones",
+            FallbackWarning,
+            stacklevel=2,
+        )
+    return source

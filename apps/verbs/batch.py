@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.option_types import moment, number, path_text, positive, rate, seconds, whole
-from apps.options import add_association, add_reading, add_refiner, plan_of, selection_of
+from apps.options import add_association, add_overlay, add_reading, add_refiner, plan_of, selection_of
 from vis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--address", default="auto", help="of the Ray cluster (default: auto)")
     group = parser.add_argument_group("results")
-    group.add_argument("--no-overlay", action="store_true", help="write no overlay.mp4")
+    add_overlay(group)
     group.add_argument("--quiet", action="store_true", help="no status, no totals")
 
 

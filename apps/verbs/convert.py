@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from apps.batch.summary import read_failures
+from apps.frame_export import Export
 from apps.options import positive
 from apps.run_folder import tubes_of
 from apps.saved_results import BATCH_FILES, Saved, is_result, results_below
+from apps.verbs import convert_pictures
 from vis.errors import InputError, UsageError, VisWarning
 from vis.formats.fields import MAX_FPS, MAX_FRAME, MIN_FPS
 from vis.formats.naming import told_apart, unique_names
@@ -101,6 +103,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="VIDEOS",
         help="coco, ytvis: write the pictures that the file names, of this video, or of those in this folder",
     )
+    parser.add_argument(
+        "--overlay",
+        type=Path,
+        metavar="VIDEOS",
+        help="also draw overlay.mp4 and contact_sheet.png on this video, or on those in this folder",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file (never a folder)")
     parser.add_argument("--json", action="store_true", help="print what was written and lost as JSON")
 
@@ -153,8 +161,15 @@ def run(args: argparse.Namespace) -> int:
     if passed:
         summary["passed_over"] = [str(file) for file in passed]
     _say(args, lost, names, passed)
+    exports = [
+        Export(result, read.result.video.name, read.saved)
+        for read, result in zip(found, written, strict=True)
+    ]
     if args.export_frames is not None:
-        summary["frames"] = _export(args.export_frames, _pictures(args.out), found, written)
+        summary["frames"] = convert_pictures.export(args.export_frames, exports, args.out)
+    if args.overlay is not None:
+        folders = _file_names(written)
+        summary["overlays"] = convert_pictures.draw(args.overlay, exports, folders, args.out)
     if args.json:
         print(json.dumps(summary))
     return 0
@@ -169,16 +184,12 @@ def _check(args: argparse.Namespace, source: Format, target: Format, options: di
         raise UsageError(f"--export-frames: --to {args.to} names no pictures; it is for coco and ytvis")
     if _is_file(args.out) and not args.overwrite:
         raise UsageError(f"{args.out}: exists; add --overwrite to replace it, or choose another name")
-    pictures = _pictures(args.out)
-    if args.export_frames is not None and _exists(pictures):
-        raise UsageError(
-            f"{pictures}: exists, and may hold other pictures; move it away, or choose another OUT"
-        )
-
-
-def _pictures(out: Path) -> Path:
-    """Where the pictures lie that ``out`` names."""
-    return out.with_name(f"{out.stem}_frames")
+    pictures, overlays = convert_pictures.pictures_of(args.out), convert_pictures.overlays_of(args.out)
+    for wanted, folder in ((args.export_frames, pictures), (args.overlay, overlays)):
+        if wanted is not None and _exists(folder):
+            raise UsageError(
+                f"{folder}: exists, and may hold other pictures; move it away, or choose another OUT"
+            )
 
 
 def _read_all(
@@ -209,21 +220,6 @@ def _read_all(
     if not found:
         raise InputError(f"{', '.join(map(str, inputs))}: no video in it; there is nothing to write")
     return found, lost, passed
-
-
-def _export(
-    videos: Path, folder: Path, found: Sequence[_Read], written: Sequence[VideoResult]
-) -> dict[str, Any]:
-    """Write the pictures; returns where they are and how many."""
-    from apps.frame_export import Export, export_frames
-
-    exports = [
-        Export(result, read.result.video.name, read.saved)
-        for read, result in zip(found, written, strict=True)
-    ]
-    count = export_frames(videos, exports, folder)
-    print(f"{count} pictures written to {folder}/", file=sys.stderr)
-    return {"folder": str(folder), "count": count}
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
