@@ -55,7 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--overlay", action="store_true", help="also draw overlay.mp4 and contact_sheet.png beside --out"
     )
     parser.add_argument(
-        "--base", action="store_true", help="print the base_sha256 that an edits.json for this result has, no more"
+        "--base",
+        action="store_true",
+        help="print the base_sha256 that an edits.json for this result has, no more",
     )
     parser.add_argument("--list", action="store_true", help="print the edits, one a line, and do nothing")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON to stdout")

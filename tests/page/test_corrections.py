@@ -241,6 +241,16 @@ def test_rows_of_a_tube_in_closed_form():
     assert row["jumps"] == [2]  # area times four; the leap after the gap is a gap
 
 
+def test_a_mask_that_falls_to_a_part_is_hatched_though_its_score_is_one():
+    stack = np.zeros((6, 40, 60), np.bool_)
+    for row in range(6):
+        side = 6 if row in (3, 4) else 16
+        stack[row, 5 : 5 + side, 5 + row : 5 + row + side] = True
+    masks = tuple(rle.encode_many(stack))
+    tube = Tube(1, 0, 1.0, np.arange(6), np.zeros((6, 4), np.float32), np.ones(6, np.float32), masks)
+    assert row_of(tube, {frame: frame for frame in range(6)})["low"] == [[3, 4]]
+
+
 def test_by_hand_every_object_is_one_that_was_drawn(handlers, clip):
     token, _, _ = handlers.start(None)
     handlers.upload(token, str(clip), Form())
