@@ -87,7 +87,8 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detector",
         metavar="NAME",
-        help=f"what finds objects: {', '.join(DETECTORS)}, or one that another package adds (default: the preset's)",
+        help=f"what finds objects: {', '.join(DETECTORS)}, one that another package adds, or module:Class of your own "
+        "(default: the preset's)",
     )
     group.add_argument(
         "--weights",

@@ -70,6 +70,32 @@ def _check_array(owner: str, name: str, value: object, dtype: Any, shape: tuple[
         raise ValueError(f"{owner}.{name}: expected {wanted}, got {_describe(value)}")
 
 
+_DETECTIONS: Mapping[str, Any] = {
+    "boxes": np.dtype(np.float32),
+    "scores": np.dtype(np.float32),
+    "labels": np.dtype(np.int64),
+    "masks": np.dtype(np.bool_),
+    "track_ids": np.dtype(np.int64),
+    "embeddings": np.dtype(np.float32),
+}
+"""Arrays of :class:`Detections` by their field."""
+
+
+def _taken(owner: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """A list or an array of a kindred type as an array of ``dtype``; what is neither is left to the check after it.
+
+    Kindred are numbers for numbers without a fraction lost, and bools for bools.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{owner}.{name}: its rows are not alike: {error}") from error
+    if array.size == 0 and not isinstance(value, np.ndarray):
+        return np.zeros((0, 4) if name == "boxes" else array.shape, dtype)
+    kinds = {"f": "fiu", "i": "iu", "b": "b"}[dtype.kind]
+    return array.astype(dtype) if array.dtype.kind in kinds else value
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class MaskRLE:
     """One binary mask as COCO compressed run lengths (column-major, runs of 0 first).
@@ -165,7 +191,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Detections:
-    """The N objects of one frame: the one type that detectors, trackers and refiners exchange."""
+    """The N objects of one frame: the one type that detectors, trackers and refiners exchange.
+
+    Lists, floats of any precision and integers of any width are taken and kept as the types below; a list of
+    ``[]`` boxes is no object.
+    """
 
     boxes: Float32
     """float32 (N, 4): x0, y0, x1, y1 in pixels, half-open."""
@@ -181,6 +211,10 @@ class Detections:
     """float32 (N, D) appearance or query embeddings, or None."""
 
     def __post_init__(self) -> None:
+        for name, dtype in _DETECTIONS.items():
+            value = getattr(self, name)
+            if not (value is None or (isinstance(value, np.ndarray) and value.dtype == dtype)):
+                object.__setattr__(self, name, _taken("Detections", name, value, dtype))
         _check_array("Detections", "boxes", self.boxes, np.float32, (None, 4))
         n = len(self.boxes)
         _check_array("Detections", "scores", self.scores, np.float32, (n,))

@@ -48,7 +48,14 @@ class Form:
     stride: float | None = 1
 
     def words(self) -> list[str]:
-        """As words of the command line."""
+        """As words of the command line.
+
+        Raises :class:`UsageError` for a ``module:Class``: no visitor chooses what the server imports.
+        """
+        if any(":" in (name or "") for name in (self.detector, self.tracker)):
+            raise UsageError(
+                "a detector or tracker of one's own is for the command line; choose one of the list"
+            )
         return words_of(
             preset=self.preset,
             detector=self.detector or None,
