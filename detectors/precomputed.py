@@ -69,20 +69,38 @@ class Precomputed:
         class_names: Sequence[str] | None = None,
         start: int = 0,
         stride: int = 1,
+        listed: Sequence[str] = (),
     ) -> None:
         """``weights``: the JSON file. ``video_id``: which video, when a YTVIS file holds several.
 
         ``class_names``: names of category 1, 2, ... of YTVIS results, which do not name them.
         ``start``, ``stride``: for :meth:`detect`, which sees no numbers: the n-th image that it is asked about
-        is frame ``start + n * stride``.
+        is frame ``start + n * stride``. ``listed``: ids of videos that have no objects where YTVIS results say
+        nothing of them; any other is an error then.
         """
         if start < 0 or stride < 1:
             raise UsageError(f"start {start} and stride {stride}: give start >= 0 and stride >= 1")
         path = Path(weights).expanduser()
         self._start, self._stride, self._next = start, stride, start
-        self._objects = _read(path, None if video_id is None else str(video_id), class_names)
+        self._objects = _read(path, None if video_id is None else str(video_id), class_names, listed=listed)
         self._name = path.name
         self.weights_sha256 = {path.name: sha256_of(path)}
+
+    @classmethod
+    def of_set(cls, weights: str | Path, video_id: int, categories: Mapping[int, str]) -> Precomputed:
+        """The objects of one video of a set, whose ``categories`` (id -> name) name the classes of YTVIS results.
+
+        A video of which the results say nothing has no objects. The file is parsed once for all videos that are
+        asked for one after the other.
+        """
+        path = Path(weights).expanduser()
+        if not isinstance(_value(path), list):
+            return cls(weights=path, video_id=video_id)
+        names = [
+            categories.get(number, f"category {number}")
+            for number in range(1, max(categories, default=1) + 1)
+        ]
+        return cls(weights=path, video_id=video_id, class_names=names, listed=[str(video_id)])
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -145,14 +163,33 @@ def _detections(rows: list[_Row], size: tuple[int, ...], frame: int) -> Detectio
     )
 
 
-def _read(path: Path, video_id: str | None, names: Sequence[str] | None) -> _Objects:
-    value = read_json(path)
+_parsed: dict[str, tuple[tuple[int, int], Any]] = {}
+"""The file that a set's videos are read from, with its time and size: one at most."""
+
+
+def _value(path: Path) -> Any:
+    """The JSON of a set's file, parsed once as long as the file stays."""
+    try:
+        state = path.stat()
+    except OSError:
+        return read_json(path)  # which says what is wrong
+    stamp, key = (state.st_mtime_ns, state.st_size), str(path.absolute())
+    if key not in _parsed or _parsed[key][0] != stamp:
+        _parsed.clear()
+        _parsed[key] = stamp, read_json(path)
+    return _parsed[key][1]
+
+
+def _read(
+    path: Path, video_id: str | None, names: Sequence[str] | None, *, listed: Sequence[str] = ()
+) -> _Objects:
+    value = _value(path) if str(path.absolute()) in _parsed else read_json(path)
     where = str(path)
     if isinstance(value, Mapping) and {"annotations", "categories"} <= set(value):
         _refuse_setting(names, "class_names", f"{where}: names its classes itself")
         return _from_annotations(value, video_id, where)
     if isinstance(value, list):
-        return _from_tubes(value, video_id, names, where)
+        return _from_tubes(value, video_id, names, where, listed=listed)
     _refuse_setting(names, "class_names", f"{where}: names its classes itself")
     _refuse_setting(video_id, "video_id (--video-id)", f"{where}: holds one video, which has no id")
     if isinstance(value, Mapping) and value.get("format") == tubes_format.FORMAT:
@@ -271,10 +308,17 @@ def _from_annotations(value: Mapping[str, Any], video_id: str | None, where: str
     return _with_tubes(found, chosen, {category: label for label, category in enumerate(order)}, size)
 
 
-def _from_tubes(value: list[Any], video_id: str | None, names: Sequence[str] | None, where: str) -> _Objects:
+def _from_tubes(
+    value: list[Any],
+    video_id: str | None,
+    names: Sequence[str] | None,
+    where: str,
+    *,
+    listed: Sequence[str] = (),
+) -> _Objects:
     if not all(isinstance(tube, Mapping) for tube in value):
         raise AnnotationError(f"{where}: YTVIS results are a list of objects, one per tube")
-    _, chosen = _of_one_video(_entries(value, where, "tube"), video_id, where, [])
+    _, chosen = _of_one_video(_entries(value, where, "tube"), video_id, where, listed)
     seen = [fields.as_whole(tube.get("category_id")) or 0 for _, tube in chosen]
     if not all(category > 0 for category in seen):
         raise AnnotationError(f"{where}: every tube needs a category_id of 1 or more")

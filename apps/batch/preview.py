@@ -11,7 +11,7 @@ from apps import rendering
 from apps.batch.identity import digest, identity
 from apps.batch.item import Item, is_address
 from apps.batch.summary import read_failures
-from apps.batch.work import Settings, work_keys
+from apps.batch.work import Settings, plan_for, work_keys
 from apps.identity import read_record
 from apps.job import model_checksums
 from vis import __version__
@@ -50,7 +50,7 @@ def _state(item: Item, settings: Settings, out: Path) -> tuple[str, str]:
         return ("resume", f"{chunks} chunks are saved") if chunks else ("new", "")
     keys = _keys(item, settings, record)
     if keys is None or record["work"].get("result") != keys["result"]:
-        return "again", _difference(record, settings)
+        return "again", _difference(record, settings, item)
     if record["work"] != keys or not rendering.are_drawn(record):
         return "draw", "the results are there"
     return "kept", ""
@@ -58,7 +58,7 @@ def _state(item: Item, settings: Settings, out: Path) -> tuple[str, str]:
 
 def _keys(item: Item, settings: Settings, record: Mapping[str, Any]) -> dict[str, Any] | None:
     """The keys that the work would have; None where the video cannot be read."""
-    plan = settings.plan
+    plan = plan_for(item, settings)
     made_with = {
         "program": record.get("program"),
         "version": __version__,
@@ -74,9 +74,9 @@ def _keys(item: Item, settings: Settings, record: Mapping[str, Any]) -> dict[str
         return None
 
 
-def _difference(record: Mapping[str, Any], settings: Settings) -> str:
+def _difference(record: Mapping[str, Any], settings: Settings, item: Item) -> str:
     """Which options differ, as far as run.json has them."""
-    now, before = json.loads(json.dumps(settings.plan.record())), record.get("options", {})
+    now, before = json.loads(json.dumps(plan_for(item, settings).record())), record.get("options", {})
     names = [name for name in now if now[name] != before.get(name)]
     names += [
         name

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from apps.batch.run import Workers
     from apps.batch.work import Settings
 
-__all__ = ["add_work", "configure", "run", "settings_of", "workers_of"]
+__all__ = ["add_work", "configure", "objects_of_set", "run", "settings_of", "workers_of"]
 
 EPILOG = """\
 Every video gets a run folder under --out, at the place that it has under its input folder. A video that
@@ -37,6 +38,7 @@ examples:
   vistubes batch videos/ --out runs/all --dry-run            # what would be done, and why
   vistubes batch 'day*/cam?.mp4' list.txt --out runs/cams --model none --no-overlay
   vistubes batch ytvis/valid.json --out runs/valid --detector mask2former-video
+  vistubes batch ytvis/valid.json --out runs/fine --detector precomputed --weights results.json --model hq-l
   vistubes batch videos/ --out /mnt/shared/runs --cluster ray
 """
 
@@ -120,11 +122,13 @@ def run(args: argparse.Namespace) -> int:
     _check_used(args, items)
     sets = [Path(text) for text in args.inputs if text.lower().endswith(".json")]
     workers = workers_of(args, len(items))
+    given = objects_of_set(args, items, sets)
+    settings = replace(settings_of(args, workers), categories=given)
     if args.dry_run:
-        return _preview(args, items, passed, settings_of(args, workers))
+        return _preview(args, items, passed, settings)
     summary = run_items(
         items,
-        settings_of(args, workers),
+        settings,
         workers,
         out=args.out,
         passed_over=passed,
@@ -160,6 +164,30 @@ def _preview(
     return 0
 
 
+def objects_of_set(
+    args: argparse.Namespace, items: Sequence[Item], sets: Sequence[Path]
+) -> dict[int, str] | None:
+    """The set's categories where detector ``precomputed`` gives each of its videos its own objects, else None.
+
+    Options that were left out then keep the objects as they are: tracker ``native``, every score, no tube dropped or
+    linked, overlaps kept. Raises :class:`UsageError` where the file of objects is missing.
+    """
+    of_set = len(sets) == 1 and all(item.video_id is not None for item in items)
+    if args.detector != "precomputed" or not of_set or args.video_id is not None:
+        return None
+    if args.weights is None or not Path(args.weights).is_file():
+        raise UsageError(
+            f"--detector precomputed: {args.weights or 'no file'}: give the results of the set's videos with --weights"
+        )
+    from vis.formats.ytvis_set import read_videos
+
+    kept = {"tracker": "native", "score": 0.0, "min_frames": 1, "link": False, "overlap": "keep"}
+    for name, value in kept.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    return read_videos(sets[0])[1]
+
+
 def _check_used(args: argparse.Namespace, items: Sequence[Item]) -> None:
     """Raise :class:`UsageError` for an option that none of the videos has a use for."""
     if args.fps is not None and not any(item.images or Path(item.path).is_dir() for item in items):
@@ -187,8 +215,6 @@ def workers_of(args: argparse.Namespace, videos: int) -> Workers:
 
 def settings_of(args: argparse.Namespace, workers: Workers, **selection: Any) -> Settings:
     """What all workers share; ``selection``: what is not an option of the verb."""
-    from dataclasses import replace
-
     from apps.batch.work import Settings
 
     return Settings(
