@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.option_types import Parser, number, positive
+from apps.verbs import evaluate_identity
 from apps.verbs.evaluate_files import add_limits, add_truth_and_results, truth_and_results
 from vis.errors import InputError, UsageError
 
@@ -392,5 +393,6 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Answer]] 
     "davis": ("J, F and J&F of label images", _add_davis, _davis),
     "coco": ("mask, boundary and strict boundary AP of COCO style results", _add_coco, _coco),
     "hq-ytvis": ("run over HQ-YTVIS and score it, from frames and JSON", _add_hq_ytvis, _hq_ytvis),
+    "identity": ("HOTA, IDF1, switches, MOTSA of tubes", evaluate_identity.add, evaluate_identity.evaluate),
     "zip": ("pack results for the challenge servers, whose truth is not public", _add_zip, _zip),
 }

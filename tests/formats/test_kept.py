@@ -381,3 +381,30 @@ def test_text_that_is_utf16_says_so(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("1,1,1,2,3,4,1\n", encoding="utf-16")
     with pytest.raises(AnnotationError, match="it is UTF-16, save it as UTF-8"):
         mot.read(tmp_path / "m.txt", size=SIZE)
+
+
+def test_videos_that_no_result_speaks_of_are_told_both_ways(call: Any, tmp_path: Path) -> None:
+    value = truth(annotation(1, mask(), mask()))
+    path = put(tmp_path / "truth.json", value)
+    entry = {"video_id": 7, "category_id": 3, "score": 0.5, "segmentations": [mask(), mask()]}
+    results = put(tmp_path / "results.json", [entry])
+    said = call(results, tmp_path / "each", "--from", "ytvis-results", "--to", "tubes", "--truth", path)
+    assert said["videos"] == 2  # the empty one too
+    (told,) = said["lost"][str(results)]
+    assert told.startswith("says nothing of 1 of the truth's 2 videos (four)")
+    files = sorted((tmp_path / "each").iterdir())
+    full = next(file for file in files if tubes.read(file).tubes)
+    # Called otherwise meanwhile, it is known by the set's id.
+    from dataclasses import replace
+
+    renamed = tubes.read(full)
+    tubes.write(tmp_path / "r.json", replace(renamed, video=replace(renamed.video, name="other name")))
+    words = ["--to", "ytvis-results", "--truth", path]
+    said = call(tmp_path / "r.json", tmp_path / "back.json", *words)
+    assert json.loads((tmp_path / "back.json").read_text())[0]["video_id"] == 7
+    assert any(
+        "no result is of 1 of the truth's 2 videos" in told
+        for told in said["lost"][str(tmp_path / "back.json")]
+    )
+    said = call(*files, tmp_path / "both.json", *words)
+    assert not any("no result is of" in told for told in said["lost"][str(tmp_path / "both.json")])

@@ -105,7 +105,10 @@ def read_results(path: str | Path, truth: str | Path, *, fps: float | None = Non
     entries = read_json(path)
     if not isinstance(entries, list):
         raise AnnotationError(f"{where}: expected a list of results, got {type(entries).__name__}")
-    return _results(where, videos, _by_video(entries, videos, where, "result"), categories, fps, truth=False)
+    grouped = _by_video(entries, videos, where, "result")
+    if unsaid := [name for name, video in zip(_names(videos), videos, strict=True) if not grouped[video.id]]:
+        tell(where, f"says nothing of {_some(unsaid, len(videos))}, which have no tubes here")
+    return _results(where, videos, grouped, categories, fps, truth=False)
 
 
 def write_truth(path: str | Path, results: Sequence[VideoResult]) -> list[str]:
@@ -166,8 +169,8 @@ def write_results(
         lost |= {*said, *renumbered}
         lost.add("names of videos and classes are lost: a results file is read beside its truth")
     else:
-        numbers, names = _ids_of_truth(results, truth)
-        lost |= _unlisted_said(results, names)
+        numbers, names, unsaid = _ids_of_truth(results, truth)
+        lost |= {*_unlisted_said(results, names), *unsaid}
     out = [
         entry
         for number, result in zip(numbers, results, strict=True)
@@ -180,13 +183,21 @@ def write_results(
     return sorted(lost)
 
 
-def _ids_of_truth(results: Sequence[VideoResult], truth: str | Path) -> tuple[list[int], dict[str, int]]:
-    """Id of each video, and of each class by name, in a set's own file."""
+def _ids_of_truth(
+    results: Sequence[VideoResult], truth: str | Path
+) -> tuple[list[int], dict[str, int], list[str]]:
+    """Id of each video, and of each class by name, in a set's own file; and what of its videos no result is of.
+
+    A video whose name the set does not list is known by the set's id, where it has one.
+    """
     videos, categories = read_videos(truth)
     listed = dict(zip(_names(videos), videos, strict=True))
     numbers: list[int] = []
     for result in results:
         name = result.video.name
+        if name not in listed and result.dataset is not None:
+            own = result.dataset.video_id
+            name = next((called for called, video in listed.items() if video.id == own), name)
         if name not in listed:
             some = ", ".join(name[:40] for name in list(listed)[:8])
             raise AnnotationError(
@@ -200,7 +211,15 @@ def _ids_of_truth(results: Sequence[VideoResult], truth: str | Path) -> tuple[li
         numbers.append(listed[name].id)
     if len(set(numbers)) < len(numbers):
         raise AnnotationError(f"{truth}: two results are of one of its videos; give one result per video")
-    return numbers, {name: number for number, name in categories.items()}
+    unsaid = [name for name, video in listed.items() if video.id not in numbers]
+    said = [f"no result is of {_some(unsaid, len(listed))}: none is written for them"] if unsaid else []
+    return numbers, {name: number for number, name in categories.items()}, said
+
+
+def _some(names: Sequence[str], of: int) -> str:
+    """'2 of the truth's 5 videos (a, b)'."""
+    shown = ", ".join(name[:40] for name in names[:8]) + ", ..." * (len(names) > 8)
+    return f"{len(names)} of the truth's {of} videos ({shown})"
 
 
 def _unlisted_said(results: Sequence[VideoResult], names: Mapping[str, int]) -> set[str]:
