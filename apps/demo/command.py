@@ -54,7 +54,7 @@ def read_words(words: list[str]) -> tuple[Plan, Selection]:
 
 
 def commands(session: Session) -> str:
-    """Lines that repeat this visitor's work on their own machine."""
+    """Lines that repeat this visitor's work on their own machine, COCO and cut-out included."""
     if session.history is None:
         return ""
     source, out = session.options["source"], f"runs/{slug(session.name)}"
@@ -62,4 +62,8 @@ def commands(session: Session) -> str:
     if session.history.edits:
         edit: list[Any] = ["vistubes", "edit", f"{out}/tubes.json", "edits.json", source]
         lines.append([*edit, "--out", f"{out}-edited/tubes.json"])
+        out = f"{out}-edited/tubes.json"
+    name = slug(session.name)
+    lines.append(["vistubes", "convert", out, f"{name}.json", "--to", "coco"])
+    lines.append(["vistubes", "cutout", out, source, "--out", f"{name}-cutout.webm"])
     return "\n".join(shlex.join(line) for line in lines)

@@ -150,7 +150,10 @@ def test_the_edits_of_the_page_replay_to_the_same_bytes_from_the_command_line(
     args = parser.parse_args([str(base), str(edits_file), str(video), "--out", str(out)])
     assert edit_verb.run(args) == 0
     assert out.read_bytes() == live.read_bytes()
-    assert "vistubes edit runs/two-squares/tubes.json edits.json" in handlers.commands(visit)
+    lines = handlers.commands(visit).splitlines()
+    assert any(line.startswith("vistubes edit runs/two-squares/tubes.json edits.json") for line in lines)
+    assert "vistubes convert runs/two-squares-edited/tubes.json two-squares.json --to coco" in lines
+    assert lines[-1].startswith("vistubes cutout runs/two-squares-edited/tubes.json ")
 
 
 def test_the_edit_verb_says_what_is_missing(handlers, visit, tmp_path, capsys):
@@ -262,6 +265,6 @@ def test_by_hand_every_object_is_one_that_was_drawn(handlers, clip):
     list(handlers.follow(token, {"on": 0}))
     (tube,) = result_of(handlers, token).tubes
     assert tube.frames.tolist() == list(range(24))
-    run, edit = handlers.commands(token).splitlines()
+    run, edit, *_ = handlers.commands(token).splitlines()
     assert "--detector none" in run
     assert "edits.json" in edit

@@ -54,7 +54,7 @@ def test_trim_and_stride_choose_frames_and_are_in_the_command(handlers, clip):
     assert "To process: 4 frames" in handlers.card(token, form)
     list(handlers.run(token, form))
     assert result_of(handlers, token).frames.tolist() == [6, 9, 12, 15]
-    line = handlers.commands(token)
+    line, *_ = handlers.commands(token).splitlines()
     assert line == (
         "vistubes run 'two squares.mp4' --preset quick --start 0.5s --end 1.5s --stride 3 --out runs/two-squares"
     )
