@@ -37,6 +37,8 @@ COMMANDS = {
         "apps.verbs.fill",
         "follow the objects of a saved result through its gaps, or between key frames",
     ),
+    "draw": ("apps.verbs.draw", "draw overlay and contact sheet of a saved result"),
+    "cutout": ("apps.verbs.cutout", "cut objects out: video with transparency, or PNG"),
     "batch": ("apps.verbs.batch", "run over folders of videos: resumes after a kill, isolates failures"),
     "eval": ("apps.verbs.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
     "edit": ("apps.verbs.edit", "replay a list of corrections on a saved result"),

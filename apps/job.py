@@ -97,16 +97,10 @@ class Job:
     def made_with(self) -> dict[str, Any]:
         """How the result was made: names, checksums and options, and nothing that varies from run to run."""
         weights = detector_checksums(self.detector) | self.refiner_weights()
-        options = {**asdict(self.plan), "classes": list(self.plan.classes)}
-        # Results of before are named by their options, and had none of these names.
-        if self.plan.video_id is None:
-            del options["video_id"]
-        if self.plan.speed == "full":
-            del options["speed"]
         return {
             "program": "vis-tubes",
             "version": __version__,
-            "options": options,
+            "options": self.plan.record(),
             "found_by": describe_detector(self.plan.detector, self.detector),
             "weights_sha256": weights,
         }

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 __all__ = [
     "Parser",
     "file_path",
+    "ids",
     "moment",
     "number",
     "path_text",
@@ -98,6 +99,16 @@ seconds = number(0, MOST, above=True)
 """A time that is over some day."""
 rate = number(1e-6, 1e6)
 """Frames per second."""
+
+
+def ids(text: str) -> tuple[int, ...]:
+    """'1,3' -> (1, 3): ids of objects, each once."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,10}", part) and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"expected ids of objects with commas between, like 1,3, got {shown(text)}"
+        )
+    return tuple(dict.fromkeys(map(int, parts)))
 
 
 def moment(text: str) -> str:

@@ -18,8 +18,10 @@ __all__ = [
     "add_association",
     "add_network",
     "add_output",
+    "add_overlay",
     "add_reading",
     "add_refiner",
+    "add_saved_video",
     "add_source",
     "add_speed",
     "output_of",
@@ -67,6 +69,15 @@ def add_reading(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_saved_video(parser: argparse.ArgumentParser) -> None:
+    """A saved result, and the video that it is of."""
+    parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
+    parser.add_argument("source", type=path_text, help="the video that the result was made from, or 'sample'")
+    parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
+    parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
+    add_reading(parser)
+
+
 def add_association(parser: argparse.ArgumentParser) -> None:
     """What finds objects, and what links them."""
     presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
@@ -77,7 +88,8 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detector",
         metavar="NAME",
-        help=f"what finds objects: {', '.join(DETECTORS)}, or one that another package adds (default: the preset's)",
+        help=f"what finds objects: {', '.join(DETECTORS)}, one that another package adds, or module:Class of your own "
+        "(default: the preset's)",
     )
     group.add_argument(
         "--weights",
@@ -187,9 +199,21 @@ def add_output(parser: argparse.ArgumentParser, *, default: str) -> None:
     group = parser.add_argument_group("results")
     group.add_argument("--out", type=Path, metavar="DIR", help=f"run folder (default: {default})")
     group.add_argument("--overwrite", action="store_true", help="replace an earlier run in the same folder")
-    group.add_argument("--no-overlay", action="store_true", help="write no overlay.mp4")
+    add_overlay(group)
     group.add_argument("--json", action="store_true", help="print run.json to stdout")
     group.add_argument("--quiet", action="store_true", help="no progress, no table")
+
+
+def add_overlay(parser: argparse._ActionsContainer) -> None:
+    """Whether the video is drawn with its tubes on it."""
+    parser.add_argument(
+        "--overlay",
+        action="store_false",
+        dest="no_overlay",
+        default=False,
+        help="write overlay.mp4 (default)",
+    )
+    parser.add_argument("--no-overlay", action="store_true", help="write no overlay.mp4")
 
 
 def selection_of(args: argparse.Namespace) -> Selection:

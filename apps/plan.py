@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -203,6 +203,16 @@ class Plan:
             video_id=video_id,
             speed=speed,
         )
+
+    def record(self) -> dict[str, Any]:
+        """What a result says of it, and what a batch's finished videos are known by."""
+        options = {**asdict(self), "classes": list(self.classes)}
+        # Results of before are named by their options, and had none of these names.
+        if self.video_id is None:
+            del options["video_id"]
+        if self.speed == "full":
+            del options["speed"]
+        return options
 
     def collected_frames(self) -> int:
         """Least frames of a tube as it is collected: linking joins short pieces before it drops what stays short."""

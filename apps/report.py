@@ -16,6 +16,7 @@ from vis.files import write_json
 from vis.formats import tubes as tubes_format
 from vis.formats import ytvis
 from vis.structures import Tube, VideoResult
+from vis.tube_checks import collapsed_frames
 
 if TYPE_CHECKING:
     from apps.job import VideoJob
@@ -87,7 +88,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def tube_table(result: VideoResult) -> str:
-    """One line per tube: id, label, score, frames, span, mean area."""
+    """One line per tube: id, label, score, frames, span, mean area; and where its mask falls to a part of it."""
     if not result.tubes:
         return (
             "no tubes: no object was found on enough frames; try a lower --score, another --detector, "
@@ -99,8 +100,17 @@ def tube_table(result: VideoResult) -> str:
         label = result.class_names[tube.label]
         lines.append(
             f"{tube.id:>4}  {label:<16.16} {tube.score:>5.2f}  {len(tube):>6}  {span:>13}  {_area(tube, result):>9}"
+            + _collapse(tube, result)
         )
     return "\n".join(lines)
+
+
+def _collapse(tube: Tube, result: VideoResult) -> str:
+    frames = collapsed_frames(tube, result.frames, result.video.size)
+    if not len(frames):
+        return ""
+    count = f"{len(frames)} frames" if len(frames) > 1 else "1 frame"
+    return f"  look: the mask falls to a part on {count}, from frame {frames[0]} on"
 
 
 def _area(tube: Tube, result: VideoResult) -> str:

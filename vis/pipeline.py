@@ -30,10 +30,23 @@ __all__ = ["TubeCollector", "collect", "detect", "refine", "replay", "track"]
 
 
 def detect(detector: Detector | FrameIndexedDetector, frames: Sequence[Frame]) -> list[Detections]:
-    """Objects of each frame: by the frame's number where the detector knows numbers, else by its picture."""
+    """Objects of each frame: by the frame's number where the detector knows numbers, else by its picture.
+
+    Raises :class:`UsageError` for a label that indexes none of the detector's class names.
+    """
     if isinstance(detector, FrameIndexedDetector):
-        return detector.detect_frames(frames)
-    return detector.detect([frame.image for frame in frames])
+        found = detector.detect_frames(frames)
+    else:
+        found = detector.detect([frame.image for frame in frames])
+    for frame, objects in zip(frames, found, strict=False):
+        labels = objects.labels
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(detector.class_names):
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise UsageError(
+                f"{type(detector).__name__}: frame {frame.index} has an object with label {wrong}, and class_names has "
+                f"{len(detector.class_names)} names, for labels from 0 on; give each label a name"
+            )
+    return found
 
 
 def track(

@@ -6,17 +6,19 @@ an entry point, in its ``pyproject.toml``::
     [project.entry-points."vistubes.trackers"]
     mine = "my_package.my_tracker:MyTracker"
 
-A room's own rows win over entry points of the same name. Knows no room.
+A room's own rows win over entry points of the same name. ``module:Class`` itself is a name as well. Knows no room.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vis.errors import DependencyError, UsageError
@@ -83,6 +85,8 @@ class Registry:
             module, _, attribute = self.rows[name].partition(":")
             maker: Maker = getattr(import_module(module), attribute)
             return maker, ""
+        if ":" in name:
+            return self._imported(name), f" of {name}"
         added, unreadable = _entry_points(self.group)
         found = [row for row in added if row.entry.name == name]
         if not found:
@@ -105,6 +109,26 @@ class Registry:
         if not callable(maker):
             raise DependencyError(f"{self.kind} {name!r}{origin} is no class but a {type(maker).__name__}")
         return maker, origin
+
+    def _imported(self, name: str) -> Maker:
+        """The class of ``module:Class``, of a module that Python finds: installed, or in the current folder."""
+        module, _, attribute = name.partition(":")
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.append(here)  # after all others; it stays for what the module imports later
+        try:
+            maker: Any = import_module(module)
+            for part in attribute.split("."):
+                maker = getattr(maker, part)
+        except Exception as error:  # whatever a stranger's module raises
+            raise DependencyError(
+                f"{self.kind} {name!r} cannot be loaded: {type(error).__name__}: {error}; give module:Class, of a "
+                f"module that Python finds (here: {here}, or an installed one)"
+            ) from error
+        if not callable(maker):
+            raise DependencyError(f"{self.kind} {name!r} is no class but a {type(maker).__name__}")
+        found: Maker = maker
+        return found
 
     def _check(
         self,

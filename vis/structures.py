@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.array_checks import as_array_of, check_array, repr_of, require
 from vis.errors import DependencyError, UsageError
 
 __all__ = [
@@ -37,37 +38,15 @@ Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 
-def _describe(value: object) -> str:
-    """Shape and dtype of an array; anything else as it prints."""
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)}"
-    if isinstance(value, tuple) and len(value) > 6:
-        return f"<{len(value)} items>"
-    return repr(value)
-
-
-def _repr(self: Any, *names: str) -> str:
-    body = ", ".join(f"{name}={_describe(getattr(self, name))}" for name in names)
-    return f"{type(self).__name__}({body})"
-
-
-def _require(ok: bool, message: str) -> None:
-    if not ok:
-        raise ValueError(message)
-
-
-def _check_array(owner: str, name: str, value: object, dtype: Any, shape: tuple[int | None, ...]) -> None:
-    """Raise ``ValueError`` unless ``value`` is an array of ``dtype`` whose shape fits (None: any)."""
-    fits = (
-        isinstance(value, np.ndarray)
-        and value.dtype == dtype
-        and value.ndim == len(shape)
-        and all(want is None or have == want for have, want in zip(value.shape, shape, strict=True))
-    )
-    # Only a failure pays for its message: these checks run for every frame and every object.
-    if not fits:
-        wanted = f"{np.dtype(dtype)}{['any' if n is None else n for n in shape]}"
-        raise ValueError(f"{owner}.{name}: expected {wanted}, got {_describe(value)}")
+_DETECTIONS: Mapping[str, Any] = {
+    "boxes": np.dtype(np.float32),
+    "scores": np.dtype(np.float32),
+    "labels": np.dtype(np.int64),
+    "masks": np.dtype(np.bool_),
+    "track_ids": np.dtype(np.int64),
+    "embeddings": np.dtype(np.float32),
+}
+"""Arrays of :class:`Detections` by their field."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -83,11 +62,11 @@ class MaskRLE:
     """COCO's compressed run lengths, ASCII 48..111."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             len(self.size) == 2 and all(isinstance(n, int) and n > 0 for n in self.size),
             f"MaskRLE.size: expected two positive ints (height, width), got {self.size!r}",
         )
-        _require(
+        require(
             isinstance(self.counts, bytes),
             f"MaskRLE.counts: expected bytes, got {type(self.counts).__name__}",
         )
@@ -126,9 +105,9 @@ class VideoInfo:
     """Of a folder of images: ``folder/name`` of the image of each frame index, '' where it is not known."""
 
     def __post_init__(self) -> None:
-        _require(self.height > 0 and self.width > 0, f"VideoInfo: size {self.height}x{self.width} is empty")
-        _require(self.fps is None or self.fps > 0, f"VideoInfo.fps: expected > 0 or None, got {self.fps}")
-        _require(
+        require(self.height > 0 and self.width > 0, f"VideoInfo: size {self.height}x{self.width} is empty")
+        require(self.fps is None or self.fps > 0, f"VideoInfo.fps: expected > 0 or None, got {self.fps}")
+        require(
             self.num_frames is None or self.num_frames >= 0,
             f"VideoInfo.num_frames: expected >= 0 or None, got {self.num_frames}",
         )
@@ -151,8 +130,8 @@ class Frame:
     """RGB (H, W, 3)."""
 
     def __post_init__(self) -> None:
-        _require(self.index >= 0, f"Frame.index: expected >= 0, got {self.index}")
-        _check_array("Frame", "image", self.image, np.uint8, (None, None, 3))
+        require(self.index >= 0, f"Frame.index: expected >= 0, got {self.index}")
+        check_array("Frame", "image", self.image, np.uint8, (None, None, 3))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -160,12 +139,16 @@ class Frame:
         return int(self.image.shape[0]), int(self.image.shape[1])
 
     def __repr__(self) -> str:
-        return _repr(self, "index", "pts_seconds", "image")
+        return repr_of(self, "index", "pts_seconds", "image")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Detections:
-    """The N objects of one frame: the one type that detectors, trackers and refiners exchange."""
+    """The N objects of one frame: the one type that detectors, trackers and refiners exchange.
+
+    Lists, floats of any precision and integers of any width are taken and kept as the types below; a list of
+    ``[]`` boxes is no object.
+    """
 
     boxes: Float32
     """float32 (N, 4): x0, y0, x1, y1 in pixels, half-open."""
@@ -181,18 +164,22 @@ class Detections:
     """float32 (N, D) appearance or query embeddings, or None."""
 
     def __post_init__(self) -> None:
-        _check_array("Detections", "boxes", self.boxes, np.float32, (None, 4))
+        for name, dtype in _DETECTIONS.items():
+            value = getattr(self, name)
+            if not (value is None or (isinstance(value, np.ndarray) and value.dtype == dtype)):
+                object.__setattr__(self, name, as_array_of("Detections", name, value, dtype))
+        check_array("Detections", "boxes", self.boxes, np.float32, (None, 4))
         n = len(self.boxes)
-        _check_array("Detections", "scores", self.scores, np.float32, (n,))
-        _check_array("Detections", "labels", self.labels, np.int64, (n,))
+        check_array("Detections", "scores", self.scores, np.float32, (n,))
+        check_array("Detections", "labels", self.labels, np.int64, (n,))
         if self.masks is not None:
-            _check_array("Detections", "masks", self.masks, np.bool_, (n, None, None))
+            check_array("Detections", "masks", self.masks, np.bool_, (n, None, None))
         if self.track_ids is not None:
-            _check_array("Detections", "track_ids", self.track_ids, np.int64, (n,))
+            check_array("Detections", "track_ids", self.track_ids, np.int64, (n,))
         if self.embeddings is not None:
-            _check_array("Detections", "embeddings", self.embeddings, np.float32, (n, None))
-        _require(bool(np.isfinite(self.boxes).all()), "Detections.boxes: not finite")
-        _require(
+            check_array("Detections", "embeddings", self.embeddings, np.float32, (n, None))
+        require(bool(np.isfinite(self.boxes).all()), "Detections.boxes: not finite")
+        require(
             bool(((self.scores >= 0) & (self.scores <= 1)).all()),
             "Detections.scores: expected values in [0, 1]",
         )
@@ -271,7 +258,7 @@ class Detections:
         )
 
     def __repr__(self) -> str:
-        return _repr(self, "boxes", "scores", "labels", "masks", "track_ids", "embeddings")
+        return repr_of(self, "boxes", "scores", "labels", "masks", "track_ids", "embeddings")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -289,16 +276,16 @@ class TrackedFrame:
             raise ValueError(
                 "TrackedFrame.detections: track_ids is missing; pass them through a tracker first"
             )
-        _require(len(np.unique(ids)) == len(ids), f"TrackedFrame: frame {self.frame.index} has an id twice")
+        require(len(np.unique(ids)) == len(ids), f"TrackedFrame: frame {self.frame.index} has an id twice")
         masks = self.detections.masks
         if masks is not None:
-            _require(
+            require(
                 masks.shape[1:] == self.frame.size,
                 f"TrackedFrame: masks are {masks.shape[1:]}, the frame is {self.frame.size}",
             )
 
     def __repr__(self) -> str:
-        return _repr(self, "frame", "detections")
+        return repr_of(self, "frame", "detections")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -321,17 +308,17 @@ class Tube:
     """L masks, or None for a tube of boxes only."""
 
     def __post_init__(self) -> None:
-        _require(self.id > 0, f"Tube.id: expected > 0, got {self.id}")
-        _check_array("Tube", "frames", self.frames, np.int64, (None,))
+        require(self.id > 0, f"Tube.id: expected > 0, got {self.id}")
+        check_array("Tube", "frames", self.frames, np.int64, (None,))
         n = len(self.frames)
-        _require(n > 0, f"Tube {self.id}: has no frame")
-        _require(
+        require(n > 0, f"Tube {self.id}: has no frame")
+        require(
             bool((np.diff(self.frames) > 0).all()) and int(self.frames[0]) >= 0,
             f"Tube {self.id}: frames must rise strictly from 0 or more",
         )
-        _check_array("Tube", "boxes", self.boxes, np.float32, (n, 4))
-        _check_array("Tube", "scores", self.scores, np.float32, (n,))
-        _require(
+        check_array("Tube", "boxes", self.boxes, np.float32, (n, 4))
+        check_array("Tube", "scores", self.scores, np.float32, (n,))
+        require(
             self.masks is None or len(self.masks) == n,
             f"Tube {self.id}: {n} frames but {len(self.masks or ())} masks",
         )
@@ -340,7 +327,7 @@ class Tube:
         return len(self.frames)
 
     def __repr__(self) -> str:
-        return _repr(self, "id", "label", "score", "frames", "boxes", "scores", "masks")
+        return repr_of(self, "id", "label", "score", "frames", "boxes", "scores", "masks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,25 +360,25 @@ class VideoResult:
     """The ids of the data set whose file this was read from; None for a result of our own."""
 
     def __post_init__(self) -> None:
-        _check_array("VideoResult", "frames", self.frames, np.int64, (None,))
-        _check_array("VideoResult", "pts_seconds", self.pts_seconds, np.float64, (len(self.frames),))
-        _require(bool((np.diff(self.frames) > 0).all()), "VideoResult.frames: must rise strictly")
+        check_array("VideoResult", "frames", self.frames, np.int64, (None,))
+        check_array("VideoResult", "pts_seconds", self.pts_seconds, np.float64, (len(self.frames),))
+        require(bool((np.diff(self.frames) > 0).all()), "VideoResult.frames: must rise strictly")
         ids = [tube.id for tube in self.tubes]
-        _require(ids == sorted(set(ids)), "VideoResult.tubes: must be sorted by unique id")
+        require(ids == sorted(set(ids)), "VideoResult.tubes: must be sorted by unique id")
         for tube in self.tubes:
-            _require(
+            require(
                 0 <= tube.label < len(self.class_names),
                 f"Tube {tube.id}: label {tube.label} has no name among {len(self.class_names)} classes",
             )
-            _require(
+            require(
                 bool(np.isin(tube.frames, self.frames).all()),
                 f"Tube {tube.id}: lies on frames that the result does not cover",
             )
             sizes = {mask.size for mask in tube.masks or ()}
-            _require(
+            require(
                 sizes <= {self.video.size},
                 f"Tube {tube.id}: mask sizes {sorted(sizes)} differ from the video's {self.video.size}",
             )
 
     def __repr__(self) -> str:
-        return _repr(self, "video", "class_names", "tubes", "frames", "pts_seconds")
+        return repr_of(self, "video", "class_names", "tubes", "frames", "pts_seconds")

@@ -11,12 +11,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from apps.batch.dataset import items_of_set
 from apps.batch.identity import is_of_another
 from apps.batch.item import Item, is_address
+from apps.saved_results import BATCH_FILES
 from vis.errors import InputError, UsageError
 
 __all__ = ["find_items"]
@@ -30,13 +31,13 @@ VIDEO_SUFFIXES = frozenset(
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 LIST_BYTES = 2**28
 """Longest list of videos that is read."""
-RESERVED = frozenset({"failures.jsonl", "batch.json", "batch.html", "results.json", "results.zip"})
 
 
 def find_items(
     inputs: Iterable[str], *, frames: Path | None = None, out: Path | None = None
 ) -> tuple[list[Item], list[str]]:
-    """All videos of ``inputs`` in a fixed order, and the files in folders that were passed over.
+    """All videos of ``inputs`` in a fixed order, and what was passed over in folders: files that are no videos, and
+    the folders of runs, ``out`` among them.
 
     ``frames``: folder of a set's images, when they do not lie in ``JPEGImages`` beside its JSON. ``out``: where
     earlier batches have put their run folders: a video keeps its own, and never takes another's name.
@@ -44,8 +45,9 @@ def find_items(
     """
     items: list[Item] = []
     passed: list[str] = []
+    search = _Search(frames, out.resolve() if out is not None else None, passed)
     for text in inputs:
-        items += _items_of(text, frames, passed, depth=0)
+        items += search.items_of(text, depth=0)
     seen: set[str] = set()
     unique = [item for item in items if not (item.path in seen or seen.add(item.path))]  # type: ignore[func-returns-value]
     if not unique:
@@ -55,57 +57,101 @@ def find_items(
     return _named_apart(unique, out), passed
 
 
-def _items_of(text: str, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
-    if depth > 2:
-        raise InputError(f"{_short(text)}: lists within lists within lists; name the videos in one list")
-    if is_address(text):
-        return [Item(_stem(PurePosixPath(text.split("://", 1)[1]).name), text)]
-    path = Path(text)
-    try:
-        folder, file = path.is_dir(), path.is_file()
-    except OSError as error:  # a name that is too long for the file system
-        raise InputError(f"{_short(text)}: cannot be looked for ({error.strerror})") from error
-    if folder:
-        return _in_folder(path, passed)
-    if file:
-        if path.suffix.lower() == ".txt":
-            return _in_list(path, frames, passed, depth)
-        if path.suffix.lower() == ".json":
-            return items_of_set(path, frames)
-        return [Item(_stem(path.name), str(path))]
-    if any(c in text for c in "*?["):
-        found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-        if found:
-            return [item for one in found for item in _items_of(one, frames, passed, depth + 1)]
-        raise InputError(f"{_short(text)}: nothing fits this pattern")
-    raise InputError(f"{_short(text)}: no such file or folder")
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Inputs into items."""
+
+    frames: Path | None
+    """Folder of a set's images."""
+    out: Path | None
+    """Where run folders go, resolved: no video of a folder that holds it."""
+    passed: list[str]
+    """Gets what was passed over."""
+
+    def items_of(self, text: str, depth: int) -> list[Item]:
+        """The videos of one input."""
+        if depth > 2:
+            raise InputError(f"{_short(text)}: lists within lists within lists; name the videos in one list")
+        if is_address(text):
+            return [Item(_stem(PurePosixPath(text.split("://", 1)[1]).name), text)]
+        path = Path(text)
+        try:
+            folder, file = path.is_dir(), path.is_file()
+        except OSError as error:  # a name that is too long for the file system
+            raise InputError(f"{_short(text)}: cannot be looked for ({error.strerror})") from error
+        if folder:
+            return self._in_folder(path)
+        if file:
+            if path.suffix.lower() == ".txt":
+                return self._in_list(path, depth)
+            if path.suffix.lower() == ".json":
+                return items_of_set(path, self.frames)
+            return [Item(_stem(path.name), str(path))]
+        if any(c in text for c in "*?["):
+            found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            if found:
+                return [item for one in found for item in self.items_of(one, depth + 1)]
+            raise InputError(f"{_short(text)}: nothing fits this pattern")
+        raise InputError(f"{_short(text)}: no such file or folder")
+
+    def _in_folder(self, root: Path) -> list[Item]:
+        """The videos below a folder: video files, and folders of images; links to folders are not followed."""
+        items: list[Item] = []
+        for folder, below, files in os.walk(root):
+            place = Path(folder)
+            runs = [name for name in below if not name.startswith(".") and self._is_of_runs(place / name)]
+            self.passed.extend(str(place / name) for name in sorted(runs))
+            below[:] = sorted(name for name in below if not name.startswith(".") and name not in runs)
+            names = sorted(name for name in files if not name.startswith("."))
+            kinds = Counter(_kind(name) for name in names)
+            if kinds["image"] and not kinds["video"]:
+                relative = place.relative_to(root)
+                items.append(
+                    Item(
+                        relative.as_posix() if relative.parts else root.resolve().name or "images", str(place)
+                    )
+                )
+                names = [name for name in names if _kind(name) == "other"]
+            for name in names:
+                if _kind(name) == "video":
+                    items.append(Item((place / _stem(name)).relative_to(root).as_posix(), str(place / name)))
+                else:
+                    self.passed.append(str(place / name))
+        return items
+
+    def _is_of_runs(self, folder: Path) -> bool:
+        """Whether it holds what runs wrote, overlays among it, and no video to work on."""
+        return folder.resolve() == self.out or all(
+            (folder / name).is_file() for name in ("run.json", "tubes.json")
+        )
+
+    def _in_list(self, path: Path, depth: int) -> list[Item]:
+        """The videos of a list: one path per line, relative to the list; # begins a comment line.
+
+        Bytes that are no UTF-8 are those of a file's name. Errors name the line.
+        """
+        try:
+            size = path.stat().st_size
+            if size > LIST_BYTES:
+                raise InputError(f"{path}: {size:,} bytes are no list of videos (one path per line)")
+            text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+        except OSError as error:
+            raise InputError(f"{path}: not a list of videos ({error.strerror}); one path per line") from error
+        items: list[Item] = []
+        for count, line in enumerate(re.split("\r\n|\r|\n", text), start=1):
+            entry = line.strip()
+            if entry and not entry.startswith("#"):
+                place = entry if is_address(entry) else str(path.parent / entry)
+                try:
+                    items += self.items_of(place, depth + 1)
+                except InputError as error:
+                    raise InputError(f"{path}: line {count}: {error}") from error
+        return items
 
 
 def _short(text: str) -> str:
     """A path for a message: of one that can be none, the beginning."""
     return text if len(text) <= 250 else f"{text[:200]}..."
-
-
-def _in_folder(root: Path, passed: list[str]) -> list[Item]:
-    """The videos below a folder: video files, and folders of images; links to folders are not followed."""
-    items: list[Item] = []
-    for folder, below, files in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        place = Path(folder)
-        names = sorted(name for name in files if not name.startswith("."))
-        kinds = Counter(_kind(name) for name in names)
-        if kinds["image"] and not kinds["video"]:
-            relative = place.relative_to(root)
-            items.append(
-                Item(relative.as_posix() if relative.parts else root.resolve().name or "images", str(place))
-            )
-            names = [name for name in names if _kind(name) == "other"]
-        for name in names:
-            if _kind(name) == "video":
-                items.append(Item((place / _stem(name)).relative_to(root).as_posix(), str(place / name)))
-            else:
-                passed.append(str(place / name))
-    return items
 
 
 def _kind(name: str) -> str:
@@ -115,30 +161,6 @@ def _kind(name: str) -> str:
 
 def _stem(name: str) -> str:
     return PurePosixPath(name).stem or name
-
-
-def _in_list(path: Path, frames: Path | None, passed: list[str], depth: int) -> list[Item]:
-    """The videos of a list: one path per line, relative to the list; # begins a comment line.
-
-    Bytes that are no UTF-8 are those of a file's name. Errors name the line.
-    """
-    try:
-        size = path.stat().st_size
-        if size > LIST_BYTES:
-            raise InputError(f"{path}: {size:,} bytes are no list of videos (one path per line)")
-        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise InputError(f"{path}: not a list of videos ({error.strerror}); one path per line") from error
-    items: list[Item] = []
-    for count, line in enumerate(re.split("\r\n|\r|\n", text), start=1):
-        entry = line.strip()
-        if entry and not entry.startswith("#"):
-            place = entry if is_address(entry) else str(path.parent / entry)
-            try:
-                items += _items_of(place, frames, passed, depth + 1)
-            except InputError as error:
-                raise InputError(f"{path}: line {count}: {error}") from error
-    return items
 
 
 def _named_apart(items: list[Item], out: Path | None) -> list[Item]:
@@ -161,9 +183,9 @@ def _named_apart(items: list[Item], out: Path | None) -> list[Item]:
         )
         if not name:
             name = item.name
-            if count[name.casefold()] > 1 or name.casefold() in parents or name in RESERVED:
+            if count[name.casefold()] > 1 or name.casefold() in parents or name in BATCH_FILES:
                 name = _with_suffix(item)
-            if name.casefold() in parents or name in RESERVED:
+            if name.casefold() in parents or name in BATCH_FILES:
                 name = f"{name}-video"
             name = next(n for n in _numbered(name) if n.casefold() not in taken and not of_another(n, item))
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():

@@ -6,15 +6,17 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.batch import lock, pool, summary
+from apps.batch.events import Event
 from apps.batch.item import Item
+from apps.batch.sessions import Sessions
 from apps.batch.status import Status
+from apps.identity import read_record
 from vis.errors import OutputError
 
 if TYPE_CHECKING:
@@ -81,57 +83,105 @@ def run_items(
     out: Path,
     passed_over: Sequence[str] = (),
     sets: Sequence[Path] = (),
+    merge: str | None = None,
+    retry_failed: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Do the items and write the reports; returns ``batch.json``.
 
     ``out``: the folder of the settings, as it is told. ``passed_over``: files that are no videos, for the report.
     ``sets``: JSON of the sets among the inputs; of one there is a results file too, several would overwrite each
-    other's.
+    other's. ``merge``: the format of the one file of all videos. ``retry_failed``: do those alone that failed before.
     """
-    started = time.monotonic()
     with _sigterm_unwinds(), lock.acquire(out):
         lock.clear_leftovers(out)
-        failures = summary.Failures(out, items)
+        sessions = Sessions(out)
+        wanted = list(range(len(items)))
         lines: dict[int, dict[str, Any]] = {}
-        status = Status(items, quiet=quiet)
-        events = workers.run(items, settings)
+        retried: list[dict[str, Any]] = []
+        if retry_failed:
+            retried, wanted, lines = _retried(out, items, quiet=quiet)
+        failures = summary.Failures(out, items, retried)
+        chosen = [items[at] for at in wanted]
+        status = Status(chosen, quiet=quiet)
+        events = workers.run(chosen, settings) if chosen else (event for event in list[Event]())
         try:
             for event in events:
                 status.take(event)
+                at = wanted[event.item]
                 if event.kind == "done":
-                    lines[event.item] = {
-                        "name": items[event.item].name,
-                        "path": items[event.item].path,
-                        **event.data,
-                    }
+                    lines[at] = {"name": items[at].name, "path": items[at].path, **event.data}
+                    if event.data["status"] == "done":
+                        sessions.add(event.data["frames"])
                     if event.data.get("disk_full"):
                         raise OutputError(
-                            f"{out}: the disk is full: the pictures of {items[event.item].name} could not be "
+                            f"{out}: the disk is full: the pictures of {items[at].name} could not be "
                             "drawn, its results are whole. Free some space and run the same command again"
                         )
                 elif event.kind == "failed":
-                    failures.add(event.item, event.data)
-                    lines[event.item] = {**failures.lines[event.item], "status": "failed"}
+                    failures.add(at, event.data)
+                    lines[at] = {**failures.lines[at], "status": "failed"}
         finally:
             events.close()
             status.close()
         lock.clear_leftovers(out)  # of workers and nodes that were lost on the way
         failures.close()
         ordered = [lines[item] for item in sorted(lines)]
+        kept = sum(line["status"] == "kept" for line in ordered)
         told: dict[str, Any] = {
-            "totals": summary.totals(ordered, time.monotonic() - started),
+            "totals": summary.totals(ordered, *sessions.totals(kept=kept)),
             "passed_over": list(passed_over),
             "videos": ordered,
             **_set_results(out, sets, items),
+            **_merged(out, items, merge, sets),
         }
         summary.write_reports(out, told)
     if not quiet:
-        failed = told["totals"]["failed"]
-        print(f"{out / 'batch.html'}: the report", file=sys.stderr)
-        if failed:
-            print(f"{out / 'failures.jsonl'}: {failed} failures and their reasons", file=sys.stderr)
+        _say(out, told)
     return told
+
+
+def _retried(
+    out: Path, items: Sequence[Item], *, quiet: bool
+) -> tuple[list[dict[str, Any]], list[int], dict[int, dict[str, Any]]]:
+    """The failures of before, the places of their videos, and the lines of the videos that are done."""
+    from apps.batch.work import line_of
+
+    before = {(line["name"], line["path"]): line for line in summary.read_failures(out)}
+    wanted = [at for at, item in enumerate(items) if (item.name, item.path) in before]
+    lines: dict[int, dict[str, Any]] = {}
+    for at in set(range(len(items))) - set(wanted):
+        record = read_record(out / items[at].name / "run.json")
+        if record.get("work"):
+            lines[at] = {"name": items[at].name, "path": items[at].path, **line_of(record, "kept")}
+    left = len(items) - len(wanted) - len(lines)
+    if not quiet:
+        print(f"{len(wanted)} videos failed before and are tried again", file=sys.stderr)
+        if left:
+            print(f"{left} videos are not done yet: run the same without --retry-failed", file=sys.stderr)
+    return [before[items[at].name, items[at].path] for at in wanted], wanted, lines
+
+
+def _merged(out: Path, items: Sequence[Item], merge: str | None, sets: Sequence[Path]) -> dict[str, Any]:
+    if merge is None:
+        return {}
+    from apps.batch.merge import write_merged
+
+    return {"merged": write_merged(out, items, merge, sets=sets)}
+
+
+def _say(out: Path, told: Mapping[str, Any]) -> None:
+    """Where the report is, what is in one file, and what was not done."""
+    failed, passed, merged = told["totals"]["failed"], told["passed_over"], told.get("merged")
+    print(f"{out / 'batch.html'}: the report", file=sys.stderr)
+    if merged:
+        print(f"{merged['file']}: {merged['videos']} videos in one file", file=sys.stderr)
+        for sentence in merged["lost"]:
+            print(f"  {sentence}", file=sys.stderr)
+    if failed:
+        print(f"{out / 'failures.jsonl'}: {failed} failures and their reasons", file=sys.stderr)
+    if passed:
+        print(summary.passed_over(passed), file=sys.stderr)
 
 
 def _set_results(out: Path, sets: Sequence[Path], items: Sequence[Item]) -> Mapping[str, Any]:

@@ -16,8 +16,10 @@ from apps.batch.item import Item
 from vis import __version__
 from vis.files import write_json, write_text
 
-__all__ = ["Failures", "page", "totals", "write_reports"]
+__all__ = ["Failures", "page", "passed_over", "read_failures", "totals", "write_reports"]
 
+SHOWN = 8
+"""Names of files passed over that the terminal shows."""
 MAX_SHEETS = 500
 """Contact sheets shown on the page; more would make it a burden to open."""
 
@@ -27,14 +29,15 @@ class Failures:
 
     While the batch runs, lines are added in the order of time, and the last one may be cut off by a
     kill; ``close`` writes the file anew in the order of the items, so that it is the same whatever
-    order they ran in.
+    order they ran in. It is there, and empty, when none failed.
     """
 
-    def __init__(self, out: Path, items: Sequence[Item]) -> None:
+    def __init__(self, out: Path, items: Sequence[Item], retried: Sequence[Mapping[str, Any]] = ()) -> None:
+        """``retried``: lines of before whose videos are tried anew, and count as failed until that is done."""
         self._path = out / "failures.jsonl"
         self._items = items
         self.lines: dict[int, dict[str, Any]] = {}
-        self._path.unlink(missing_ok=True)
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in retried))
 
     def add(self, item: int, data: Mapping[str, Any]) -> None:
         """A failed video, with error, message and whatever else is known."""
@@ -46,21 +49,43 @@ class Failures:
             file.flush()
 
     def close(self) -> None:
-        """Write the whole file, or none when nothing failed."""
-        if self.lines:
-            write_text(
-                self._path, "".join(json.dumps(self.lines[item]) + "\n" for item in sorted(self.lines))
-            )
+        """Write the whole file, empty when nothing failed."""
+        write_text(self._path, "".join(json.dumps(self.lines[item]) + "\n" for item in sorted(self.lines)))
 
 
-def totals(lines: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any]:
-    """Sums over the videos: how many of each status, frames, tubes, time per stage, peak memory."""
+def read_failures(out: Path) -> list[dict[str, Any]]:
+    """The lines of ``failures.jsonl``, of each video the last one; [] where there is none that can be read."""
+    try:
+        text = (out / "failures.jsonl").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in text.splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # cut off by a kill
+            line = json.loads(row)
+            lines[line["name"], line["path"]] = line
+    return list(lines.values())
+
+
+def passed_over(files: Sequence[str]) -> str:
+    """What was skipped, for the terminal: the first names; batch.json has all."""
+    some = ", ".join(files[:SHOWN]) + (", ..." if len(files) > SHOWN else "")
+    return f"passed over, since they are no videos or hold runs: {len(files)}: {some}"
+
+
+def totals(lines: Sequence[Mapping[str, Any]], seconds: float, fresh: int | None = None) -> dict[str, Any]:
+    """Sums over the videos: how many of each status, frames, tubes, time per stage, peak memory.
+
+    ``seconds`` and ``fresh``, the frames that were computed in them, may be those of several runs of the command;
+    without ``fresh`` they are those of the videos that this one did.
+    """
     stages: dict[str, float] = defaultdict(float)
     for line in lines:
         for stage, spent in line.get("seconds_per_stage", {}).items():
             stages[stage] += spent
     count = {status: sum(line["status"] == status for line in lines) for status in ("done", "kept", "failed")}
-    fresh = sum(line["frames"] for line in lines if line["status"] == "done")
+    if fresh is None:
+        fresh = sum(line["frames"] for line in lines if line["status"] == "done")
     return {
         "videos": len(lines),
         **count,
@@ -96,7 +121,7 @@ def page(summary: Mapping[str, Any]) -> str:
 <ul class="sums">{"".join(f"<li><b>{value}</b> {what}</li>" for value, what in _headline(sums))}</ul>
 {f'<h2>Failed</h2><div class="wide"><table class="failed">{_failed_rows(failed)}</table></div>' if failed else ""}
 <h2>Videos</h2><div class="wide"><table>{_head(stages)}{"".join(_row(line, stages) for line in finished)}</table></div>
-{f"<h2>Files passed over</h2><ul>{passed}</ul>" if passed else ""}
+{f"<h2>Passed over: no videos</h2><ul>{passed}</ul>" if passed else ""}
 <h2>Contact sheets</h2>{more}<div class="sheets">{"".join(map(_sheet, finished[:MAX_SHEETS]))}</div>
 <footer>vis-tubes {html.escape(__version__)}. Per stage and video: seconds of its worker.</footer>
 </body></html>

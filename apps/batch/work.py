@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,14 @@ from apps.batch.identity import digest, identity
 from apps.batch.item import Item, is_address
 from apps.identity import read_record
 from apps.interrupt import ReadableFrames
-from apps.job import Job
+from apps.job import Job, choose_labels
 from apps.plan import Plan, Selection
 from apps.run_folder import new_run_folder
 from vis.errors import OutputError, VisWarning
 from vis.interfaces import FrameSource
 from vis.structures import VideoResult
 
-__all__ = ["Settings", "Worker"]
+__all__ = ["Settings", "Worker", "line_of", "plan_for", "work_keys"]
 
 REFINEMENT_ONLY = (
     "model",
@@ -64,6 +64,8 @@ class Settings:
     chunk: int = 50
     overlay: bool = True
     command: tuple[str, ...] = ()
+    categories: Mapping[int, str] | None = None
+    """Of the set (id -> name) whose videos detector ``precomputed`` takes from one file, each its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Worker:
         _limit_threads(settings.threads, torch_too=settings.plan.model is not None)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", VisWarning)
-            self.job = Job(settings.plan, device=settings.device)
+            self.job = Job(_plan_to_load(settings), device=settings.device)
         self._warnings = caught  # of loading: they hold for every video
         self.made_with = self.job.made_with()
 
@@ -108,15 +110,29 @@ class Worker:
 
     def _run(self, item: Item, report_progress: ReportProgress) -> dict[str, Any]:
         started = time.time()
+        if self.settings.categories is not None:
+            self._take_objects_of(item)
         folder = self.out / item.name
         before = read_record(folder / "run.json")
         found = remote.identity(item) if is_address(item.path) else identity(item, before)
         keys = self._keys(found)
         if before.get("work") == keys and rendering.are_drawn(before):
-            return _line(before, "kept")
+            return line_of(before, "kept")
         chunks = ChunkFolder(self.out / ".batch" / "chunks" / digest(item.name), keys["result"])
         with remote.local_copy(item) as local:
             return self._fresh(_Task(local, folder, before, found, keys, chunks, report_progress, started))
+
+    def _take_objects_of(self, item: Item) -> None:
+        """Ask the detector for this video of the set; the networks stay loaded."""
+        from detectors.precomputed import Precomputed
+
+        plan = plan_for(item, self.settings)
+        assert plan.detector_weights is not None  # the verb holds these
+        assert plan.video_id is not None
+        found = Precomputed.of_set(plan.detector_weights, plan.video_id, self.settings.categories or {})
+        self.job.plan, self.job.detector = plan, found
+        self.job.labels = choose_labels(plan.classes, found.class_names)
+        self.made_with = self.job.made_with()
 
     def _fresh(self, task: _Task) -> dict[str, Any]:
         """Compute and draw what the keys say is missing; the results are final before a picture is drawn."""
@@ -142,7 +158,7 @@ class Worker:
         report.write_record(folder, record)
         task.chunks.remove()
         full = any(is_disk_full(error) or no_space_left(error, self.out) for error in missing.values())
-        return _line(record, "done") | ({"disk_full": True} if full else {})
+        return line_of(record, "done") | ({"disk_full": True} if full else {})
 
     def _draw(self, task: _Task, source: FrameSource, result: VideoResult) -> dict[str, Exception]:
         item, total = task.item, len(result.frames)
@@ -172,22 +188,7 @@ class Worker:
         return source if options["strict"] else ReadableFrames(source)
 
     def _keys(self, source_id: Mapping[str, Any]) -> dict[str, Any]:
-        options = self.made_with["options"]
-        weights = self.made_with["weights_sha256"]
-        refiner = self.job.refiner_weights()
-        association = digest(
-            {
-                "version": self.made_with["version"],
-                "video": {
-                    name: source_id[name] for name in ("sha256", "bytes", "files") if name in source_id
-                },
-                "span": self.settings.selection.options(),
-                "options": {name: value for name, value in options.items() if name not in REFINEMENT_ONLY},
-                "weights": {name: value for name, value in weights.items() if name not in refiner},
-            }
-        )
-        result = digest({"association": association, "made_with": self.made_with})
-        return {"association": association, "result": result, "overlay": self.settings.overlay}
+        return work_keys(source_id, self.settings, self.made_with, self.job.refiner_weights())
 
     def _record(self, task: _Task, result: VideoResult, partial: Mapping[str, Any] | None) -> dict[str, Any]:
         """run.json before its pictures are drawn."""
@@ -214,8 +215,41 @@ class Worker:
         }
 
 
-def _line(record: Mapping[str, Any], status: str) -> dict[str, Any]:
-    """What the batch's report says of a finished video."""
+def plan_for(item: Item, settings: Settings) -> Plan:
+    """The plan of one video: of a set whose objects lie in one file, with its id."""
+    return settings.plan if settings.categories is None else replace(settings.plan, video_id=item.video_id)
+
+
+def _plan_to_load(settings: Settings) -> Plan:
+    """What is loaded before the first video is known."""
+    if settings.categories is None:
+        return settings.plan
+    return replace(settings.plan, detector="none", detector_weights=None, classes=())
+
+
+def work_keys(
+    source_id: Mapping[str, Any],
+    settings: Settings,
+    made_with: Mapping[str, Any],
+    refiner_weights: Mapping[str, str],
+) -> dict[str, Any]:
+    """What a video's run folder is known by: it is kept as long as these are the same."""
+    options, weights = made_with["options"], made_with["weights_sha256"]
+    association = digest(
+        {
+            "version": made_with["version"],
+            "video": {name: source_id[name] for name in ("sha256", "bytes", "files") if name in source_id},
+            "span": settings.selection.options(),
+            "options": {name: value for name, value in options.items() if name not in REFINEMENT_ONLY},
+            "weights": {name: value for name, value in weights.items() if name not in refiner_weights},
+        }
+    )
+    result = digest({"association": association, "made_with": made_with})
+    return {"association": association, "result": result, "overlay": settings.overlay}
+
+
+def line_of(record: Mapping[str, Any], status: str) -> dict[str, Any]:
+    """What the batch's report says of a finished video, whose run.json this is."""
     missing = record.get("pictures", {}).get("missing", {})
     partial = record.get("partial")
     notes = [] if partial is None else [f"only the first {partial['frames']} frames: {partial['reason']}"]

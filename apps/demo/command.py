@@ -15,6 +15,7 @@ from apps.demo.labels import slug
 from apps.demo.session import Session
 from apps.from_python import run_parser
 from apps.options import plan_of, selection_of
+from vis.errors import UsageError
 
 if TYPE_CHECKING:
     from apps.plan import Plan, Selection
@@ -52,13 +53,19 @@ class Form:
 
 
 def read_words(words: list[str]) -> tuple[Plan, Selection]:
-    """What will run; what the command line's own parser refuses is a :class:`UsageError`."""
+    """What will run. What the command line's own parser refuses is a :class:`UsageError`.
+
+    So is a ``module:Class``: no visitor chooses what the server imports.
+    """
     args = run_parser().parse_args(["clip.mp4", *words])
-    return plan_of(args), selection_of(args)
+    plan = plan_of(args)
+    if any(":" in name for name in (plan.detector, plan.tracker)):
+        raise UsageError("a detector or tracker of one's own is for the command line; choose one of the list")
+    return plan, selection_of(args)
 
 
 def commands(session: Session) -> str:
-    """Lines that repeat this visitor's work on their own machine."""
+    """Lines that repeat this visitor's work on their own machine, COCO and cut-out included."""
     if session.history is None:
         return ""
     source, out = session.options["source"], f"runs/{slug(session.name)}"
@@ -66,4 +73,8 @@ def commands(session: Session) -> str:
     if session.history.edits:
         edit: list[Any] = ["vistubes", "edit", f"{out}/tubes.json", "edits.json", source]
         lines.append([*edit, "--out", f"{out}-edited/tubes.json"])
+        out = f"{out}-edited/tubes.json"
+    name = slug(session.name)
+    lines.append(["vistubes", "convert", out, f"{name}.json", "--to", "coco"])
+    lines.append(["vistubes", "cutout", out, source, "--out", f"{name}-cutout.webm"])
     return "\n".join(shlex.join(line) for line in lines)

@@ -16,6 +16,7 @@ from vis import masks as rle
 from vis.pipeline import replay
 from vis.render import Renderer, color_of, fitted
 from vis.structures import Detections, Frame, TrackedFrame, Tube, VideoResult
+from vis.tube_checks import collapsed_frames
 
 __all__ = ["cache_frame", "data_url", "empty_view", "live_view", "row_of", "timeline", "view"]
 
@@ -216,8 +217,8 @@ def row_of(tube: Tube, place: dict[int, int]) -> dict[str, Any]:
     """Where a tube is, is unsure, and jumps.
 
     ``bars``: [first, last, mean score] of each unbroken stretch; ``low``: [first, last] where the score
-    is under one half; ``jumps``: positions whose mask shares little with the one before it, or is much
-    larger or smaller.
+    is under one half, or the mask has fallen to a part of the object; ``jumps``: positions whose mask shares
+    little with the one before it, or is much larger or smaller.
     """
     positions = np.array([place[frame] for frame in tube.frames.tolist()])
     breaks = np.flatnonzero(np.diff(positions) > 1) + 1
@@ -225,7 +226,11 @@ def row_of(tube: Tube, place: dict[int, int]) -> dict[str, Any]:
         [int(part[0]), int(part[-1]), round(float(score.mean()), 3)]
         for part, score in zip(np.split(positions, breaks), np.split(tube.scores, breaks), strict=True)
     ]
-    unsure = positions[tube.scores < LOW_SCORE]
+    doubtful = tube.scores < LOW_SCORE
+    if tube.masks is not None:
+        fallen = collapsed_frames(tube, np.array(sorted(place)), tube.masks[0].size)
+        doubtful |= np.isin(tube.frames, fallen)
+    unsure = positions[doubtful]
     low = [
         [int(part[0]), int(part[-1])]
         for part in np.split(unsure, np.flatnonzero(np.diff(unsure) > 1) + 1)

@@ -12,8 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from apps.batch.summary import read_failures
+from apps.frame_export import Export
 from apps.options import positive
 from apps.run_folder import tubes_of
+from apps.saved_results import BATCH_FILES, Saved, is_result, results_below
+from apps.verbs import convert_pictures
 from vis.errors import InputError, UsageError, VisWarning
 from vis.formats.fields import MAX_FPS, MAX_FRAME, MIN_FPS
 from vis.formats.naming import told_apart, unique_names
@@ -26,14 +30,21 @@ EPILOG = """\
 formats:
 {table}
 
-IN may be a run folder, whose tubes.json is taken. Several inputs make one file of a format that holds many
-videos; with other formats OUT becomes a folder with one file or folder per video. What a format cannot
-hold is said on stderr, and under "lost" with --json: by input what reading could not keep, by output what
-writing could not, and under "options" those that neither format takes.
+IN may be a run folder, whose tubes.json is taken, or a folder of run folders, such as a batch's --out: it is
+searched, and its videos are named by their place in it (day1/dog). Several videos make one file of a format that
+holds many; with other formats OUT becomes a folder with one file or folder per video. Files that are no results are
+passed over and named. What a format cannot hold is said on stderr, and under "lost" with --json: by input what
+reading could not keep, by output what writing could not, and under "options" those that neither format takes.
+
+COCO and YouTube-VIS name a picture for every frame. Those of a folder of images are the user's own; those of a
+video are named and not written, unless --export-frames gives the video, or the folder that a batch took its
+videos from: then the pictures lie in all_frames/ beside all.json, under the names that it has.
 
 examples:
+  vistubes convert runs/all all.json --to coco                       # a whole batch, one file
+  vistubes convert runs/all all.json --to coco --export-frames videos/    # ... and its pictures in all_frames/
   vistubes convert runs/clip clip_mots/ --to mots-png
-  vistubes convert runs/a runs/b all.json --to coco
+  vistubes convert runs/a runs/b two.json --to ytvis
   vistubes convert gt.txt tubes.json --from mot --to tubes --size 1080x1920 --fps 30
   vistubes convert results.json out/ --from ytvis-results --truth valid.json --to davis
   vistubes convert out/*.json results.json --to ytvis-results --truth valid.json    # with its ids
@@ -52,6 +63,8 @@ NEEDED = {
     "truth": "a YTVIS results file names no video; give its annotations (or the test set's JSON) with --truth",
     "size": "MOT text does not tell the video's size; give it with --size HxW",
 }
+SHOWN = 8
+"""Files passed over that are named on stderr; --json has all."""
 NAME_BYTES = 150
 """Longest name of a video in a file name."""
 
@@ -84,6 +97,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", metavar="N=NAME,..", help="names of MOTS class numbers, like 3=dog,4=cat"
     )
+    parser.add_argument(
+        "--export-frames",
+        type=Path,
+        metavar="VIDEOS",
+        help="coco, ytvis: write the pictures that the file names, of this video, or of those in this folder",
+    )
+    parser.add_argument(
+        "--overlay",
+        type=Path,
+        metavar="VIDEOS",
+        help="also draw overlay.mp4 and contact_sheet.png on this video, or on those in this folder",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file (never a folder)")
     parser.add_argument("--json", action="store_true", help="print what was written and lost as JSON")
 
@@ -93,27 +118,21 @@ class _Read:
     """One video that was read."""
 
     path: Path
+    """The input."""
     result: VideoResult
+    """Called by its place where it was found in a folder."""
+    saved: Path | None = None
+    """Its tubes.json, where it was found in a folder or is a run folder's."""
+    called: str = ""
+    """What the result itself calls its video."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; errors leave as exceptions of vis.errors."""
     options = _options(args)
     source, target = FORMATS[args.source], FORMATS[args.to]
-    for name in source.needs:
-        if name not in options:
-            raise UsageError(NEEDED[name])
-    if _is_file(args.out) and not args.overwrite:
-        raise UsageError(f"{args.out}: exists; add --overwrite to replace it, or choose another name")
-    lost: dict[str, list[str]] = {}
-    found: list[_Read] = []
-    for path in args.inputs:
-        results, said = _read(path, source, args.source, options)
-        found += [_Read(path, result) for result in results]
-        if said:
-            lost[str(path)] = said
-    if not found:
-        raise InputError(f"{', '.join(map(str, args.inputs))}: no video in it; there is nothing to write")
+    _check(args, source, target, options)
+    found, lost, passed = _read_all(args.inputs, args.source, options)
     written = [read.result for read in found]
     if unused := [SPELLED[name] for name in options if name not in (*source.reads, *target.writes)]:
         formats = f"neither --from {args.source} nor --to {args.to}"
@@ -133,16 +152,74 @@ def run(args: argparse.Namespace) -> int:
         "lost": lost,
     }
     names = [
-        {"input": str(read.path), "video": read.result.video.name, "name": result.video.name}
+        {"input": str(read.path), "video": read.called, "name": result.video.name}
         for read, result in zip(found, written, strict=True)
-        if read.result.video.name != result.video.name
+        if read.called != result.video.name
     ]
     if names:
         summary["names"] = names
-    _say(args, lost, names)
+    if passed:
+        summary["passed_over"] = [str(file) for file in passed]
+    _say(args, lost, names, passed)
+    exports = [
+        Export(result, read.result.video.name, read.saved)
+        for read, result in zip(found, written, strict=True)
+    ]
+    if args.export_frames is not None:
+        summary["frames"] = convert_pictures.export(args.export_frames, exports, args.out)
+    if args.overlay is not None:
+        folders = _file_names(written)
+        summary["overlays"] = convert_pictures.draw(args.overlay, exports, folders, args.out)
     if args.json:
         print(json.dumps(summary))
     return 0
+
+
+def _check(args: argparse.Namespace, source: Format, target: Format, options: dict[str, Any]) -> None:
+    """Raise :class:`UsageError` for what cannot be meant, before anything is read."""
+    for name in source.needs:
+        if name not in options:
+            raise UsageError(NEEDED[name])
+    if args.export_frames is not None and not target.names_frames:
+        raise UsageError(f"--export-frames: --to {args.to} names no pictures; it is for coco and ytvis")
+    if _is_file(args.out) and not args.overwrite:
+        raise UsageError(f"{args.out}: exists; add --overwrite to replace it, or choose another name")
+    pictures, overlays = convert_pictures.pictures_of(args.out), convert_pictures.overlays_of(args.out)
+    for wanted, folder in ((args.export_frames, pictures), (args.overlay, overlays)):
+        if wanted is not None and _exists(folder):
+            raise UsageError(
+                f"{folder}: exists, and may hold other pictures; move it away, or choose another OUT"
+            )
+
+
+def _read_all(
+    inputs: Sequence[Path], name: str, options: dict[str, Any]
+) -> tuple[list[_Read], dict[str, list[str]], list[Path]]:
+    """The videos of all inputs, what of each input is not kept, and the files that were passed over."""
+    lost: dict[str, list[str]] = {}
+    found: list[_Read] = []
+    passed: list[Path] = []
+    for path in inputs:
+        if name == "tubes" and len(inputs) > 1 and path.name in BATCH_FILES and not is_result(path):
+            passed.append(path)  # of runs/all/*
+            continue
+        saved: list[Saved] = []
+        if name == "tubes" and _is_folder(path) and not _is_file(path / "tubes.json"):
+            saved, others = results_below(path)
+            passed += others
+            if failed := [line["name"] for line in read_failures(path)]:
+                lost[str(path)] = [f"videos that failed are not there: {', '.join(failed)}"]
+        for one in saved or [Saved(path, "")]:
+            results, said = _read(one.path, FORMATS[name], name, options)
+            for result in results:
+                video = replace(result.video, name=one.place or result.video.name)
+                place = tubes_of(one.path) if name == "tubes" else None
+                found.append(_Read(path, replace(result, video=video), place, result.video.name))
+            if said:
+                lost[str(one.path)] = said
+    if not found:
+        raise InputError(f"{', '.join(map(str, inputs))}: no video in it; there is nothing to write")
+    return found, lost, passed
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
@@ -205,15 +282,25 @@ def _write_each(
     return named, lost
 
 
-def _say(args: argparse.Namespace, lost: dict[str, list[str]], names: list[dict[str, str]]) -> None:
-    inputs = set(map(str, args.inputs))
+def _say(
+    args: argparse.Namespace, lost: dict[str, list[str]], names: list[dict[str, str]], passed: Sequence[Path]
+) -> None:
+    if passed:
+        some = ", ".join(map(str, passed[:SHOWN])) + (", ..." if len(passed) > SHOWN else "")
+        print(f"passed over, since they are no results: {len(passed)} files: {some}", file=sys.stderr)
     for place, sentences in lost.items():
         head = (
-            "options" if place == "options" else f"{'read from' if place in inputs else 'written to'} {place}"
+            "options"
+            if place == "options"
+            else f"{'written to' if _is_output(place, args.out) else 'read from'} {place}"
         )
         print(head + "".join(f"\n  {sentence}" for sentence in sentences), file=sys.stderr)
     for row in names:
         print(f"  {row['video']} of {row['input']} is called {row['name']}", file=sys.stderr)
+
+
+def _is_output(place: str, out: Path) -> bool:
+    return out in (Path(place), Path(place).parent)
 
 
 def _told_apart(found: Sequence[_Read]) -> list[VideoResult]:
@@ -228,10 +315,11 @@ def _told_apart(found: Sequence[_Read]) -> list[VideoResult]:
 
 def _place(read: _Read) -> tuple[str, ...]:
     """The path of an input, the last part of which is the video's name: ``out/day1/clip`` for a run folder."""
-    path, name = read.path, read.result.video.name
+    path, name = read.saved or read.path, read.result.video.name
     path = path.parent if path.name == "tubes.json" else path.with_suffix("") if _is_file(path) else path
     parts = tuple(part for part in path.parts if part not in ("/", ".", ".."))
-    return parts if parts[-1:] == (name,) else (*parts, name)
+    ends = tuple(part for part in Path(name).parts if part not in ("/", ".."))
+    return parts if parts[-len(ends) :] == ends else (*parts, name)
 
 
 def _file_names(results: Sequence[VideoResult]) -> list[str]:
@@ -272,6 +360,13 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # a name that is too long for the file system: writing it says so
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
         return False
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.option_types import path_text
-from apps.options import add_reading
+from apps.options import add_reading, selection_of
 from apps.run_folder import tubes_of
 
 if TYPE_CHECKING:
@@ -21,10 +21,13 @@ __all__ = ["configure", "run"]
 EPILOG = """\
 The edits file holds what was clicked, not the masks that came out of it, so the same edits on the same
 result with the same model give the same tubes, byte for byte. The video is needed where an edit asks for
-a mask: correct, add and follow.
+a mask: correct, add and follow. An edits.json written by hand may leave base_sha256 out; a warning then says that
+nobody checked whether it is of this result.
 
 examples:
   vistubes edit runs/clip/tubes.json edits.json clip.mp4 --out corrected/tubes.json
+  vistubes edit runs/clip edits.json clip.mp4 --out corrected/tubes.json --overlay
+  vistubes edit runs/clip --base                           the base_sha256 of this result
   vistubes edit runs/clip/tubes.json edits.json --list     what is in the file; changes nothing
 """
 
@@ -33,7 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``edit``."""
     parser.epilog = EPILOG
     parser.add_argument("result", type=Path, help="the tubes.json, or run folder, that was edited")
-    parser.add_argument("edits", type=Path, help="the edits.json of the page")
+    parser.add_argument(
+        "edits", nargs="?", type=Path, help="the edits.json of the page, or one written by hand"
+    )
     parser.add_argument(
         "source", nargs="?", type=path_text, help="the video that the result was made from, or 'sample'"
     )
@@ -47,6 +52,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     add_reading(parser)
+    parser.add_argument(
+        "--overlay", action="store_true", help="also draw overlay.mp4 and contact_sheet.png beside --out"
+    )
+    parser.add_argument(
+        "--base",
+        action="store_true",
+        help="print the base_sha256 that an edits.json for this result has, no more",
+    )
     parser.add_argument("--list", action="store_true", help="print the edits, one a line, and do nothing")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON to stdout")
 
@@ -57,6 +70,11 @@ def run(args: argparse.Namespace) -> int:
     from vis.errors import OutputError, UsageError
     from vis.formats import tubes
 
+    if args.base:
+        print(edits.fingerprint(tubes.read(tubes_of(args.result))))
+        return 0
+    if args.edits is None:
+        raise UsageError("give the edits.json as second argument (docs/page.md has its operations)")
     file = edits.read(args.edits)
     if args.list:
         for number, edit in enumerate(file.edits, 1):
@@ -68,6 +86,12 @@ def run(args: argparse.Namespace) -> int:
         raise OutputError(
             f"{args.out}: exists; add --overwrite to replace it, or choose another name with --out"
         )
+    if args.overlay:
+        from apps.drawing import check_pictures
+
+        if args.source is None:
+            raise UsageError("--overlay: give the video as third argument, to draw on")
+        check_pictures(args.out.parent, overwrite=args.overwrite)
     base = tubes.read(tubes_of(args.result))
     file.check_base(base, args.edits.name)
     model = args.model or file.model
@@ -76,6 +100,14 @@ def run(args: argparse.Namespace) -> int:
     tubes.write(args.out, result)
     summary: dict[str, Any] = {"edits": len(file.edits), "tubes": len(result.tubes), "out": str(args.out)}
     print(f"{len(file.edits)} edits played, {len(result.tubes)} tubes written to {args.out}", file=sys.stderr)
+    if args.overlay:
+        from apps.drawing import draw_pictures
+        from apps.saved_results import video_of
+
+        source = video_of(args.source, selection_of(args), result, tubes_of(args.result))
+        summary["pictures"] = draw_pictures(
+            source, result, args.out.parent, video=args.source, quiet=args.json
+        )
     if args.json:
         print(json.dumps(summary))
     return 0

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.option_types import Parser, number, positive, whole
+from apps.option_types import Parser, number, positive
+from apps.verbs import evaluate_identity
+from apps.verbs.evaluate_files import add_limits, add_truth_and_results, truth_and_results
 from vis.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ With --json one JSON object goes to stdout; tables and warnings go to stderr.
 examples:
   vistubes eval tubes --truth ytvis_hq-test.json --results results.json --report runs/report
   vistubes eval masks --images DIS5K/im --masks DIS5K/gt --prompt box --model hq-tiny
+  vistubes eval tubes --truth ytvis_hq-test.json --results a.json b.json --report runs/a-b
   vistubes eval davis --truth DAVIS/Annotations/480p --results runs/png
   vistubes eval coco --truth instances_val2017.json --results segm.json --json
   vistubes eval zip --results results.json --out submission.zip
@@ -101,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_tubes(parser: argparse.ArgumentParser) -> None:
-    _add_truth_and_results(parser)
+    add_truth_and_results(parser, two=True)
     parser.add_argument(
         "--mode",
         choices=("official", "strict"),
@@ -124,7 +127,7 @@ def _add_tubes(parser: argparse.ArgumentParser) -> None:
         default=("mask", "boundary"),
         help="which AP to compute",
     )
-    _add_limits(parser)
+    add_limits(parser)
     parser.add_argument("--report", type=Path, metavar="DIR", help="write report.json, CSV and report.html")
     parser.add_argument(
         "--frames", type=Path, metavar="DIR", help="frames of the videos (file_names), for pictures"
@@ -138,14 +141,15 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         raise InputError(
             f"{args.frames}: no such folder; --frames takes the folder of the truth's file_names"
         )
+    truth, results = truth_and_results(args, two=True)
     started = time.perf_counter()
-    with _uncollected():
-        from vis.evaluation import evaluate_tubes
-        from vis.evaluation import report as reports
 
-        evaluation = evaluate_tubes(
-            args.truth,
-            args.results,
+    def evaluated(path: Path) -> TubeEvaluation:
+        from vis.evaluation import evaluate_tubes
+
+        return evaluate_tubes(
+            truth,
+            path,
             mode=args.mode,
             key=args.key,
             class_agnostic=args.class_agnostic,
@@ -155,6 +159,19 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             max_dets=tuple(args.max_dets or (1, 10, 100)),
             threads=args.threads,
         )
+
+    if len(results) == 2:
+        if args.frames:
+            raise UsageError("--frames gives pictures to the report of one result; leave it out with two")
+        from apps.verbs.evaluate_two import compare_results
+
+        with _uncollected():
+            return compare_results(evaluated, (results[0], results[1]), args.report)
+    args.results = results[0]
+    with _uncollected():
+        from vis.evaluation import report as reports
+
+        evaluation = evaluated(args.results)
     answer = reports.summary(evaluation) | {"report": None}
     text = reports.table(evaluation)
     if args.report:
@@ -194,7 +211,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _add_coco(parser: argparse.ArgumentParser) -> None:
-    _add_truth_and_results(parser)
+    add_truth_and_results(parser)
     parser.add_argument("--class-agnostic", action="store_true", help="proposals: pool the classes")
     parser.add_argument("--ratio", type=RATIO, default=0.02, help="boundary band, share of the diagonal")
     parser.add_argument(
@@ -209,7 +226,7 @@ def _add_coco(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="LVIS' rule, by neg_category_ids and not_exhaustive_category_ids (auto: when all images have both)",
     )
-    _add_limits(parser, "1 10 100, LVIS: 1 10 300 per image")
+    add_limits(parser, "1 10 100, LVIS: 1 10 300 per image")
 
 
 def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -219,8 +236,9 @@ def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from vis.evaluation.tubes import IMAGE_RULES
 
     with _uncollected():
-        truth = read_truth(args.truth, images=True)
-        results = read_results(args.results, truth, images=True)
+        path, (found,) = truth_and_results(args)
+        truth = read_truth(path, images=True)
+        results = read_results(found, truth, images=True)
     told = bool(truth.videos) and all(
         v.absent is not None and v.open is not None for v in truth.videos.values()
     )
@@ -367,22 +385,6 @@ def _compare(a: Path, b: Path) -> tuple[dict[str, Any], str]:
     return answer, comparison_table(answer)
 
 
-def _add_truth_and_results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--truth", type=Path, required=True, metavar="FILE", help="annotations JSON")
-    parser.add_argument("--results", type=Path, required=True, metavar="FILE", help="results JSON, or a zip")
-
-
-def _add_limits(parser: argparse.ArgumentParser, default: str = "1 10 100") -> None:
-    parser.add_argument(
-        "--max-dets",
-        type=whole(1, 10**6),
-        nargs=3,
-        metavar="N",
-        help=f"three limits of detections for AR (default {default})",
-    )
-    parser.add_argument("--threads", type=whole(1, 1024), help="default: one per core, at most 8")
-
-
 Answer = Callable[[argparse.Namespace], tuple[dict[str, Any], str]]
 
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Answer]] = {
@@ -391,5 +393,6 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Answer]] 
     "davis": ("J, F and J&F of label images", _add_davis, _davis),
     "coco": ("mask, boundary and strict boundary AP of COCO style results", _add_coco, _coco),
     "hq-ytvis": ("run over HQ-YTVIS and score it, from frames and JSON", _add_hq_ytvis, _hq_ytvis),
+    "identity": ("HOTA, IDF1, switches, MOTSA of tubes", evaluate_identity.add, evaluate_identity.evaluate),
     "zip": ("pack results for the challenge servers, whose truth is not public", _add_zip, _zip),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.job import model_checksums
-from apps.option_types import unit
+from apps.option_types import path_text, unit
 from apps.options import add_network, add_output, add_source, output_of, selection_of
 from apps.plan import source_path
 from apps.progress import Stopwatch, progress, timed
@@ -40,9 +40,10 @@ A mask is a PNG of the video's size: 0 is background; a palette or label image h
 and the value is its ID.
 
 examples:
-  vistubes follow clip.mp4 --point 310,96
+  vistubes follow clip.mp4 --point 310,96 --label juggler
   vistubes follow clip.mp4 --box 40,60,200,220@120 --point 500,300@4.5s
   vistubes follow clip.mp4 --point 310,96@0#1 --not-point 340,180@0#1 --box 60,40,260,300@90#1
+  vistubes follow clip.mp4 --point 310,96#1 --point 500,80#2 --label dog#1 --label ball#2
   vistubes follow frames/ --mask 00000.png --format davis --out masks/
   vistubes follow clip.mp4 --text 'red car' --speed balanced
   vistubes follow clip.mp4 --point 310,96 --engine NAME --model FOLDER
@@ -79,6 +80,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         group.add_argument(name, action=_PromptAction, dest="prompts", metavar=metavar, help=about)
     group.add_argument(
         "--text-score", type=unit, default=0.3, metavar="S", help="least score for --text (default: 0.3)"
+    )
+    group.add_argument(
+        "--weights",
+        type=path_text,
+        metavar="NAME",
+        help="weights of --text's detector: a hub's name, or a folder",
+    )
+    group.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME[#ID]",
+        help="what the objects are called, or the one of that ID (default: object, or what --text calls them)",
     )
     group = parser.add_argument_group("masks")
     names = list(engines.ENGINES)
@@ -121,6 +135,9 @@ def run(args: argparse.Namespace) -> int:
     given = follow_prompts.parse_all(args.prompts or [])
     if args.engine not in engines.names():
         raise UsageError(f"--engine {args.engine!r} is unknown; choose one of {', '.join(engines.names())}")
+    follow_prompts.parse_labels(args.label)  # a mistake is told before any work
+    if args.weights is not None and not any(item.kind == "text" for item in given):
+        raise UsageError("--weights: is for the detector of --text, and no text is given")
     if args.live:
         from apps.verbs.follow_live import run_live
 
@@ -201,6 +218,7 @@ class FollowJob:
         args = self._args
         options = {"engine": args.engine, "model": self._model, "mode": args.mode, "speed": args.speed}
         prompts = [item.spelled for item in self._given]
+        options |= {name: value for name in ("label", "weights") if (value := getattr(args, name))}
         return {
             "program": "vis-tubes",
             "version": __version__,
@@ -210,9 +228,10 @@ class FollowJob:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """'object', and the names that texts found."""
-        names = [] if self._request is None else self._request.labels.values()
-        return tuple(dict.fromkeys(["object", *names]))
+        """The objects' names: 'object' first, where one has no other."""
+        if self._request is None:
+            return ("object",)
+        return follow_prompts.class_names(self._request)
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The objects as tubes."""
@@ -220,6 +239,7 @@ class FollowJob:
 
         selection = _selection(source, self._pictures)
         self._request = follow_prompts.assemble(self._given, source.info, selection, find=self._find)
+        self._request = follow_prompts.labelled(self._request, self._args.label)
         stream = self._follow(source, selection, quiet=quiet)
         return pipeline.collect(stream, source.info, self.class_names, made_with=self.made_with())
 
@@ -256,9 +276,10 @@ class FollowJob:
     def _find(self, words: str, frame: int) -> list[tuple[tuple[float, float, float, float], str]]:
         import detectors
 
+        chosen = {} if self._args.weights is None else {"weights": self._args.weights}
         with self.watch("text"):
             finder = detectors.create(
-                "text", text=words, score=self._args.text_score, device=self._args.device
+                "text", text=words, score=self._args.text_score, device=self._args.device, **chosen
             )
             found = finder.detect([self._pictures[frame].image])[0]
         size = self._pictures.info

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ class _Answers:
     """What was followed, and why it ended."""
 
     collector: TubeCollector
+    labels: Mapping[int, int]
+    """Object id -> label."""
     count: int = 0
     """Frames."""
     failure: VideoError | None = None
@@ -62,8 +64,12 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
         raise VideoError(f"{args.source}: not one picture came")
     info = VideoInfo("live", first.size[0], first.size[1])
     request = follow_prompts.assemble(given, info, Selection(0, 1, 1, lambda _: 0), find=lambda *_: [])
+    request = follow_prompts.labelled(request, args.label)
     prompts = {number: at[0] for number, at in request.prompts.items()}
-    answers = _Answers(TubeCollector(info, ("object",)))
+    names = follow_prompts.class_names(request)
+    answers = _Answers(
+        TubeCollector(info, names), {n: names.index(name) for n, name in request.labels.items()}
+    )
     begin = time.monotonic()
     stream = follow_live(
         _of_one_size(itertools.chain([first], frames), args.source),
@@ -106,7 +112,7 @@ def _answer(
     last, seconds = (None, None) if end is None else read_moment(end)
     try:
         for frame, seen in stream:
-            answers.collector.add(_tracked(frame, seen))
+            answers.collector.add(_tracked(frame, seen, answers.labels))
             answers.count += 1
             if dropped is not None:
                 print(json.dumps(_line(frame, seen, dropped())), flush=True)
@@ -208,14 +214,14 @@ def _camera(number: int) -> Iterator[NDArray[np.uint8]]:
         camera.release()
 
 
-def _tracked(frame: Frame, seen: tuple[ObjectState, ...]) -> TrackedFrame:
+def _tracked(frame: Frame, seen: tuple[ObjectState, ...], labels: Mapping[int, int]) -> TrackedFrame:
     from vis.structures import Detections, TrackedFrame
 
     shown = [item for item in seen if not item.lost]
     found = Detections(
         boxes=np.array([item.box for item in shown], np.float32).reshape(-1, 4),
         scores=np.array([item.score for item in shown], np.float32),
-        labels=np.zeros(len(shown), np.int64),
+        labels=np.array([labels.get(item.object_id, 0) for item in shown], np.int64),
         masks=np.array([item.mask for item in shown], np.bool_).reshape(-1, *frame.size),
         track_ids=np.array([item.object_id for item in shown], np.int64),
     )

@@ -18,7 +18,18 @@ from vis.follow.prompts import Prompt
 if TYPE_CHECKING:
     from vis.structures import VideoInfo
 
-__all__ = ["Given", "Place", "Request", "Selection", "assemble", "parse", "parse_all"]
+__all__ = [
+    "Given",
+    "Place",
+    "Request",
+    "Selection",
+    "assemble",
+    "class_names",
+    "labelled",
+    "parse",
+    "parse_all",
+    "parse_labels",
+]
 
 MAX_ID = 65_535
 NUMBER = r"[-+]?[0-9]{1,9}(?:\.[0-9]{0,12})?"
@@ -96,6 +107,41 @@ def parse_all(options: Sequence[tuple[str, str]]) -> list[Given]:
             "nothing to follow: give --point x,y@frame, --box x0,y0,x1,y1@frame, --mask FILE@frame or --text"
         )
     return [parse(kind, value) for kind, value in options]
+
+
+def parse_labels(options: Sequence[str]) -> dict[int | None, str]:
+    """``NAME`` or ``NAME#ID``, each once, as id -> name; None is every object without a name of its own."""
+    names: dict[int | None, str] = {}
+    for text in options:
+        match = re.fullmatch(r"(.*?)(?:#([0-9]{1,5}))?", text.strip(), re.DOTALL)
+        name = match[1].strip() if match else ""
+        number = int(match[2]) if match and match[2] else None
+        if not name or "#" in name or (number is not None and not 1 <= number <= MAX_ID):
+            raise UsageError(f"--label {text[:60]}: expected a name, then #id if wanted, like dog or dog#2")
+        if number in names:
+            whose = "all objects" if number is None else f"object {number}"
+            raise UsageError(f"--label {text[:60]}: {whose} has a name already, {names[number]!r}")
+        names[number] = name
+    return names
+
+
+def labelled(request: Request, options: Sequence[str]) -> Request:
+    """The request with the names of ``--label``; :class:`UsageError` for an id that no prompt has."""
+    names = parse_labels(options)
+    if unknown := [number for number in names if number is not None and number not in request.prompts]:
+        raise UsageError(
+            f"--label {names[unknown[0]]}#{unknown[0]}: no object has this id; they are "
+            f"{', '.join(map(str, list(request.prompts)[:20]))}"
+        )
+    default = {} if None not in names else dict.fromkeys(request.prompts, names[None])
+    own = {number: name for number, name in names.items() if number is not None}
+    return replace(request, labels={**default, **request.labels, **own})
+
+
+def class_names(request: Request) -> tuple[str, ...]:
+    """Names of the objects, each once; 'object' first, where one has no other."""
+    unnamed = ["object"] if any(number not in request.labels for number in request.prompts) else []
+    return tuple(dict.fromkeys([*unnamed, *request.labels.values()]))
 
 
 def parse(kind: str, value: str) -> Given:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from apps.verbs.batch import add_work, settings_of, workers_of
+from apps.verbs.batch import add_work, objects_of_set, settings_of, workers_of
 
 __all__ = ["add", "evaluate"]
 
@@ -71,7 +72,8 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     items, _ = find_items([str(truth)], frames=frames, out=args.out)
     workers = workers_of(args, len(items))
     # The frames that the annotations list, all of them: nothing else can be scored.
-    settings = settings_of(args, workers, strict=True)
+    given = objects_of_set(args, items, [truth])
+    settings = replace(settings_of(args, workers, strict=True), categories=given)
     told = run_items(items, settings, workers, out=args.out, sets=[truth], quiet=args.quiet)
     if told["totals"]["failed"]:
         raise InputError(

@@ -6,10 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from apps.option_types import number, path_text, positive
-from apps.options import add_reading
+from apps.options import add_reading, selection_of
 from apps.run_folder import check_replaceable, new_run_folder, tubes_of
+from vis.errors import UsageError
 
 __all__ = ["configure", "run"]
 
@@ -19,6 +21,7 @@ The folder holds tubes.json, results.json and run.json; 'vistubes refine' takes 
 
 examples:
   vistubes link runs/found clip.mp4 --out runs/linked
+  vistubes link runs/found clip.mp4 --out runs/linked --overlay
   vistubes link runs/found --max-gap 1 --top 10 --out runs/ten
 """
 
@@ -43,15 +46,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the new result")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the same folder")
+    parser.add_argument(
+        "--overlay", action="store_true", help="also draw overlay.mp4 and contact_sheet.png in --out"
+    )
     parser.add_argument("--json", action="store_true", help="print run.json to stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, link, write."""
-    from apps import report
+    from apps import rendering, report
+    from apps.drawing import draw_pictures
+    from apps.identity import read_record
+    from apps.saved_results import video_of
     from trackers.linking import link
     from vis.formats import tubes
 
+    if args.overlay and args.source is None:
+        raise UsageError("--overlay: give the video as second argument, to draw on")
     file = tubes_of(args.result)
     saved = tubes.read(file)
     check_replaceable(args.out, overwrite=args.overwrite)
@@ -70,14 +81,27 @@ def run(args: argparse.Namespace) -> int:
         min_frames=args.min_frames,
         top=args.top,
     )
-    record = {**linked.made_with, "tubes": len(linked.tubes)}
+    record: dict[str, Any] = {**linked.made_with, "tubes": len(linked.tubes)}
     with new_run_folder(args.out, overwrite=args.overwrite) as folder:
         report.write_results(folder.part, linked)
+        if made_of := read_record(file.parent / "run.json").get("source"):
+            record["source"] = made_of
+        record["pictures"] = dict(rendering.PENDING if args.overlay else rendering.LEFT_OUT)
         report.write_record(folder.part, record)
     print(
         f"{len(saved.tubes)} tubes before, {len(linked.tubes)} after; written to {folder.out}/",
         file=sys.stderr,
     )
+    if args.overlay:
+        draw_pictures(
+            video_of(args.source, selection_of(args), linked, file),
+            linked,
+            folder.out,
+            video=args.source,
+            quiet=args.json,
+        )
+        record["pictures"] = rendering.drawn({})
+        report.write_record(folder.out, record)
     if args.json:
         print(json.dumps({**record, "out": str(folder.out)}))
     return 0

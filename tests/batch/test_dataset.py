@@ -174,3 +174,59 @@ def test_absent_hq_ytvis_says_where_it_comes_from(tmp_path: Path) -> None:
     hq_ytvis.add(parser)
     with pytest.raises(InputError, match=r"VMT project.*docs/batch.md"):
         hq_ytvis.evaluate(parser.parse_args(["--root", str(tmp_path)]))
+
+
+def test_a_whole_result_file_goes_through_in_one_command(
+    small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Any, capsys: Any
+) -> None:
+    import argparse
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from apps.batch import pool
+    from apps.batch.events import Event, run_item
+    from apps.batch.work import Worker
+    from vis import masks
+    from vis.errors import UsageError
+
+    def run_local(items: Any, settings: Any, **_: Any) -> Iterator[Event]:
+        worker = Worker(settings)
+        for at, item in enumerate(items):
+            kind, data = run_item(worker, item, tell)
+            yield Event(kind, at, "0", data)
+
+    monkeypatch.setattr(pool, "run_local", run_local)
+
+    def entry(video: int, left: int, score: float, category: int = 8) -> dict[str, Any]:
+        mask = np.zeros((72, 96), np.bool_)
+        mask[10:30, left : left + 20] = True
+        shape = masks.to_coco(masks.encode(mask))
+        shapes = [shape if frame % 3 else None for frame in range(20)]
+        return {"video_id": video, "category_id": category, "score": score, "segmentations": shapes}
+
+    given = [entry(4, 5, 0.03125), entry(4, 15, 0.875, 3), entry(9999, 1, 0.5)]
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    parser = argparse.ArgumentParser()
+    batch.configure(parser)
+    out = tmp_path / "out"
+    words = [
+        str(small_set),
+        "--out",
+        str(out),
+        "--detector",
+        "precomputed",
+        "--model",
+        "none",
+        "--no-overlay",
+    ]
+    words += ["--quiet", "--weights", str(tmp_path / "given.json")]
+    assert batch.run(parser.parse_args(words)) == 0
+    back = json.loads((out / "results.json").read_text())
+    assert sorted(back, key=lambda one: one["score"]) == given[:2]  # low scores and overlaps are kept
+    assert tubes.read(out / "bbb" / "tubes.json").tubes == ()  # nothing is said of it
+    assert batch.run(parser.parse_args([*words, "--dry-run", "--json"])) == 0
+    rows = json.loads(capsys.readouterr().out)["videos"]
+    assert [row["state"] for row in rows] == ["kept", "kept"]
+    with pytest.raises(UsageError, match="give the results of the set's videos with --weights"):
+        batch.run(parser.parse_args([*words[:-1], str(tmp_path / "none.json")]))

@@ -127,7 +127,7 @@ def test_failures_are_there_at_once_and_in_order_at_the_end(tmp_path: Path) -> N
     assert "first" in first
     assert "second" in second
     Failures(tmp_path, ITEMS).close()
-    assert not (tmp_path / "failures.jsonl").exists()  # another run in which nothing failed
+    assert (tmp_path / "failures.jsonl").read_bytes() == b""  # another run in which nothing failed
 
 
 def test_which_errors_are_for_all() -> None:

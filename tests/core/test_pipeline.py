@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vis.errors import AnnotationError
 from vis.formats import tubes as tubes_format
 from vis.masks import decode
-from vis.pipeline import collect, refine, replay, track
+from vis.pipeline import collect, detect, refine, replay, track
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo, VideoResult
 
 SIZE = (24, 32)
@@ -232,3 +232,19 @@ def test_hostile_run_lengths_in_a_result_are_refused() -> None:
         value["tubes"][0]["masks"][1] = counts
         with pytest.raises(AnnotationError, match="here: tube 1, mask 1"):
             tubes_format.from_json(value, where="here")
+
+
+def test_a_label_without_a_name_is_told_on_its_first_frame() -> None:
+    from vis.errors import UsageError
+
+    class Wrong:
+        class_names = ("cat",)
+
+        def detect(self, images):  # type: ignore[no-untyped-def]
+            return [Detections([[0, 0, 4, 4]], [0.5], [1]) for _ in images]
+
+    frame = Frame(3, 0.3, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(
+        UsageError, match="Wrong: frame 3 has an object with label 1, and class_names has 1 names"
+    ):
+        detect(Wrong(), [frame])

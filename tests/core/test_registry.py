@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -160,3 +161,28 @@ def test_abilities_are_asked_for_by_their_protocols(install: Install) -> None:
     motion = detectors.create("motion")
     assert isinstance(motion, Resettable)
     assert not isinstance(motion, Stateful)
+
+
+def test_a_class_of_ones_own_is_named_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_own_squares.py").write_text(
+        "from vis.structures import Detections\n"
+        "class Squares:\n"
+        "    class_names = ('square',)\n"
+        "    def __init__(self, *, score: float = 0.5) -> None:\n"
+        "        self.score = score\n"
+        "    def detect(self, images):\n"
+        "        return [Detections([[1, 2, 9, 9]], [self.score], [0]) for _ in images]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    made = detectors.create("my_own_squares:Squares", score=0.25, device="cpu")
+    assert isinstance(made, Detector)
+    assert made.detect([np.zeros((16, 16, 3), np.uint8)])[0].scores.tolist() == [0.25]
+    with pytest.raises(UsageError, match="has no setting speed"):
+        detectors.create("my_own_squares:Squares", speed=1)
+    for name, wrong in (
+        ("my_own_squares:Circles", "has no attribute 'Circles'"),
+        ("not_there_at_all:Squares", "No module named 'not_there_at_all'"),
+        ("my_own_squares:", "give module:Class"),
+    ):
+        with pytest.raises(DependencyError, match=wrong):
+            detectors.create(name)

@@ -134,3 +134,28 @@ def test_without_the_package_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(DependencyError, match="pip install supervision"):
         DETECTIONS.to_supervision()
+
+
+def test_identity_metrics_and_files_of_a_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from apps.cli import main
+    from vis.formats import ytvis_set
+
+    truth, found = result(tube(1, 5)), result(tube(1, 7))
+    scores = vis.evaluate(truth, found)
+    assert len(scores.identity) == 1
+    assert scores.identity[0].idf1 == 1.0
+    assert vis.evaluate(truth, truth).identity[0].hota == pytest.approx(1)
+    ytvis_set.write_truth(tmp_path / "truth.json", [truth])
+    ytvis_set.write_results(tmp_path / "results.json", [found])
+    same = vis.evaluate(tmp_path / "truth.json", tmp_path / "results.json")
+    assert (same.mask, same.boundary) == (scores.mask, scores.boundary)
+    assert same.identity[0].hota == pytest.approx(scores.identity[0].hota)
+    with pytest.raises(UsageError, match="name no video"):
+        vis.evaluate(truth, tmp_path / "results.json")
+    words = ["eval", "identity", str(tmp_path / "truth.json"), str(tmp_path / "results.json"), "--json"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert answer["hota"] == pytest.approx(scores.identity[0].hota)
+    assert (answer["id_switches"], len(answer["videos"])) == (0, 1)
+    assert "hota" in err

@@ -41,12 +41,14 @@ def tube(**changes: object) -> Tube:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("boxes", np.zeros((2, 4), np.float64), r"boxes: expected float32\['any', 4\], got float64\[2, 4\]"),
-        ("boxes", [[0, 0, 1, 1]], r"boxes: expected"),
+        ("boxes", np.zeros((2, 5), np.float64), r"boxes: expected float32\['any', 4\], got float32\[2, 5\]"),
+        ("boxes", [[0, 0, 1, 1], [2, 3]], r"boxes: its rows are not alike"),
+        ("boxes", [["a", "b", "c", "d"]], r"boxes: expected"),
         ("scores", np.zeros(4, np.float32), r"scores: expected float32\[3\], got float32\[4\]"),
         ("scores", np.array([0, 1, 1.1], np.float32), r"\[0, 1\]"),
         ("scores", np.array([0, 1, np.nan], np.float32), r"\[0, 1\]"),
-        ("labels", np.zeros(3, np.int32), r"labels: expected int64\[3\]"),
+        ("labels", np.zeros(3, np.float32), r"labels: expected int64\[3\]"),
+        ("labels", [0, 1], r"labels: expected int64\[3\], got int64\[2\]"),
         ("masks", np.zeros((3, 4, 4), np.uint8), r"masks: expected bool"),
         ("track_ids", np.zeros((3, 1), np.int64), r"track_ids: expected"),
         ("embeddings", np.zeros((2, 5), np.float32), r"embeddings: expected"),
@@ -125,3 +127,29 @@ def test_reprs_show_shapes_not_contents() -> None:
 def test_types_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         frame().index = 3  # type: ignore[misc]
+
+
+def test_detections_take_lists_and_numbers_of_any_kind() -> None:
+    from_lists = Detections(
+        boxes=[[1, 2, 3.5, 4]], scores=[0.5], labels=[1], masks=[[[True, False]]], track_ids=[7]
+    )
+    assert {
+        field: getattr(from_lists, field).dtype
+        for field in ("boxes", "scores", "labels", "masks", "track_ids")
+    } == {
+        "boxes": np.float32,
+        "scores": np.float32,
+        "labels": np.int64,
+        "masks": np.bool_,
+        "track_ids": np.int64,
+    }
+    assert from_lists.boxes.tolist() == [[1, 2, 3.5, 4]]
+    wide = Detections(np.ones((2, 4), np.float64), np.ones(2, np.float16), np.zeros(2, np.uint8))
+    assert (wide.boxes.dtype, wide.scores.dtype, wide.labels.dtype) == (np.float32, np.float32, np.int64)
+    nothing = Detections([], [], [])
+    assert (len(nothing), nothing.boxes.shape) == (0, (0, 4))
+    # What fits already is held as it is.
+    boxes = np.ones((1, 4), np.float32)
+    assert Detections(boxes, [1.0], [0]).boxes is boxes
+    with pytest.raises(ValueError, match="expected values in"):
+        Detections([[0, 0, 1, 1]], [1.5], [0])

@@ -183,3 +183,36 @@ def test_a_file_of_another_kind_is_refused(tmp_path, change, message):
     (tmp_path / "e.json").write_text(json.dumps({**value, **change}))
     with pytest.raises(AnnotationError, match=message):
         read(tmp_path / "e.json")
+
+
+def test_a_file_written_by_hand_needs_no_checksum_and_says_so(tmp_path, result, decode, capsys):
+    from apps.cli import main
+    from vis.errors import AnnotationWarning
+    from vis.formats import tubes
+
+    value = {"format": "vis-tubes-edits", "format_version": 1, "edits": [{"op": "delete", "tube": 1}]}
+    value["edits"][0] |= {"first": None, "last": None}
+    (tmp_path / "e.json").write_text(json.dumps(value))
+    file = read(tmp_path / "e.json")
+    assert (file.base_sha256, file.model) == (None, None)
+    with pytest.warns(AnnotationWarning, match=f"nothing was checked.*{fingerprint(result)}"):
+        file.check_base(result, "e.json")
+    tubes.write(tmp_path / "tubes.json", result)
+    assert main(["edit", str(tmp_path / "tubes.json"), "--base"]) == 0
+    base = capsys.readouterr().out.strip()
+    assert base == fingerprint(result)
+    words = [
+        "edit",
+        str(tmp_path / "tubes.json"),
+        str(tmp_path / "e.json"),
+        "--out",
+        str(tmp_path / "out.json"),
+    ]
+    assert main(words) == 0
+    assert "nothing was checked" in capsys.readouterr().err
+    assert 1 not in [tube.id for tube in tubes.read(tmp_path / "out.json").tubes]
+    (tmp_path / "e.json").write_text(json.dumps({**value, "base_sha256": base}))
+    assert main([*words, "--overwrite"]) == 0
+    assert "nothing was checked" not in capsys.readouterr().err
+    assert main(words[:2]) == 2
+    assert "give the edits.json" in capsys.readouterr().err

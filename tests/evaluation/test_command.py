@@ -133,6 +133,50 @@ def test_compare_gives_the_difference_with_an_interval(vistubes_eval, files, tmp
         vistubes_eval("--compare", tmp_path / "a", tmp_path / "s")
 
 
+def test_two_results_are_told_apart_with_intervals_overall_and_per_class(vistubes_eval, files, tmp_path):
+    truth, a, b = files
+    folder = tmp_path / "ab"
+    answer, _, err = vistubes_eval("tubes", "--truth", truth, "--results", a, b, "--json", "--report", folder)
+    for side, path in (("a", a), ("b", b)):
+        alone, _, _ = vistubes_eval("tubes", "--gt", truth, "--pred", path, "--json")
+        assert answer["mask"][side] == alone["mask"]
+        assert answer["boundary"][side] == alone["boundary"]
+    change = answer["mask"]["ap_difference"]
+    assert change["value"] == pytest.approx(answer["mask"]["b"][0] - answer["mask"]["a"][0])
+    assert change["low"] <= change["value"] <= change["high"]
+    per_class = [row["mask"] for row in answer["classes"]]
+    assert len(per_class) >= 2
+    for row in per_class:
+        assert row["difference"]["value"] == pytest.approx(row["b"] - row["a"])
+    mean = np.mean([row["difference"]["value"] for row in per_class])
+    assert mean == pytest.approx(change["value"])
+    assert "B - A (95 % interval)" in err
+    page = (folder / "report.html").read_text()
+    assert str(a) in page
+    assert f"{100 * change['value']:+.2f}" in page
+    assert "<script" not in page
+    again, _, _ = vistubes_eval("--compare", folder / "a.json", folder / "b.json", "--json")
+    assert again["mask"]["ap_difference"] == change
+
+
+def test_files_may_stand_alone_in_their_order(vistubes_eval, files):
+    truth, a, b = files
+    spelled, _, _ = vistubes_eval("tubes", "--truth", truth, "--results", a, "--json")
+    short, _, _ = vistubes_eval("tubes", truth, a, "--json")
+    assert (short["mask"], short["boundary"]) == (spelled["mask"], spelled["boundary"])
+    both, _, _ = vistubes_eval("tubes", truth, a, b, "--json")
+    assert both["mask"]["a"] == spelled["mask"]
+    for words, message in (
+        (["tubes"], "give --truth"),
+        (["tubes", "--gt", truth], "give --results"),
+        (["tubes", truth], "give --results"),
+        (["tubes", truth, a, b, a], "3 results; give one, or two"),
+        (["coco", truth, a, b], "2 results; give one"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            vistubes_eval(*words)
+
+
 def test_davis_means_over_objects(vistubes_eval, tmp_path):
     for clip, object_id in (("one", 255), ("two", 2)):
         for side in ("gt", "res"):

@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 
 from apps.cli import main
+from apps.verbs import follow_prompts
 from apps.verbs.follow_prompts import parse
 from vis import weights
 from vis.errors import UsageError
 from vis.formats import davis, tubes
 from vis.masks import decode
+from vis.structures import VideoInfo
 from vis.video import VideoWriter
 
 
@@ -153,13 +155,73 @@ def test_a_label_image_gives_palette_images_with_its_ids(
         assert (dense & square).sum() / (dense | square).sum() > 0.85, frame
 
 
+def request(*words: str, size: tuple[int, int] = (96, 128)) -> follow_prompts.Request:
+    given = follow_prompts.parse_all([tuple(word.split(" ", 1)) for word in words])  # type: ignore[misc]
+    selection = follow_prompts.Selection(0, 8, 1, lambda _: 0)
+    found = [((1.0, 1.0, 9.0, 9.0), "car")]
+    return follow_prompts.assemble(given, VideoInfo("x", *size), selection, find=lambda *_: found)
+
+
+def test_objects_are_called_as_label_says() -> None:
+    two = request("point 5,5#1", "point 50,50#4", "text car")
+    assert follow_prompts.class_names(two) == ("object", "car")
+    named = follow_prompts.labelled(two, ["dog#4"])
+    assert (dict(named.labels), follow_prompts.class_names(named)) == (
+        {2: "car", 4: "dog"},
+        ("object", "car", "dog"),
+    )
+    named = follow_prompts.labelled(two, ["red fox", "dog#4"])
+    assert dict(named.labels) == {1: "red fox", 2: "car", 4: "dog"}  # what a text found keeps its name
+    assert "object" not in follow_prompts.class_names(named)
+    assert dict(follow_prompts.labelled(two, ["van#2"]).labels)[2] == "van"
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (["dog#7"], "no object has this id; they are 1"),
+        ([""], "expected a name"),
+        (["#1"], "expected a name"),
+        (["dog#0"], "expected a name"),
+        (["a#b"], "expected a name"),
+        (["dog", "cat"], "all objects has a name already, 'dog'"),
+        (["dog#1", "cat#1"], "object 1 has a name already"),
+    ],
+)
+def test_a_label_that_cannot_be_meant_so(label: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        follow_prompts.labelled(request("point 5,5"), label)
+
+
+def test_weights_are_those_of_the_texts_detector(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import detectors
+
+    asked: list[dict[str, object]] = []
+
+    def create(name: str, **options: object) -> None:
+        asked.append({"name": name, **options})
+        raise UsageError("enough")
+
+    monkeypatch.setattr(detectors, "create", create)
+    words = ["follow", str(clip), "--out", str(tmp_path / "x"), "--quiet", "--weights", str(tmp_path)]
+    assert main([*words, "--text", "dog"]) == 2
+    assert (asked[0]["name"], asked[0]["weights"]) == ("text", str(tmp_path))
+    assert main([*words, "--point", "5,5"]) == 2
+    assert "no text is given" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_run_folder_of_two_objects(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     need_weights()
     out = tmp_path / "run"
     words = ["follow", str(clip), "--point", "24,46", "--box", "60,70,90,92@0#9", "--end", "2"]
+    words += ["--label", "juggler", "--label", "ball#9"]
     assert main([*words, "--no-overlay", "--out", str(out), "--quiet", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["options"]["prompts"] == ["--point 24,46", "--box 60,70,90,92@0#9"]
     assert {"run.json", "tubes.json", "results.json", "contact_sheet.png"} <= {p.name for p in out.iterdir()}
-    assert [tube.id for tube in tubes.read(out / "tubes.json").tubes] == [1, 9]
+    result = tubes.read(out / "tubes.json")
+    assert {tube.id: result.class_names[tube.label] for tube in result.tubes} == {1: "juggler", 9: "ball"}
+    assert record["options"]["label"] == ["juggler", "ball#9"]

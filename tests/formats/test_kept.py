@@ -381,3 +381,31 @@ def test_text_that_is_utf16_says_so(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("1,1,1,2,3,4,1\n", encoding="utf-16")
     with pytest.raises(AnnotationError, match="it is UTF-16, save it as UTF-8"):
         mot.read(tmp_path / "m.txt", size=SIZE)
+
+
+def test_videos_that_no_result_speaks_of_are_told_both_ways(call: Any, tmp_path: Path) -> None:
+    path = put(tmp_path / "truth.json", truth(annotation(1, mask(), mask())))
+    row = {"video_id": 7, "category_id": 3, "score": 0.5, "segmentations": [mask(), mask()]}
+    said = call(
+        results := put(tmp_path / "results.json", [row]),
+        tmp_path / "each",
+        "--from",
+        "ytvis-results",
+        "--to",
+        "tubes",
+        "--truth",
+        path,
+    )
+    (told,) = said["lost"][str(results)]
+    assert said["videos"] == 2  # the empty one too
+    assert told.startswith("says nothing of 1 of the truth's 2 videos (four)")
+    files = sorted((tmp_path / "each").iterdir())
+    # Called otherwise meanwhile, it is known by the set's id.
+    renamed = next(found for found in map(tubes.read, files) if found.tubes)
+    tubes.write(tmp_path / "r.json", replace(renamed, video=replace(renamed.video, name="other name")))
+    words = ["--to", "ytvis-results", "--truth", path]
+    back, both = tmp_path / "back.json", tmp_path / "both.json"
+    lost = call(tmp_path / "r.json", back, *words)["lost"]
+    assert json.loads(back.read_text())[0]["video_id"] == 7
+    assert "no result is of 1 of the truth's 2 videos" in str(lost)
+    assert "no result is of" not in str(call(*files, both, *words)["lost"])

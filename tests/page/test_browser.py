@@ -274,11 +274,17 @@ def test_new_objects_one_click_each_followed_at_once(tab):
     open_and_run(tab)
     tool(tab, "New object")
     tab.get_by_text("follow it at once").click()
+    tick = tab.locator(".vt-at-once")
+    assert tick.is_checked()
+    assert tick.evaluate("node => getComputedStyle(node).appearance") == "auto"  # drawn with its tick
+    tab.get_by_label("Name of the new object").fill("fin")  # f is no shortcut in a name
     # The red square is there all the time; the blue one leaves for frames 10 to 13.
     for number, (x, y), stretches in ((3, (40, 60), 1), (4, (270, 130), 2)):
         click_video(tab, x, y)
         wait_for(tab, STATUS, f"Followed object {number} over frames 0 to")
-        assert tab.locator(f".vt-row[data-id='{number}'] .vt-present").count() == stretches
+        row = tab.locator(f".vt-row[data-id='{number}']")
+        assert row.locator(".vt-present").count() == stretches
+        assert "fin" in row.inner_text()
     tab.keyboard.press("z")
     wait_for(tab, ".vt-message", "Undone: follow 4")
 

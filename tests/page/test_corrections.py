@@ -150,7 +150,10 @@ def test_the_edits_of_the_page_replay_to_the_same_bytes_from_the_command_line(
     args = parser.parse_args([str(base), str(edits_file), str(video), "--out", str(out)])
     assert edit_verb.run(args) == 0
     assert out.read_bytes() == live.read_bytes()
-    assert "vistubes edit runs/two-squares/tubes.json edits.json" in handlers.commands(visit)
+    lines = handlers.commands(visit).splitlines()
+    assert any(line.startswith("vistubes edit runs/two-squares/tubes.json edits.json") for line in lines)
+    assert "vistubes convert runs/two-squares-edited/tubes.json two-squares.json --to coco" in lines
+    assert lines[-1].startswith("vistubes cutout runs/two-squares-edited/tubes.json ")
 
 
 def test_the_edit_verb_says_what_is_missing(handlers, visit, tmp_path, capsys):
@@ -241,6 +244,16 @@ def test_rows_of_a_tube_in_closed_form():
     assert row["jumps"] == [2]  # area times four; the leap after the gap is a gap
 
 
+def test_a_mask_that_falls_to_a_part_is_hatched_though_its_score_is_one():
+    stack = np.zeros((6, 40, 60), np.bool_)
+    for row in range(6):
+        side = 6 if row in (3, 4) else 16
+        stack[row, 5 : 5 + side, 5 + row : 5 + row + side] = True
+    masks = tuple(rle.encode_many(stack))
+    tube = Tube(1, 0, 1.0, np.arange(6), np.zeros((6, 4), np.float32), np.ones(6, np.float32), masks)
+    assert row_of(tube, {frame: frame for frame in range(6)})["low"] == [[3, 4]]
+
+
 def test_by_hand_every_object_is_one_that_was_drawn(handlers, clip):
     token, _, _ = handlers.start(None)
     handlers.upload(token, str(clip), Form())
@@ -252,6 +265,6 @@ def test_by_hand_every_object_is_one_that_was_drawn(handlers, clip):
     list(handlers.follow(token, {"on": 0}))
     (tube,) = result_of(handlers, token).tubes
     assert tube.frames.tolist() == list(range(24))
-    run, edit = handlers.commands(token).splitlines()
+    run, edit, *_ = handlers.commands(token).splitlines()
     assert "--detector none" in run
     assert "edits.json" in edit

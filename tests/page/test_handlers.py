@@ -54,7 +54,7 @@ def test_trim_and_stride_choose_frames_and_are_in_the_command(handlers, clip):
     assert "To process: 4 frames" in handlers.card(token, form)
     list(handlers.run(token, form))
     assert result_of(handlers, token).frames.tolist() == [6, 9, 12, 15]
-    line = handlers.commands(token)
+    line, *_ = handlers.commands(token).splitlines()
     assert line == (
         "vistubes run 'two squares.mp4' --preset quick --start 0.5s --end 1.5s --stride 3 --out runs/two-squares"
     )
@@ -86,6 +86,12 @@ def test_cancel_stops_within_a_frame_and_the_command_repeats_the_part(handlers, 
     _, selection = read_words(handlers.sessions.get(token).options["words"])
     assert [frame.index for frame in selection.open(clip)] == result_of(handlers, token).frames.tolist()
     assert "Nothing is running" in handlers.cancel(token)
+
+
+def test_no_visitor_chooses_what_the_server_imports():
+    for words in (["--detector", "os:system"], ["--tracker", "my.module:Tracker"]):
+        with pytest.raises(UsageError, match="for the command line"):
+            read_words(words)
 
 
 def test_a_visitor_runs_one_thing_at_a_time(handlers, model_cache, clip):

@@ -3,7 +3,7 @@
 ::
 
     {"format": "vis-tubes-edits", "format_version": 1,
-     "base_sha256": "...",              of the result the edits belong to
+     "base_sha256": "...",              of the result the edits belong to; may be left out, then it is not checked
      "model": "hq-tiny",                what decodes the prompts
      "edits": [{"op": "correct", "tube": 2, "frame": 40, "points": [[310, 96]], "point_labels": [0]}, ...]}
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 from vis.edits.apply import Decode, apply
 from vis.edits.operations import Edit, from_json, to_json
-from vis.errors import AnnotationError
+from vis.errors import AnnotationError, AnnotationWarning
 from vis.files import read_json, write_json
 from vis.formats import fields
 from vis.formats import tubes as tubes_format
@@ -91,13 +92,21 @@ class History:
 class EditFile:
     """What an edits file holds."""
 
-    base_sha256: str
+    base_sha256: str | None
+    """None: written by hand, for whatever result it is played on."""
     model: str | None
     edits: tuple[Edit, ...]
 
     def check_base(self, base: VideoResult, where: str = "edits") -> None:
-        """Raise :class:`AnnotationError` unless the edits were made on ``base``."""
-        if self.base_sha256 != fingerprint(base):
+        """Raise :class:`AnnotationError` unless the edits were made on ``base``; without a checksum warn."""
+        if self.base_sha256 is None:
+            warnings.warn(
+                f"{where}: has no base_sha256, so nothing was checked: the edits may be of another result. "
+                f'That of this one is "{fingerprint(base)}"',
+                AnnotationWarning,
+                stacklevel=2,
+            )
+        elif self.base_sha256 != fingerprint(base):
             raise AnnotationError(
                 f"{where}: these edits were made on another result (its checksum starts with "
                 f"{self.base_sha256[:12]}, this one's with {fingerprint(base)[:12]}); "
@@ -151,8 +160,8 @@ def read(path: str | Path) -> EditFile:
     model, base = value.get("model"), value.get("base_sha256")
     if not isinstance(edits, list) or len(edits) > MAX_EDITS:
         raise AnnotationError(f"{where}: 'edits' must be a list of at most {MAX_EDITS:,}")
-    if not isinstance(base, str) or not (model is None or isinstance(model, str)):
-        raise AnnotationError(f"{where}: 'base_sha256' must be text, 'model' text or null")
+    if not all(text is None or isinstance(text, str) for text in (base, model)):
+        raise AnnotationError(f"{where}: 'base_sha256' and 'model' must be text, or left out")
     return EditFile(
         base, model, tuple(from_json(item, f"{where}: edit {n + 1}") for n, item in enumerate(edits))
     )

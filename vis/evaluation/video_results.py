@@ -12,11 +12,13 @@ from typing import Any
 
 from vis import masks
 from vis.errors import UsageError
+from vis.evaluation.tracking_metrics import IdentityMetrics, identity_metrics
 from vis.evaluation.tubes import evaluate_tubes
+from vis.formats import ytvis_set
 from vis.formats.results import read_results
 from vis.structures import Tube, VideoResult
 
-__all__ = ["AveragePrecision", "TubeScores", "evaluate_results"]
+__all__ = ["AveragePrecision", "TubeScores", "evaluate_results", "paired_videos"]
 
 Saved = VideoResult | str | Path
 
@@ -48,7 +50,7 @@ class AveragePrecision:
     ar_large: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TubeScores:
     """Scores of tubes by what is compared."""
 
@@ -56,18 +58,20 @@ class TubeScores:
     """By the IoU of the masks over all frames (tube mask AP)."""
     boundary: AveragePrecision
     """By the smaller of that and the IoU of the masks' boundary bands (tube boundary AP)."""
+    identity: tuple[IdentityMetrics, ...]
+    """Of each video: HOTA, IDF1, switches and the rest, by mask IoU. Classes are not looked at."""
 
 
 def evaluate_results(
     truth: Saved | Sequence[Saved], results: Saved | Sequence[Saved], **options: Any
 ) -> TubeScores:
-    """Tube mask AP and tube boundary AP of results against the truth.
+    """Tube mask AP, tube boundary AP and identity metrics of results against the truth.
 
     Args:
         truth: the true tubes of one video (a :class:`VideoResult`, a ``tubes.json`` or a folder with one), or of
-            several videos; each frame that it covers counts.
-        results: the found tubes of the same videos, in the same order. A frame that is not covered counts as
-            without objects.
+            several videos; each frame that it covers counts. Also YouTube-VIS annotations, of all their videos.
+        results: the found tubes of the same videos, in the same order; beside annotations also a YouTube-VIS results
+            file. A frame that is not covered counts as without objects.
         options: of :func:`vis.evaluation.evaluate`, such as ``class_agnostic=True`` or ``mode="strict"``.
 
     Classes are told by their names; results of a class that no truth names are not counted in official mode, which
@@ -75,11 +79,8 @@ def evaluate_results(
 
     Raises :class:`UsageError` for videos that do not match and for tubes of boxes only.
     """
-    true, found = _all(truth), _all(results)
-    if len(true) != len(found):
-        raise UsageError(
-            f"{len(true)} videos of truth but {len(found)} of results; give one result per truth"
-        )
+    pairs = paired_videos(truth, results)
+    true, found = [one for one, _ in pairs], [other for _, other in pairs]
     names = {name: None for result in true for name in result.class_names}
     numbers = {name: number for number, name in enumerate(names, 1)}
     for name in [name for result in found for name in result.class_names]:
@@ -105,12 +106,44 @@ def evaluate_results(
     categories = [{"id": numbers[name], "name": name} for name in names]
     data = {"videos": videos, "categories": categories, "annotations": annotations}
     stats = evaluate_tubes(data, entries, **options, kinds=("mask", "boundary")).stats
-    return TubeScores(AveragePrecision(*stats["mask"]), AveragePrecision(*stats["boundary"]))
+    identity = tuple(identity_metrics(one, other) for one, other in zip(true, found, strict=True))
+    return TubeScores(AveragePrecision(*stats["mask"]), AveragePrecision(*stats["boundary"]), identity)
 
 
-def _all(given: Saved | Sequence[Saved]) -> list[VideoResult]:
+def paired_videos(
+    truth: Saved | Sequence[Saved], results: Saved | Sequence[Saved]
+) -> list[tuple[VideoResult, VideoResult]]:
+    """Truth and result of each video, of what :func:`evaluate_results` takes; raises as it does."""
+    true = _all(truth)
+    found = _all(results, truth if isinstance(truth, str | Path) else None)
+    if len(true) != len(found):
+        raise UsageError(
+            f"{len(true)} videos of truth but {len(found)} of results; give one result per truth"
+        )
+    return list(zip(true, found, strict=True))
+
+
+def _all(given: Saved | Sequence[Saved], truth: str | Path | None = None) -> list[VideoResult]:
     each = [given] if isinstance(given, VideoResult | str | Path) else list(given)
-    return [one if isinstance(one, VideoResult) else read_results(one) for one in each]
+    return [result for one in each for result in _videos(one, truth)]
+
+
+def _videos(given: Saved, truth: str | Path | None) -> list[VideoResult]:
+    """The videos of one argument. Files are told apart by how they begin."""
+    if isinstance(given, VideoResult):
+        return [given]
+    path = Path(given)
+    if not path.is_file():
+        return [read_results(path)]
+    with path.open("rb") as file:
+        head = file.read(200).lstrip()
+    if head.startswith(b"["):
+        if truth is None:
+            raise UsageError(
+                f"{path}: YouTube-VIS results name no video; give their annotations' path as truth"
+            )
+        return ytvis_set.read_results(path, truth)
+    return [read_results(path)] if b'"vis-tubes"' in head else ytvis_set.read_truth(path)
 
 
 def _entry(tube: Tube, video: int, category: int, frames: list[int]) -> dict[str, Any]:

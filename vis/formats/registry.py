@@ -38,6 +38,8 @@ class Format:
     """Names of the options of ``write``."""
     needs: tuple[str, ...] = ()
     """Those of ``reads`` that must be given."""
+    names_frames: bool = False
+    """Whether its files name a picture for every frame, as :func:`vis.formats.naming.frame_files` does."""
 
 
 def _one(read: Callable[..., VideoResult]) -> Callable[..., Sequence[VideoResult]]:
@@ -70,6 +72,7 @@ FORMATS: dict[str, Format] = {
         ".json",
         many=True,
         reads=("fps",),
+        names_frames=True,
     ),
     "ytvis-results": Format(
         "YouTube-VIS results; reading needs --truth",
@@ -81,7 +84,14 @@ FORMATS: dict[str, Format] = {
         writes=("truth",),
         needs=("truth",),
     ),
-    "coco": Format("COCO for video: videos, images, tracks", coco.read, coco.write, ".json", many=True),
+    "coco": Format(
+        "COCO for video: videos, images, tracks",
+        coco.read,
+        coco.write,
+        ".json",
+        many=True,
+        names_frames=True,
+    ),
     "mots": Format(
         "MOTS text",
         _one(mots.read_text),

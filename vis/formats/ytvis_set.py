@@ -9,8 +9,7 @@ share the layout. Evaluating is :mod:`vis.evaluation`'s, which reads faster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,14 @@ from vis.files import read_json, write_json
 from vis.formats import fields, naming, ytvis
 from vis.formats.builder import ResultBuilder, tell, tell_of_evaluation, video_result
 from vis.formats.unsupported import dropped_fields
+from vis.formats.ytvis_videos import (
+    VideoEntry,
+    categories_of,
+    checked_object,
+    names_of,
+    read_videos,
+    videos_of,
+)
 from vis.structures import DatasetIds, VideoInfo, VideoResult
 
 __all__ = [
@@ -34,33 +41,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class VideoEntry:
-    """One entry of a set's ``videos``."""
-
-    id: int
-    height: int
-    width: int
-    file_names: tuple[str, ...]
-    """Paths below the set's image folder, ``clip/00000.jpg``, one per annotated frame."""
-
-    @property
-    def name(self) -> str:
-        """The clip's folder, or ``video_<id>`` when its frames lie in none."""
-        parents = {PurePosixPath(name.replace("\\", "/")).parent for name in self.file_names}
-        only = parents.pop() if len(parents) == 1 else PurePosixPath()
-        return only.name or f"video_{self.id}"
-
-
-def read_videos(path: str | Path) -> tuple[list[VideoEntry], dict[int, str]]:
-    """The videos and the categories (id -> name) of a set; annotations are not looked at.
-
-    Test sets have none, and are read so.
-    """
-    data = _object(read_json(path), str(path))
-    return _videos(data, str(path)), _categories(data, str(path))
-
-
 def read_truth(path: str | Path, *, fps: float | None = None) -> list[VideoResult]:
     """The annotated tubes of each video, score 1, ids as the file's.
 
@@ -68,8 +48,8 @@ def read_truth(path: str | Path, *, fps: float | None = None) -> list[VideoResul
     :class:`AnnotationWarning`. Annotations with ``segmentations_refined`` (HQ-YTVIS) give those.
     """
     where = str(path)
-    data = _object(read_json(path), where)
-    videos, categories = _videos(data, where), _categories(data, where)
+    data = checked_object(read_json(path), where)
+    videos, categories = videos_of(data, where), categories_of(data, where)
     entries = data.get("annotations")
     if not isinstance(entries, list):
         raise AnnotationError(
@@ -105,7 +85,12 @@ def read_results(path: str | Path, truth: str | Path, *, fps: float | None = Non
     entries = read_json(path)
     if not isinstance(entries, list):
         raise AnnotationError(f"{where}: expected a list of results, got {type(entries).__name__}")
-    return _results(where, videos, _by_video(entries, videos, where, "result"), categories, fps, truth=False)
+    grouped = _by_video(entries, videos, where, "result")
+    if unsaid := [
+        name for name, video in zip(names_of(videos), videos, strict=True) if not grouped[video.id]
+    ]:
+        tell(where, f"says nothing of {_some(unsaid, len(videos))}, which have no tubes here")
+    return _results(where, videos, grouped, categories, fps, truth=False)
 
 
 def write_truth(path: str | Path, results: Sequence[VideoResult]) -> list[str]:
@@ -166,8 +151,8 @@ def write_results(
         lost |= {*said, *renumbered}
         lost.add("names of videos and classes are lost: a results file is read beside its truth")
     else:
-        numbers, names = _ids_of_truth(results, truth)
-        lost |= _unlisted_said(results, names)
+        numbers, names, unsaid = _ids_of_truth(results, truth)
+        lost |= {*_unlisted_said(results, names), *unsaid}
     out = [
         entry
         for number, result in zip(numbers, results, strict=True)
@@ -180,13 +165,21 @@ def write_results(
     return sorted(lost)
 
 
-def _ids_of_truth(results: Sequence[VideoResult], truth: str | Path) -> tuple[list[int], dict[str, int]]:
-    """Id of each video, and of each class by name, in a set's own file."""
+def _ids_of_truth(
+    results: Sequence[VideoResult], truth: str | Path
+) -> tuple[list[int], dict[str, int], list[str]]:
+    """Id of each video, and of each class by name, in a set's own file; and what of its videos no result is of.
+
+    A video whose name the set does not list is known by the set's id, where it has one.
+    """
     videos, categories = read_videos(truth)
-    listed = dict(zip(_names(videos), videos, strict=True))
+    listed = dict(zip(names_of(videos), videos, strict=True))
     numbers: list[int] = []
     for result in results:
         name = result.video.name
+        if name not in listed and result.dataset is not None:
+            own = result.dataset.video_id
+            name = next((called for called, video in listed.items() if video.id == own), name)
         if name not in listed:
             some = ", ".join(name[:40] for name in list(listed)[:8])
             raise AnnotationError(
@@ -200,7 +193,15 @@ def _ids_of_truth(results: Sequence[VideoResult], truth: str | Path) -> tuple[li
         numbers.append(listed[name].id)
     if len(set(numbers)) < len(numbers):
         raise AnnotationError(f"{truth}: two results are of one of its videos; give one result per video")
-    return numbers, {name: number for number, name in categories.items()}
+    unsaid = [name for name, video in listed.items() if video.id not in numbers]
+    said = [f"no result is of {_some(unsaid, len(listed))}: none is written for them"] if unsaid else []
+    return numbers, {name: number for number, name in categories.items()}, said
+
+
+def _some(names: Sequence[str], of: int) -> str:
+    """'2 of the truth's 5 videos (a, b)'."""
+    shown = ", ".join(name[:40] for name in names[:8]) + ", ..." * (len(names) > 8)
+    return f"{len(names)} of the truth's {of} videos ({shown})"
 
 
 def _unlisted_said(results: Sequence[VideoResult], names: Mapping[str, int]) -> set[str]:
@@ -256,7 +257,7 @@ def _results(
             fps=fps,
             truth=truth,
         )
-        for name, video in zip(_names(videos), videos, strict=True)
+        for name, video in zip(names_of(videos), videos, strict=True)
     ]
 
 
@@ -323,63 +324,6 @@ def _by_video(
             raise AnnotationError(f"{at}: video_id {number!r} names no video of the truth")
         grouped[number].append((at, entry))
     return grouped
-
-
-def _names(videos: Sequence[VideoEntry]) -> list[str]:
-    """Name of each video, each once: of those in folders of one name, as much of the path as tells them apart."""
-    return naming.told_apart(
-        [
-            (*PurePosixPath(video.file_names[0].replace("\\", "/")).parts[:-2], video.name)
-            if video.file_names and video.name != f"video_{video.id}"
-            else (video.name,)
-            for video in videos
-        ]
-    )
-
-
-def _videos(data: Mapping[str, Any], where: str) -> list[VideoEntry]:
-    rows = data.get("videos")
-    if not isinstance(rows, list):
-        raise AnnotationError(f"{where}: expected a list 'videos'; is it the truth of a YouTube-VIS set?")
-    listed = all(isinstance(row, Mapping) and "file_names" in row for row in rows)
-    if isinstance(data.get("images"), list) and not listed:
-        raise AnnotationError(f"{where}: lists 'images', so it is COCO for video and not YouTube-VIS")
-    videos = [_video(row, f"{where}: videos: entry {at}") for at, row in enumerate(rows)]
-    if len({video.id for video in videos}) != len(videos):
-        raise AnnotationError(f"{where}: videos: an id is there twice")
-    return videos
-
-
-def _video(row: Any, where: str) -> VideoEntry:
-    try:
-        names = fields.rows(row, "file_names", where)
-        files = tuple(fields.text({"file_names": name}, "file_names", where) for name in names)
-        return VideoEntry(fields.whole(row, "id", where), *fields.size(row, where), files)
-    except AnnotationError as error:
-        raise AnnotationError(f"{error}; expected id, height, width and file_names") from error
-
-
-def _categories(data: Mapping[str, Any], where: str) -> dict[int, str]:
-    rows = data.get("categories")
-    if not isinstance(rows, list):
-        raise AnnotationError(f"{where}: expected a list 'categories' with id and name")
-    found: dict[int, str] = {}
-    for at, row in enumerate(rows):
-        place = f"{where}: categories: entry {at}"
-        number = fields.whole(row, "id", place)
-        if number in found:
-            raise AnnotationError(f"{place}: id {number} is there twice")
-        found[number] = fields.text(row, "name", place)
-    return found
-
-
-def _object(data: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping):
-        raise AnnotationError(
-            f"{where}: expected an object with 'videos' and 'categories', got {type(data).__name__}; "
-            "a results file is read beside its truth (--truth)"
-        )
-    return data
 
 
 def _ids_said(result: VideoResult) -> list[str]:

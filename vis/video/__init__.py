@@ -3,7 +3,7 @@
 Knows frames and times; knows no object, no tube and no network.
 """
 
-from vis.video.alpha_writer import AlphaVideoWriter, read_alpha
+from vis.video.alpha_writer import AlphaVideoWriter, ProResWriter, read_alpha
 from vis.video.folder import FolderReader
 from vis.video.isolated import IsolatedReader
 from vis.video.options import DEFAULT_LIMITS, WEB_LIMITS, VideoLimits
@@ -18,6 +18,7 @@ __all__ = [
     "AlphaVideoWriter",
     "FolderReader",
     "IsolatedReader",
+    "ProResWriter",
     "RandomAccessReader",
     "VideoLimits",
     "VideoReader",

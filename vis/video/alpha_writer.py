@@ -1,30 +1,32 @@
-"""Writing VP9 video with transparency (WebM) that browsers play, whole or not at all."""
+"""Writing video with transparency, whole or not at all: VP9 (WebM), which browsers play, and ProRes 4444 (MOV)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vis.errors import OutputError, UsageError, VideoError
 from vis.video.container import open_container, video_stream
+from vis.video.mp4 import container_options
 from vis.video.options import DEFAULT_LIMITS, VideoLimits
 from vis.video.picture_writer import AtomicVideoOutput, PictureWriter
 
-__all__ = ["AlphaVideoWriter", "read_alpha"]
+__all__ = ["AlphaVideoWriter", "ProResWriter", "read_alpha"]
 
 
 class AlphaVideoWriter(PictureWriter):
-    """A WebM file of RGBA pictures: VP9 with an alpha plane (yuva420p, BT.709), no sound.
+    """A WebM file of RGBA pictures: VP9 (yuv420p, BT.709) with an alpha plane that is coded without loss, no sound.
 
     ``size`` is (height, width), odd ones too. ``fps`` and ``pts_seconds`` are as of
     :class:`vis.video.VideoWriter`, but WebM keeps times to the millisecond only. Alpha is straight (not
-    premultiplied) with its full range: 0 is clear, 255 opaque. Colours are coded at half the resolution of
-    alpha and blur across its edge, so keep the picture's own colours under the clear pixels; blackened ones
-    leave a dark rim.
+    premultiplied) with its full range, 0 clear and 255 opaque, and reads back to the bit. Colours are coded at half
+    its resolution and blur across its edge, so keep the picture's own colours under the clear pixels; blackened
+    ones leave a dark rim.
 
     ``quality`` is VP9's constant quality, 0 (best) to 63. ``speed`` 0 (slowest) to 8.
 
@@ -55,30 +57,106 @@ class AlphaVideoWriter(PictureWriter):
             )
         self._file = AtomicVideoOutput(self.path, format="webm", size=size, expected_frames=expected_frames)
         with self._file.guarded():
-            options = {"deadline": "realtime", "cpu-used": str(speed), "crf": str(quality), "b": "0"}
-            # Frames that are stored and never shown would have no alpha of their own.
-            options |= {"auto-alt-ref": "0", "row-mt": "1"}
-            stream = self._file.container.add_stream("libvpx-vp9", rate=self._pacing.fps, options=options)
+            # Every frame is stored when it comes: pictures and their alpha stay in step.
+            always = {"deadline": "realtime", "cpu-used": str(speed), "b": "0", "row-mt": "1"}
+            always |= {"auto-alt-ref": "0", "lag-in-frames": "0"}
+            stream = self._file.container.add_stream(
+                "libvpx-vp9", rate=self._pacing.fps, options={**always, "crf": str(quality)}
+            )
             stream.height, stream.width = size
-            stream.pix_fmt = "yuva420p"
+            stream.pix_fmt = "yuv420p"
             stream.time_base = stream.codec_context.time_base = self._pacing.time_base
             stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
             stream.codec_context.colorspace = stream.codec_context.color_range = 1  # BT.709, limited
             stream.metadata["alpha_mode"] = "1"  # what players look for
+            self._stream = stream
+            self._alpha: Any = av.CodecContext.create("libvpx-vp9", "w")
+            self._alpha.height, self._alpha.width = size
+            self._alpha.pix_fmt, self._alpha.time_base = "yuv420p", self._pacing.time_base
+            self._alpha.framerate = self._pacing.fps
+            self._alpha.options = {**always, "lossless": "1"}
+
+    def _encode(self, image: NDArray[np.uint8], tick: int) -> None:
+        import av
+
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:, :, :3]), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG")
+        # Grey of full range has alpha for its luma as it is: no conversion touches it.
+        alpha = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:, :, 3]), format="gray")
+        alpha = alpha.reformat(format="yuv420p", src_color_range="JPEG", dst_color_range="JPEG")
+        for frame in (picture, alpha):
+            frame.pts, frame.time_base = tick, self._pacing.time_base
+        self._mux(self._stream.encode(picture), self._alpha.encode(alpha))
+
+    def _empty(self) -> None:
+        self._mux(self._stream.encode(None), self._alpha.encode(None))
+
+    def _mux(self, packets: list[Any], alphas: list[Any]) -> None:
+        """Both encoders give one packet per picture; that of alpha travels beside the other, as block addition 1."""
+        from av.packet import PacketSideData, packet_sidedata_type_from_literal
+
+        kind = packet_sidedata_type_from_literal("matroska_block_additional")
+        for packet, alpha in zip(packets, alphas, strict=True):
+            data = (1).to_bytes(8, "big") + bytes(alpha)
+            beside = PacketSideData(kind, len(data))  # type: ignore[call-arg]  # PyAV's stubs leave it out
+            beside.update(data)
+            beside.to_packet(packet)
+            self._file.container.mux(packet)
+
+
+class ProResWriter(PictureWriter):
+    """A MOV file of RGBA pictures for editing programs: ProRes 4444 (10 bits, BT.709), no sound.
+
+    ``size``, ``fps``, ``pts_seconds`` and alpha are as of :class:`AlphaVideoWriter`; alpha of 0 and 255 stays so, and
+    between them it is right to one level. Raises :class:`OutputError`
+    when this PyAV has no ProRes encoder.
+    """
+
+    channels = 4
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: Fraction | float,
+        *,
+        expected_frames: int | None = None,
+    ) -> None:
+        import av
+
+        super().__init__(path, size, fps)
+        if "prores_ks" not in av.codecs_available:
+            raise OutputError(
+                "this build of PyAV has no ProRes encoder; install PyAV's own wheel (pip install av), or write WebM "
+                "or PNG instead"
+            )
+        self._file = AtomicVideoOutput(
+            self.path,
+            format="mov",
+            options=container_options(self._pacing),
+            size=size,
+            expected_frames=expected_frames,
+        )
+        with self._file.guarded():
+            options = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
+            stream = self._file.container.add_stream("prores_ks", rate=self._pacing.fps, options=options)
+            stream.height, stream.width = size
+            stream.pix_fmt = "yuva444p10le"
+            stream.time_base = stream.codec_context.time_base = self._pacing.time_base
+            stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
+            stream.codec_context.colorspace = stream.codec_context.color_range = 1  # BT.709, limited
             self._stream = stream
 
     def _encode(self, image: NDArray[np.uint8], tick: int) -> None:
         import av
 
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba")
-        picture = picture.reformat(format="yuva420p", dst_colorspace="itu709", dst_color_range="MPEG")
+        picture = picture.reformat(format="yuva444p10le", dst_colorspace="itu709", dst_color_range="MPEG")
         picture.pts, picture.time_base = tick, self._pacing.time_base
-        for packet in self._stream.encode(picture):
-            self._file.container.mux(packet)
+        self._file.container.mux(self._stream.encode(picture))
 
     def _empty(self) -> None:
-        for packet in self._stream.encode(None):
-            self._file.container.mux(packet)
+        self._file.container.mux(self._stream.encode(None))
 
 
 def read_alpha(

@@ -84,7 +84,7 @@ function show() {
     classes(v);
     const chosenRows = v.rows.filter((item) => !shownClass || item.label === shownClass);
     if (v.rows.length) rows.replaceChildren(...chosenRows.map((item) => row(item, v)));
-    else rows.replaceChildren(make('p', 'vt-none', v.total ? 'No object here yet. Lower the threshold and run again, or choose “New object” above and click on one.' : 'One row per object appears here: when it is there, where it is unsure, and where you corrected it.'));
+    else rows.replaceChildren(make('p', 'vt-none', v.total ? 'No object here yet. Choose “New object” above and click on one, or run again with another detector.' : 'One row per object appears here: when it is there, where it is unsure, and where you corrected it.'));
     const chosen = rows.querySelector('.vt-selected');
     if (chosen && rows.scrollHeight > rows.clientHeight) chosen.scrollIntoView({block: 'nearest'});
   }

@@ -70,7 +70,9 @@ size.oninput = () => { radius = Number(size.value); };
 const atOnce = make('input', '', {type: 'checkbox', className: 'vt-at-once'});
 const atOnceLabel = make('label', '', {className: 'vt-check', title: 'After each new object, carry it through the clip, forward and back'});
 atOnceLabel.append(atOnce, make('span', 'follow it at once'));
-find('.vt-tool-options').append(size, atOnceLabel);
+const newName = make('input', '', {type: 'text', maxLength: 60, placeholder: 'name: object', className: 'vt-name', title: 'What the new object is called'});
+newName.setAttribute('aria-label', 'Name of the new object');
+find('.vt-tool-options').append(size, newName, atOnceLabel);
 const undo = make('button', 'Undo', {type: 'button', title: 'Undo (z)', onclick: () => act('undo')});
 const redo = make('button', 'Redo', {type: 'button', title: 'Redo (shift z)', onclick: () => act('redo')});
 find('.vt-history').append(undo, redo);
@@ -80,7 +82,7 @@ function choose(name) {
   for (const key in toolButtons) toolButtons[key].setAttribute('aria-pressed', String(key === name));
   canvas.dataset.tool = name;
   size.hidden = name !== 'paint' && name !== 'erase';
-  atOnceLabel.hidden = name !== 'new';
+  atOnceLabel.hidden = newName.hidden = name !== 'new';
   hover = null; draw();
 }
 
@@ -285,7 +287,7 @@ canvas.addEventListener('pointerup', () => {
   const point = {point: a, inside: tool !== 'minus'};
   if (tool === 'paint' || tool === 'erase') { pending = {stroke: stroke}; act('brush', {stroke: stroke, radius: radius, erase: tool === 'erase'}); }
   else if (tool === 'box') { if (dragged) { pending = {box: box}; act('box', {box: box}); } }
-  else if (tool === 'new') { pending = dragged ? {box: box} : point; act('new', dragged ? {box: box} : {x: a[0], y: a[1]}); }
+  else if (tool === 'new') { pending = dragged ? {box: box} : point; act('new', {label: newName.value.trim(), ...(dragged ? {box: box} : {x: a[0], y: a[1]})}); }
   else { pending = point; act('click', {x: a[0], y: a[1], inside: tool === 'plus'}); }
   draw();
 });
