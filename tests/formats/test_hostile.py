@@ -184,3 +184,9 @@ def test_a_tubes_id_is_a_whole_number(tmp_path, make_result, value):
     path.write_text(json.dumps(document), "utf-8")
     with pytest.raises(AnnotationError, match="expected a whole number as id"):
         ytvis_set.read_truth(path)
+
+
+def test_text_that_is_utf16_says_so(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").write_text("1,1,1,2,3,4,1\n", encoding="utf-16")
+    with pytest.raises(AnnotationError, match="it is UTF-16, save it as UTF-8"):
+        mot.read(tmp_path / "m.txt", size=(12, 17))

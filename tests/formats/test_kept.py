@@ -377,25 +377,11 @@ def test_columns_that_a_table_has_too_many_are_told(busy: VideoResult, tmp_path:
         assert len(csv_table.read(tmp_path / "t.csv").tubes) == 2
 
 
-def test_text_that_is_utf16_says_so(tmp_path: Path) -> None:
-    (tmp_path / "m.txt").write_text("1,1,1,2,3,4,1\n", encoding="utf-16")
-    with pytest.raises(AnnotationError, match="it is UTF-16, save it as UTF-8"):
-        mot.read(tmp_path / "m.txt", size=SIZE)
-
-
 def test_videos_that_no_result_speaks_of_are_told_both_ways(call: Any, tmp_path: Path) -> None:
     path = put(tmp_path / "truth.json", truth(annotation(1, mask(), mask())))
     row = {"video_id": 7, "category_id": 3, "score": 0.5, "segmentations": [mask(), mask()]}
-    said = call(
-        results := put(tmp_path / "results.json", [row]),
-        tmp_path / "each",
-        "--from",
-        "ytvis-results",
-        "--to",
-        "tubes",
-        "--truth",
-        path,
-    )
+    results = put(tmp_path / "results.json", [row])
+    said = call(results, tmp_path / "each", "--from", "ytvis-results", "--to", "tubes", "--truth", path)
     (told,) = said["lost"][str(results)]
     assert said["videos"] == 2  # the empty one too
     assert told.startswith("says nothing of 1 of the truth's 2 videos (four)")

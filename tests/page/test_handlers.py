@@ -23,6 +23,7 @@ from apps.plan import Plan
 from apps.verbs import edit as edit_verb
 from vis import edits
 from vis import masks as rle
+from vis.errors import UsageError
 from vis.formats import tubes as tubes_format
 
 
