@@ -232,7 +232,9 @@ def test_zip_packs_results(vistubes_eval, files, tmp_path):
 
 
 def test_wrong_usage_says_what_to_do(vistubes_eval, tmp_path):
-    with pytest.raises(UsageError, match="say what to evaluate: tubes, masks, davis, coco, hq-ytvis, zip"):
+    with pytest.raises(
+        UsageError, match="say what to evaluate: tubes, masks, davis, coco, hq-ytvis, identity, zip"
+    ):
         vistubes_eval()
     with pytest.raises(UsageError, match="points:K"):
         vistubes_eval("masks", "--images", tmp_path, "--masks", tmp_path, "--prompt", "points:0")

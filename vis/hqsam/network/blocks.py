@@ -63,7 +63,8 @@ def to_windows(x: Tensor, window: int, padding: Tensor | None = None) -> Tensor:
     What the last windows lack is filled with ``padding`` (C,), or else zeros, and takes part like the rest.
     """
     batch, height, width, channels = x.shape
-    down, across = -(-height // window), -(-width // window)
+    # Rounded up by adding: an exported network rounds quotients towards zero.
+    down, across = (height + window - 1) // window, (width + window - 1) // window
     if padding is None:
         x = F.pad(x, (0, 0, 0, across * window - width, 0, down * window - height))
     elif (down * window, across * window) != (height, width):
@@ -77,7 +78,7 @@ def to_windows(x: Tensor, window: int, padding: Tensor | None = None) -> Tensor:
 def from_windows(cells: Tensor, window: int, size: Sequence[int]) -> Tensor:
     """The maps (B, H, W, C) of ``size`` (H, W) that :func:`to_windows` cut, whatever their channels are now."""
     height, width = size
-    down, across = -(-height // window), -(-width // window)
+    down, across = (height + window - 1) // window, (width + window - 1) // window
     rows = cells.view(-1, down, across, window, window, cells.shape[-1]).transpose(2, 3)
     return rows.reshape(-1, down * window, across * window, cells.shape[-1])[:, :height, :width]
 
