@@ -304,17 +304,6 @@ def test_by_hand_from_an_empty_timeline(tab, shots):
     shots(tab, "12-by-hand")
 
 
-def test_reloading_the_page_brings_the_work_back(tab):
-    open_and_run(tab)
-    tab.get_by_role("button", name="Split", exact=True).is_enabled()
-    tab.keyboard.press("End")
-    wait_for(tab, ".vt-where", "24 of 24")
-    tab.reload()
-    tab.wait_for_selector(".vt-row")
-    wait_for(tab, "#vt-card", "two squares.mp4")
-    wait_for(tab, ".vt-where", "24 of 24")
-
-
 def test_a_script_as_label_is_text(tab):
     open_and_run(tab)
     evil = "<img src=x onerror=alert(1)>"
