@@ -17,7 +17,7 @@ from typing import Any
 
 from apps.demo import comparing, downloads, editing, evaluation, running, upload, views
 from apps.demo.command import Form, commands
-from apps.demo.labels import clean_message, large_letter
+from apps.demo.labels import clean_message, display_name, large_letter
 from apps.demo.model_cache import ModelCache
 from apps.demo.project import open_project
 from apps.demo.running import Update
@@ -44,6 +44,11 @@ class Handlers:
     offered: Path | None = None
     """A clip of the server's owner that visitors may open; None offers the sample clip."""
     max_frames: int = 3000
+
+    @property
+    def offer(self) -> str:
+        """What stands on the button that opens a clip of the server."""
+        return f"Use {'the sample clip' if self.offered is None else display_name(self.offered.name)}"
 
     def start(self, token: object) -> tuple[str, Update, str]:
         """A visitor comes, or comes back: their token, what they see, and their clip's card."""
@@ -127,7 +132,10 @@ class Handlers:
             if quick_look:
                 form = self._quick_look(session, form)
             upload.check_part(session, upload.span_of(session, form.start, form.end, form.stride))
-            for update in running.run(session, self.model_cache, form.words(), max_frames=self.max_frames):
+            updates = running.run(
+                session, self.model_cache, form.words(), max_frames=self.max_frames, offer=self.offer
+            )
+            for update in updates:
                 yield Update(update.view, update.timeline, _status(session, update.text, update.share))
         except Exception as error:
             text = status_html(self._say(error, token), error=True)

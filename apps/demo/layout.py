@@ -12,7 +12,6 @@ import trackers
 from apps.demo.classes import offered_classes
 from apps.demo.downloads import CHOICES, DEFAULT_CHOICES
 from apps.demo.handlers import NO_CLIP, Handlers, status_html
-from apps.demo.labels import display_name
 from apps.demo.upload import SUFFIXES
 from apps.presets import PRESETS
 from vis import engines, weights
@@ -54,11 +53,8 @@ def left_column(handlers: Handlers) -> dict[str, Any]:
         show_label=False,
         elem_id="vt-file",
     )
-    offered = (
-        "Use the sample clip" if handlers.offered is None else f"Use {display_name(handlers.offered.name)}"
-    )
     with gr.Row(elem_classes="vt-buttons"):
-        found["sample"] = gr.Button(offered, size="sm", elem_id="vt-sample", min_width=80)
+        found["sample"] = gr.Button(handlers.offer, size="sm", elem_id="vt-sample", min_width=80)
         custom("webcam", {}, min_width=80)
     found["card"] = gr.HTML(NO_CLIP, apply_default_css=False, elem_id="vt-card")
     gr.HTML("<h2 class='vt-heading'>Find and track</h2>", apply_default_css=False)

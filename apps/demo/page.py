@@ -34,7 +34,7 @@ def build(handlers: Handlers, *, secret: str) -> Any:
             with gr.Column(scale=5, min_width=300):
                 left = left_column(handlers)
             with gr.Column(scale=17, min_width=320):
-                viewer = custom("viewer", {"total": 0, "all": [], "clicks": []})
+                viewer = custom("viewer", {"total": 0, "all": [], "clicks": [], "offer": handlers.offer})
                 timeline = custom("timeline", {"rows": [], "total": 0})
                 with gr.Tabs():
                     compare = compare_tab()

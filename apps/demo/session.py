@@ -100,6 +100,12 @@ class Session:
         return {**names, f"{folder}/": "", folder: "", self.token: ""}
 
     @property
+    def by_hand(self) -> bool:
+        """Whether the result is of a run that looked for nothing."""
+        options = {} if self.history is None else self.history.base.made_with.get("options", {})
+        return bool(options.get("detector") == "none")
+
+    @property
     def shelf(self) -> Path:
         """Folder of the processed frames as JPEG."""
         return self.folder / "shelf"
