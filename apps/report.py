@@ -90,10 +90,7 @@ def peak_memory_bytes() -> int | None:
 def tube_table(result: VideoResult) -> str:
     """One line per tube: id, label, score, frames, span, mean area; and where its mask falls to a part of it."""
     if not result.tubes:
-        return (
-            "no tubes: no object was found on enough frames; try a lower --score, another --detector, "
-            "or --min-frames 1"
-        )
+        return _no_tubes(result)
     lines = [f"{'id':>4}  {'label':<16} {'score':>5}  {'frames':>6}  {'span':>13}  {'mean area':>9}"]
     for tube in result.tubes:
         span = f"{tube.frames[0]}-{tube.frames[-1]}"
@@ -103,6 +100,18 @@ def tube_table(result: VideoResult) -> str:
             + _collapse(tube, result)
         )
     return "\n".join(lines)
+
+
+def _no_tubes(result: VideoResult) -> str:
+    made = result.made_with.get("association", result.made_with)
+    options = made.get("options", {})
+    if options.get("detector") == "none":
+        return (
+            "no tubes: detector 'none' looks for nothing; point at objects with 'vistubes follow', or choose "
+            "another --detector"
+        )
+    lower = "a lower --score, " if options.get("min_score") != 0 else ""
+    return f"no tubes: no object was found on enough frames; try {lower}another --detector, or --min-frames 1"
 
 
 def _collapse(tube: Tube, result: VideoResult) -> str:

@@ -2,7 +2,7 @@
 
 ``handlers`` answers what the visitor does, over ``session`` (a folder per visitor), ``model_cache`` (networks,
 loaded once), ``upload``, ``running``, ``editing``, ``comparing`` and ``downloads``; ``views`` and
-``labels`` say what is shown; ``page`` alone knows Gradio.
+``labels`` say what is shown; ``layout`` and ``page`` alone know Gradio.
 """
 
 from __future__ import annotations

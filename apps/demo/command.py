@@ -6,15 +6,17 @@ line's own.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from apps.demo.labels import slug
 from apps.demo.session import Session
 from apps.from_python import run_parser
 from apps.options import plan_of, selection_of
+from apps.presets import PRESETS
 from vis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +52,29 @@ class Form:
         words += ["--end", f"{self.end:g}s"] if self.end else []
         words += ["--stride", str(int(self.stride))] if self.stride and int(self.stride) != 1 else []
         return words
+
+    @classmethod
+    def read(cls, note: object) -> Form | None:
+        """The form that was saved as a mapping of its fields; None where the page cannot show it as it is."""
+        import detectors
+        import trackers
+
+        if not isinstance(note, dict) or note.keys() != {field.name for field in fields(cls)}:
+            return None
+        form = cls(**note)
+        named = (
+            form.preset in tuple(PRESETS)
+            and form.detector in (None, "", *detectors.names())
+            and form.tracker in (None, "", *trackers.names())
+        )
+        classes = isinstance(form.classes, list) and all(isinstance(name, str) for name in form.classes)
+        text = form.text is None or isinstance(form.text, str)
+        numbers = all(map(_is_number_or_none, (form.score, form.start, form.end, form.stride)))
+        return form if named and classes and text and numbers else None
+
+
+def _is_number_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def read_words(words: list[str]) -> tuple[Plan, Selection]:

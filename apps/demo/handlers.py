@@ -11,13 +11,13 @@ import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from apps.demo import comparing, downloads, editing, evaluation, running, upload, views
 from apps.demo.command import Form, commands
-from apps.demo.labels import clean_message, large_letter
+from apps.demo.labels import clean_message, display_name, large_letter
 from apps.demo.model_cache import ModelCache
 from apps.demo.project import open_project
 from apps.demo.running import Update
@@ -45,20 +45,32 @@ class Handlers:
     """A clip of the server's owner that visitors may open; None offers the sample clip."""
     max_frames: int = 3000
 
+    @property
+    def offer(self) -> str:
+        """What stands on the button that opens a clip of the server."""
+        return f"Use {'the sample clip' if self.offered is None else display_name(self.offered.name)}"
+
     def start(self, token: object) -> tuple[str, Update, str]:
         """A visitor comes, or comes back: their token, what they see, and their clip's card."""
         session = self.sessions.start(token)
-        text = "Open a video to begin."
+        text = session.status or "Open a video to begin."
         if session.video is None and (session.folder / "session.json").exists():
             with session.lock:
                 if reopen(session, self.model_cache.decoder_of):
-                    text = "Your work from before is open again."
+                    text = f"Your work from before is open again. {session.status}"
         if session.running:
             text = "A run of yours is still going on; its result appears here when you reload after it."
         elif session.history is not None and session.selected is None:
             session.selected = next((tube.id for tube in session.history.result.tubes), None)
         update = Update(views.view(session), views.timeline(session), status_html(text))
-        return session.token, update, self.card(session.token, Form())
+        return session.token, update, self.card(session.token, session.form or Form())
+
+    def form(self, token: str) -> Form | None:
+        """What stood in the form when the visitor was here last; None for a new one."""
+        try:
+            return self.sessions.get(token).form
+        except KeyError:
+            return None
 
     def card(self, token: str, form: Form) -> str:
         """What the clip is, how much of it is wanted, and how long that takes."""
@@ -70,6 +82,18 @@ class Handlers:
             return shown or NO_CLIP
         except Exception as error:
             return f"<div class='vt-card'><p>{html.escape(self._say(error, token))}</p></div>"
+
+    def form_changed(self, token: str, form: Form) -> str:
+        """Keep what stands in the form, for a reload; the card for it."""
+        try:
+            session = self.sessions.get(token)
+            known = Form.read({**asdict(form), "classes": list(form.classes or ())})
+            if known is not None and known != session.form:
+                session.form = known
+                session.save_note()
+        except Exception as error:
+            logger.warning("the form of a visit was not kept", exc_info=error)
+        return self.card(token, form)
 
     def length(self, token: str) -> float:
         """Seconds of the clip that is open, for the form; 0 when none is, or when they are not known."""
@@ -108,8 +132,11 @@ class Handlers:
             if quick_look:
                 form = self._quick_look(session, form)
             upload.check_part(session, upload.span_of(session, form.start, form.end, form.stride))
-            for update in running.run(session, self.model_cache, form.words(), max_frames=self.max_frames):
-                yield Update(update.view, update.timeline, status_html(update.text, update.share))
+            updates = running.run(
+                session, self.model_cache, form.words(), max_frames=self.max_frames, offer=self.offer
+            )
+            for update in updates:
+                yield Update(update.view, update.timeline, _status(session, update.text, update.share))
         except Exception as error:
             text = status_html(self._say(error, token), error=True)
             # The tools say again what can be done; a run of another tab of this visitor goes on.
@@ -145,7 +172,7 @@ class Handlers:
             editing.go_where_it_was_seen(session, data if isinstance(data, Mapping) else {})
             for update in editing.follow(session, self.model_cache, engine):
                 seen = update.view if update.view is None else {**update.view, "message": update.text}
-                yield Update(seen, update.timeline, status_html(update.text, update.share))
+                yield Update(seen, update.timeline, _status(session, update.text, update.share))
         except Exception as error:
             yield self._failed(token, error)
 
@@ -203,8 +230,8 @@ class Handlers:
         text = f"Opened {session.name}. Press Run, or Quick look for a first impression."
         if session.history is not None:
             text = f"Opened the project of {session.name}."
-        update = Update(views.view(session), views.timeline(session), status_html(text))
-        return update, self.card(token, form)
+        update = Update(views.view(session), views.timeline(session), _status(session, text))
+        return update, self.form_changed(token, form)
 
     def _quick_look(self, session: Session, form: Form) -> Form:
         start, fps = form.start or 0.0, (session.info.fps if session.info else None) or 25.0
@@ -270,6 +297,14 @@ def status_html(text: str, share: float | None = None, *, error: bool = False) -
     kind = " class='vt-error' role='alert'" if error else ""
     line = f"<p{kind}>{html.escape(display_text(text))}</p>"
     return f"<div class='vt-status' role='status' aria-live='polite'>{line}{bar}</div>"
+
+
+def _status(session: Session, text: str, share: float | None = None) -> str:
+    """As :func:`status_html`; a sentence that ends something is kept for a reload."""
+    if text and share is None:
+        session.status = text
+        session.save_note()
+    return status_html(text, share)
 
 
 def display_text(text: str) -> str:

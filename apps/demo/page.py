@@ -1,4 +1,4 @@
-"""The page itself: what stands where, and which handler answers what. The only file that knows Gradio."""
+"""The page itself: which handler answers what. It and ``layout`` alone know Gradio."""
 
 from __future__ import annotations
 
@@ -12,40 +12,16 @@ import gradio as gr
 
 from apps.demo.classes import offered_classes
 from apps.demo.command import Form
-from apps.demo.downloads import CHOICES, DEFAULT_CHOICES
-from apps.demo.handlers import NO_CLIP, Handlers, status_html
-from apps.demo.labels import display_name
+from apps.demo.handlers import Handlers
+from apps.demo.layout import HEAD, KEYS, compare_tab, custom, home_tab, left_column
 from apps.demo.running import Update
-from apps.demo.upload import SUFFIXES
 from apps.presets import PRESETS
-from vis import engines, weights
 
 __all__ = ["build", "launch_options"]
 
 HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 1}
 """One run, one export, one following at a time for the whole server: the others wait in the queue."""
 STEPS: dict[str, Any] = {"concurrency_limit": 4, "show_progress": "hidden"}
-
-KEYS = """\
-| key | does | key | does |
-|---|---|---|---|
-| ← → | one frame (with shift: ten) | p, m | click what belongs, what does not |
-| space | play, pause | b | box |
-| Home, End | first, last frame | n | new object |
-| [ ] | problem before, next problem | f | follow the object through the clip |
-| , . | where the object begins, ends | a, e | paint, erase |
-| ↑ ↓ | object above, below | v | look; a click selects |
-| | | z, shift z | undo, redo |
-"""
-
-NO_COMPARISON = "<p class='vt-muted'>The same boxes through two models, on the frame above.</p>"
-
-HEAD = """\
-<div class='vt-title'><h1>vis-tubes</h1><p>Video in, object tubes out.</p>
-<ol class='vt-way' aria-label='The way through'><li data-states='empty'>1 Open</li>
-<li data-states='open running'>2 Find and track</li><li data-states='done'>3 Look and correct</li>
-<li data-states=''>4 Compare, download</li></ol></div>
-"""
 
 
 def build(handlers: Handlers, *, secret: str) -> Any:
@@ -56,13 +32,13 @@ def build(handlers: Handlers, *, secret: str) -> Any:
         gr.HTML(HEAD, apply_default_css=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
-                left = _left(handlers)
+                left = left_column(handlers)
             with gr.Column(scale=17, min_width=320):
-                viewer = _custom("viewer", {"total": 0, "all": [], "clicks": []})
-                timeline = _custom("timeline", {"rows": [], "total": 0})
+                viewer = custom("viewer", {"total": 0, "all": [], "clicks": [], "offer": handlers.offer})
+                timeline = custom("timeline", {"rows": [], "total": 0})
                 with gr.Tabs():
-                    compare = _compare_tab()
-                    home = _home_tab()
+                    compare = compare_tab()
+                    home = home_tab()
                     with gr.Tab("Keys"):
                         gr.Markdown(KEYS)
         parts = _Page(handlers, token, viewer, timeline, left)
@@ -73,115 +49,6 @@ def build(handlers: Handlers, *, secret: str) -> Any:
         _wire_tabs(parts, compare, home)
     page.queue(max_size=20, default_concurrency_limit=4)
     return page
-
-
-def _left(handlers: Handlers) -> dict[str, Any]:
-    import detectors
-    import trackers
-
-    names = [name for name in detectors.names() if name != "precomputed"]
-    found: dict[str, Any] = {}
-    gr.HTML("<h2 class='vt-heading'>Open</h2>", apply_default_css=False)
-    found["file"] = gr.File(
-        label="Video or project",
-        file_types=[*SUFFIXES, ".zip"],
-        type="filepath",
-        height=112,
-        show_label=False,
-        elem_id="vt-file",
-    )
-    offered = (
-        "Use the sample clip" if handlers.offered is None else f"Use {display_name(handlers.offered.name)}"
-    )
-    with gr.Row(elem_classes="vt-buttons"):
-        found["sample"] = gr.Button(offered, size="sm", elem_id="vt-sample", min_width=80)
-        _custom("webcam", {}, min_width=80)
-    found["card"] = gr.HTML(NO_CLIP, apply_default_css=False, elem_id="vt-card")
-    gr.HTML("<h2 class='vt-heading'>Find and track</h2>", apply_default_css=False)
-    found["preset"] = gr.Dropdown(
-        sorted(PRESETS), value="quick", label="Preset", info=PRESETS["quick"].about, elem_id="vt-preset"
-    )
-    with gr.Row():
-        found["start"] = gr.Number(0, minimum=0, label="From (s)", min_width=60)
-        found["end"] = gr.Number(0, minimum=0, label="To (s)", min_width=60)
-        found["stride"] = gr.Number(1, minimum=1, precision=0, label="Every nth", min_width=60)
-    with gr.Accordion("More options", open=False):
-        found["detector"] = gr.Dropdown([("the preset's", ""), *names], value="", label="Detector")
-        found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.names()], value="", label="Tracker")
-        found["engine"] = gr.Dropdown([*engines.names()], value=engines.DEFAULT, label="Follow with")
-        found["classes"] = gr.Dropdown(
-            offered_classes("quick", None),
-            value=[],
-            multiselect=True,
-            allow_custom_value=True,
-            label="Classes",
-            info="none chosen: all of them",
-            elem_id="vt-classes",
-        )
-        found["text"] = gr.Textbox(
-            label="Text prompt", placeholder="for detector 'text': person . red car", max_length=500
-        )
-        found["score"] = gr.Slider(
-            0, 1, value=PRESETS["quick"].min_score, step=0.05, label="Threshold", info="least detection score"
-        )
-    with gr.Row(elem_classes="vt-buttons"):
-        found["run"] = gr.Button("Run", variant="primary", size="md", elem_id="vt-run", min_width=60)
-        found["cancel"] = gr.Button("Cancel", size="md", elem_id="vt-cancel", min_width=60)
-    with gr.Row(elem_classes="vt-buttons"):
-        found["look"] = gr.Button("Quick look", size="sm", elem_id="vt-look", min_width=80)
-        found["hand"] = gr.Button("By hand", size="sm", elem_id="vt-hand", min_width=80)
-    found["status"] = gr.HTML(status_html("Loading the page …"), apply_default_css=False, elem_id="vt-status")
-    return found
-
-
-def _compare_tab() -> dict[str, Any]:
-    with gr.Tab("Compare"):
-        with gr.Row():
-            button = gr.Button(
-                "Compare on this frame", size="sm", elem_id="vt-compare-button", scale=0, min_width=220
-            )
-            known: list[Any] = [("SAM inside of HQ-SAM", ""), *weights.MODELS, *weights.HUB_MODELS]
-            beside = gr.Dropdown(known, value="", label="The run's model beside", elem_id="vt-beside")
-            zoom = gr.Checkbox(True, label="Magnify where they differ most", container=False, min_width=280)
-        numbers = gr.HTML(NO_COMPARISON, apply_default_css=False, elem_id="vt-numbers")
-        slider = _custom("compare", {})
-        with gr.Accordion("Measure against a truth file", open=False):
-            truth = gr.File(
-                label="YTVIS annotations or tubes.json: gives tube AP and tube boundary AP",
-                file_types=[".json"],
-                height=110,
-                elem_id="vt-truth",
-            )
-            ap = gr.HTML("", apply_default_css=False, elem_id="vt-ap")
-    found = {"button": button, "zoom": zoom, "beside": beside, "slider": slider, "numbers": numbers}
-    return {**found, "truth": truth, "ap": ap}
-
-
-def _home_tab() -> dict[str, Any]:
-    with gr.Tab("Download") as tab:
-        choices = gr.CheckboxGroup(
-            [(label, name) for name, label in CHOICES.items()],
-            value=list(DEFAULT_CHOICES),
-            label="Files",
-            elem_id="vt-choices",
-        )
-        button = gr.Button("Prepare files", variant="primary", size="sm", elem_id="vt-prepare")
-        status = gr.HTML("", apply_default_css=False, elem_id="vt-home-status")
-        with gr.Row():
-            files = gr.File(label="Ready", interactive=False, file_count="multiple", elem_id="vt-files")
-            video = gr.Video(label="Overlay", interactive=False, height=300, elem_id="vt-video")
-        line = gr.Textbox(
-            "",
-            label="The same on the command line",
-            lines=2,
-            interactive=False,
-            buttons=["copy"],
-            elem_id="vt-command",
-        )
-    return {
-        **{"tab": tab, "choices": choices, "button": button, "status": status},
-        **{"files": files, "video": video, "line": line},
-    }
 
 
 @dataclass(frozen=True)
@@ -217,7 +84,7 @@ def _wire_opening(parts: _Page, page: Any, saved: Any) -> None:
 
     def start(before: str) -> tuple[Any, ...]:
         mine, update, card = handlers.start(before)
-        return mine, mine, *_parts(update), card, handlers.length(mine)
+        return mine, mine, *_parts(update), card, *_restored(handlers.form(mine), handlers.length(mine))
 
     def upload(mine: str, path: str | None, *fields: Any) -> tuple[Any, ...]:
         update, card = handlers.upload(mine, path, _whole_clip(fields))
@@ -233,7 +100,7 @@ def _wire_opening(parts: _Page, page: Any, saved: Any) -> None:
 
     opened = [*parts.shown, left["card"]]
     part = [left["start"], left["end"]]
-    page.load(start, [saved], [token, saved, *opened, left["end"]], api_name="start", show_progress="hidden")
+    page.load(start, [saved], [token, saved, *opened, *form], api_name="start", show_progress="hidden")
     left["file"].upload(
         upload, [token, left["file"], *form], [*opened, *part], api_name="open", show_progress="hidden"
     )
@@ -265,11 +132,11 @@ def _wire_runs(parts: _Page) -> None:
 
 
 def _wire_form(parts: _Page) -> None:
-    """A field of the form changes: what the others offer, and the card."""
+    """A field of the form changes: what the others offer, the card, and what a reload brings back."""
     handlers, left = parts.handlers, parts.left
 
     def fields(mine: str, *values: Any) -> str:
-        return handlers.card(mine, Form(*values))
+        return handlers.form_changed(mine, Form(*values))
 
     def preset(name: str) -> tuple[Any, ...]:
         return gr.Dropdown(info=PRESETS[name].about), PRESETS[name].min_score
@@ -279,9 +146,10 @@ def _wire_form(parts: _Page) -> None:
         return gr.Dropdown(choices=offered_classes(name, detector), value=[])
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    left["preset"].change(preset, [left["preset"]], [left["preset"], left["score"]], **quiet)
+    # "input" is the visitor's own choice: a form that a reload brings back keeps threshold and classes.
+    left["preset"].input(preset, [left["preset"]], [left["preset"], left["score"]], **quiet)
     gr.on(
-        [left["preset"].change, left["detector"].change],
+        [left["preset"].input, left["detector"].input],
         classes,
         [left["preset"], left["detector"]],
         [left["classes"]],
@@ -289,7 +157,7 @@ def _wire_form(parts: _Page) -> None:
     )
     # One event for all: each its own, a slow answer to an earlier change could stand at the end.
     gr.on(
-        [left[name].change for name in ("start", "end", "stride", "preset", "detector")],
+        [field.change for field in parts.form],
         fields,
         [parts.token, *parts.form],
         [left["card"]],
@@ -363,17 +231,15 @@ def _parts(update: Update) -> tuple[Any, ...]:
     )
 
 
-def _custom(name: str, value: dict[str, Any], **settings: Any) -> Any:
-    """One of our own components: a fixed piece of HTML that its script fills from ``value``."""
-    assets = resources.files("apps.demo") / "assets"
-    return gr.HTML(
-        value,
-        html_template=(assets / f"{name}.html").read_text(encoding="utf-8"),
-        js_on_load=(assets / f"{name}.js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id=f"vt-{name}",
-        **settings,
-    )
+def _restored(form: Form | None, length: float) -> list[Any]:
+    """The fields as they stood before a reload; of a clip that was never run, its length alone."""
+    if form is None:
+        return [*[gr.skip()] * 7, length, gr.skip()]
+    about = PRESETS[form.preset].about
+    classes = gr.Dropdown(choices=offered_classes(form.preset, form.detector), value=list(form.classes or ()))
+    options = [form.detector or "", form.tracker or "", classes, form.text or "", form.score]
+    part = [form.start or 0, form.end or length, form.stride or 1]
+    return [gr.Dropdown(value=form.preset, info=about), *options, *part]
 
 
 def launch_options(folder: Path) -> dict[str, Any]:

@@ -60,16 +60,23 @@ def claim(session: Session) -> Iterator[None]:
 
 
 def run(
-    session: Session, model_cache: ModelCache, words: list[str], *, max_frames: int = 3000
+    session: Session,
+    model_cache: ModelCache,
+    words: list[str],
+    *,
+    max_frames: int = 3000,
+    offer: str = "Use the sample clip",
 ) -> Iterator[Update]:
     """Run the words on the session's clip. The last update says how it ended.
+
+    ``offer`` is what stands on the button that opens a clip of the server.
 
     Cancelling keeps what was found so far, and so does a clip that reads no further: the result then ends at the
     last finished frame, and so do the words that repeat it. A run that fails leaves the result from before.
     """
     with claim(session):
         if session.video is None or session.info is None:
-            raise UsageError("no video is open; choose a file, or press 'Use the sample clip'")
+            raise UsageError(f"no video is open; choose a file, or press '{offer}'")
         yield Update({**view(session), "state": "running"}, None, "Loading the networks …", 0.0)
         plan, selection = read_words(words)
         with stream(session.video, **selection.options()) as source, session.set_aside():
@@ -123,9 +130,13 @@ class _Run:
         result = collector.result(min_frames=self.plan.collected_frames(), made_with=job.made_with())
         result = job.finish(result, readable)
         self._keep(result, stopped=stopped)
-        text = _ending(len(result.tubes), self.done, seconds, stopped)
         if self.plan.detector == "none":
             text = f"{self.done} frames are ready. {DRAW}"
+        elif not result.tubes and not stopped:
+            lower = "a lower threshold or " if self.plan.min_score > 0 else ""
+            text = f"No object was found in {self.done} frames. Try {lower}another detector, or add it by hand. {DRAW}"
+        else:
+            text = _ending(len(result.tubes), self.done, seconds, stopped)
         said = [] if failure is None else [str(failure)]
         said += [str(warning.message) for warning in caught if issubclass(warning.category, VisWarning)]
         text += "".join(f" Note: {clean_text(note, self.session.spoken)}." for note in dict.fromkeys(said))
@@ -183,11 +194,6 @@ def _ending(tubes: int, frames: int, seconds: float, stopped: bool) -> str:
     objects = f"{tubes} object{'s' * (tubes != 1)}"
     if stopped:
         return f"Stopped after {frames} frames; {objects} found so far are kept."
-    if not tubes:
-        return (
-            f"No object was found in {frames} frames. Try a lower threshold or another detector, or add it by hand. "
-            + DRAW
-        )
     return f"{objects} in {frames} frames, {duration(seconds)}."
 
 

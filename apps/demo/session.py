@@ -3,7 +3,7 @@
 ::
 
     <root>/sessions/<token>/source.mp4     the clip
-                            session.json   name, frames wanted, options: written when a run is done
+                            session.json   name, options, form and status: written when a run is done
                             base.json      the result as it was found (tubes.json)
                             edits.json     the corrections since
                             shelf/         processed frames as JPEG, for quick scrubbing
@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from vis.structures import VideoInfo
 
 if TYPE_CHECKING:
     from apps.demo.clip_frames import ClipFrames
+    from apps.demo.command import Form
     from vis.edits import FrameDecoder, History
 
 __all__ = ["Session", "Sessions", "reopen"]
@@ -53,6 +55,8 @@ class Session:
         self.cancel = threading.Event()
         self.running = False
         self.seen = time.time()
+        self.form: Form | None = None
+        """What stands in the form; None before the browser has told. Another clip keeps it."""
         self.clear()
 
     def clear(self) -> None:
@@ -67,6 +71,8 @@ class Session:
         """Of the clip, as the visitor calls it; never a path, and escaped wherever it is shown."""
         self.video: Path | None = None
         self.info: VideoInfo | None = None
+        self.status = ""
+        """The last sentence about what is open; a reloaded page shows it again."""
         self.options: dict[str, Any] = {}
         """What the run was asked: the words of the command line."""
         self.history: History | None = None
@@ -94,6 +100,12 @@ class Session:
         return {**names, f"{folder}/": "", folder: "", self.token: ""}
 
     @property
+    def by_hand(self) -> bool:
+        """Whether the result is of a run that looked for nothing."""
+        options = {} if self.history is None else self.history.base.made_with.get("options", {})
+        return bool(options.get("detector") == "none")
+
+    @property
     def shelf(self) -> Path:
         """Folder of the processed frames as JPEG."""
         return self.folder / "shelf"
@@ -105,10 +117,15 @@ class Session:
         if fresh or not (self.folder / "base.json").exists():
             tubes_format.write(self.folder / "base.json", self.history.base)
         edits.write(self.folder / "edits.json", self.history.base, self.history.edits, model=self.model)
-        write_json(
-            self.folder / "session.json",
-            {"name": self.name, "video": self.video.name, "model": self.model, "options": self.options},
-        )
+        self.save_note()
+
+    def save_note(self) -> None:
+        """Put what the page shows beside the result on the disk; nothing while there is no result."""
+        if self.history is None or self.video is None:
+            return
+        note = {"name": self.name, "video": self.video.name, "model": self.model, "options": self.options}
+        form = None if self.form is None else asdict(self.form)
+        write_json(self.folder / "session.json", {**note, "form": form, "status": self.status})
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
@@ -201,6 +218,7 @@ class Sessions:
 def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
     """Open what the folder holds after a restart; False when there is nothing whole in it."""
     from apps.demo.clip_frames import inspect
+    from apps.demo.command import Form
 
     folder = session.folder
     try:
@@ -212,6 +230,7 @@ def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
         session.info = inspect(video)
         session.name, session.video = str(note["name"]), video
         session.model, session.options = _known_model(note["model"]), dict(note["options"])
+        session.form, session.status = Form.read(note.get("form")), str(note.get("status", ""))
         session.history = edits.History(base)
         for edit in file.edits:
             _check_engine(edit)

@@ -167,7 +167,7 @@ def timeline(session: Session, result: VideoResult | None = None, total: int | N
     if result is None and session.history is not None:
         result = session.history.result
     if result is None:
-        return {"rows": [], "total": 0, "position": 0, "ticks": []}
+        return {"rows": [], "total": 0, "position": 0, "ticks": [], "none": ""}
     place = {int(frame): position for position, frame in enumerate(result.frames)}
     prompted: dict[int, list[int]] = {}
     for edit in session.history.edits if session.history is not None else ():
@@ -187,7 +187,19 @@ def timeline(session: Session, result: VideoResult | None = None, total: int | N
         "position": session.position,
         "ticks": [] if total and total != len(result.frames) else ticks(result.pts_seconds.tolist()),
         "selected": session.selected,
+        "none": _no_rows(session),
     }
+
+
+def _no_rows(session: Session) -> str:
+    """What stands in place of the rows where a result has none."""
+    if session.history is None:
+        return "No object yet."
+    if session.by_hand:
+        return "No object yet: nothing was looked for. Choose “New object” above, then click on one."
+    return (
+        "No object here yet. Choose “New object” above and click on one, or run again with another detector."
+    )
 
 
 def ticks(seconds: list[float], most: int = 9) -> list[list[Any]]:

@@ -176,19 +176,14 @@ def test_absent_hq_ytvis_says_where_it_comes_from(tmp_path: Path) -> None:
         hq_ytvis.evaluate(parser.parse_args(["--root", str(tmp_path)]))
 
 
-def test_a_whole_result_file_goes_through_in_one_command(
-    small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Any, capsys: Any
-) -> None:
-    import argparse
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, tell: Any) -> None:
+    """A batch's videos one after the other, without a process for each."""
     from collections.abc import Iterator
-
-    import numpy as np
 
     from apps.batch import pool
     from apps.batch.events import Event, run_item
     from apps.batch.work import Worker
-    from vis import masks
-    from vis.errors import UsageError
 
     def run_local(items: Any, settings: Any, **_: Any) -> Iterator[Event]:
         worker = Worker(settings)
@@ -197,6 +192,77 @@ def test_a_whole_result_file_goes_through_in_one_command(
             yield Event(kind, at, "0", data)
 
     monkeypatch.setattr(pool, "run_local", run_local)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_hq_ytvis_scores_given_results_by_class(tmp_path: Path) -> None:
+    """Two videos, each with one cat of 20 x 20 pixels on three frames."""
+    import argparse
+
+    import numpy as np
+
+    from apps.verbs import hq_ytvis
+    from vis import masks
+    from vis.errors import UsageError
+
+    def shapes(left: int) -> list[dict[str, Any]]:
+        mask = np.zeros((48, 64), np.bool_)
+        mask[10:30, left : left + 20] = True
+        return [masks.to_coco(masks.encode(mask))] * 3
+
+    root = tmp_path / "data"
+    videos, truths = [], []
+    for number, name in ((4, "aaa"), (9, "bbb")):
+        frames = [f"{name}/{index:05d}.jpg" for index in (0, 5, 10)]
+        for frame in frames:
+            path = root / "JPEGImages" / frame
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 48)).save(path)
+        videos.append({"id": number, "height": 48, "width": 64, "length": 3, "file_names": frames})
+        one = {"id": number, "video_id": number, "category_id": 3, "iscrowd": 0, "segmentations": shapes(10)}
+        truths.append(one | {"areas": [400] * 3, "bboxes": [[10, 10, 20, 20]] * 3})
+    categories = [{"id": 3, "name": "cat"}, {"id": 8, "name": "dog"}]
+    data = {"videos": videos, "categories": categories, "annotations": truths}
+    (root / "ytvis_hq-test.json").write_text(json.dumps(data))
+
+    def answer(*results: tuple[int, int, int]) -> dict[str, Any]:
+        given = tmp_path / "given.json"
+        keys = ("video_id", "category_id", "segmentations", "score")
+        entries = [(video, category, shapes(left), 0.1) for video, category, left in results]
+        given.write_text(json.dumps([dict(zip(keys, entry, strict=True)) for entry in entries]))
+        parser = argparse.ArgumentParser()
+        hq_ytvis.add(parser)
+        words = ["--root", str(root), "--out", str(tmp_path / f"out-{len(list(tmp_path.iterdir()))}")]
+        words += ["--detector", "precomputed", "--weights", str(given), "--model", "none"]
+        found = hq_ytvis.evaluate(parser.parse_args([*words, "--no-overlay", "--quiet", "--jobs", "1"]))[0]
+        assert not found["class_agnostic"]
+        return found
+
+    assert answer((4, 3, 10), (9, 3, 10))["mask"][0] == pytest.approx(1)
+    # One of two truths, above all thresholds: precision 1 up to recall 1/2, 51 of 101 points.
+    half = answer((4, 3, 10), (9, 8, 10), (77, 3, 10))  # the other is named a dog; 77 is no video of the set
+    assert half["mask"][0] == pytest.approx(51 / 101)
+    assert half["result_tubes"] == 2
+    # Moved by five pixels: the overlap is 15 columns of 25, so that of ten thresholds .5, .55 and .6 are met.
+    moved = answer((4, 3, 15), (9, 3, 15))["mask"]
+    assert moved[:3] == pytest.approx([0.3, 1, 0])
+    parser = argparse.ArgumentParser()
+    hq_ytvis.add(parser)
+    words = ["--root", str(root), "--out", str(tmp_path / "none"), "--detector", "precomputed"]
+    with pytest.raises(UsageError, match="give the results of the set's videos with --weights"):
+        hq_ytvis.evaluate(parser.parse_args([*words, "--jobs", "1"]))
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_whole_result_file_goes_through_in_one_command(
+    small_set: Path, tmp_path: Path, capsys: Any
+) -> None:
+    import argparse
+
+    import numpy as np
+
+    from vis import masks
+    from vis.errors import UsageError
 
     def entry(video: int, left: int, score: float, category: int = 8) -> dict[str, Any]:
         mask = np.zeros((72, 96), np.bool_)

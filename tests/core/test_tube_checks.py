@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,24 @@ def test_the_table_of_a_run_says_where_to_look() -> None:
     fine = tube([(20, 20)] * 4)
     result = VideoResult(VideoInfo("clip", *SIZE), ("dog",), (fine,), fine.frames, fine.frames / 10.0)
     assert "look" not in tube_table(result)
+
+
+def test_a_table_of_nothing_speaks_of_a_threshold_where_there_is_one() -> None:
+    from apps.plan import Plan
+    from apps.report import tube_table
+    from vis.structures import VideoInfo, VideoResult
+
+    def told(plan: Plan) -> str:
+        made = {"options": plan.record()}
+        result = VideoResult(VideoInfo("clip", *SIZE), (), (), np.arange(2), np.arange(2.0), made_with=made)
+        refined = replace(result, made_with={"options": {"model": "hq-tiny"}, "association": made})
+        assert tube_table(refined) == tube_table(result)
+        return tube_table(result)
+
+    assert "try a lower --score, another --detector" in told(Plan.of("quick"))
+    assert "try another --detector, or" in told(Plan.of("quick", score=0.0))
+    assert "point at objects with 'vistubes follow'" in told(Plan.of("quick", detector="none"))
+    assert "--score" not in told(Plan.of("quick", detector="none"))
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -165,7 +165,7 @@ class StandInJob:
         return result
 
     def made_with(self):
-        return {"program": "vis-tubes", "version": "test", "options": {"model": self.plan.model}}
+        return {"program": "vis-tubes", "version": "test", "options": self.plan.record()}
 
 
 class StandInModelCache(ModelCache):

@@ -57,7 +57,7 @@ def tool(tab, name):
 
 def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
     shots(tab, "1-empty")
-    assert "start with the sample clip" in tab.inner_text(".vt-empty")
+    assert "press “Use two squares.mp4”" in tab.inner_text(".vt-empty")
     tab.set_input_files("#vt-file input[type=file]", clip)
     wait_for(tab, "#vt-card", "320 × 180")
     assert "To process: 24 frames" in tab.inner_text("#vt-card")
@@ -295,6 +295,7 @@ def test_by_hand_from_an_empty_timeline(tab, shots):
     tab.click("#vt-hand")
     wait_for(tab, STATUS, "24 frames are ready")
     assert tab.locator(".vt-row").count() == 0
+    wait_for(tab, ".vt-none", "nothing was looked for")
     tool(tab, "New object")
     click_video(tab, 40, 60)
     wait_for(tab, ".vt-message", "Press Follow (f)")
@@ -302,17 +303,6 @@ def test_by_hand_from_an_empty_timeline(tab, shots):
     wait_for(tab, STATUS, "Followed object 1 over frames 0 to 23")
     assert tab.locator(".vt-row").count() == 1
     shots(tab, "12-by-hand")
-
-
-def test_reloading_the_page_brings_the_work_back(tab):
-    open_and_run(tab)
-    tab.get_by_role("button", name="Split", exact=True).is_enabled()
-    tab.keyboard.press("End")
-    wait_for(tab, ".vt-where", "24 of 24")
-    tab.reload()
-    tab.wait_for_selector(".vt-row")
-    wait_for(tab, "#vt-card", "two squares.mp4")
-    wait_for(tab, ".vt-where", "24 of 24")
 
 
 def test_a_script_as_label_is_text(tab):
@@ -335,7 +325,7 @@ def test_a_file_that_is_no_video_says_what_to_do(tab, tmp_path, shots):
     assert "/" not in text.replace("and/or", "")
     assert tab.locator("#vt-status b").count() == 0
     tab.click("#vt-run")
-    wait_for(tab, STATUS, "Use the sample clip")
+    wait_for(tab, STATUS, "press 'Use two squares.mp4'")
     shots(tab, "8-error")
 
 

@@ -11,6 +11,7 @@ from apps.demo.command import Form
 from apps.demo.editing import problems
 from apps.demo.views import row_of
 from apps.verbs import edit as edit_verb
+from detectors.none import Nothing
 from vis import edits
 from vis import masks as rle
 from vis.errors import UsageError
@@ -268,3 +269,27 @@ def test_by_hand_every_object_is_one_that_was_drawn(handlers, clip):
     run, edit, *_ = handlers.commands(token).splitlines()
     assert "--detector none" in run
     assert "edits.json" in edit
+
+
+def test_a_run_that_finds_nothing_speaks_of_a_threshold_where_there_is_one(
+    handlers, model_cache, clip, monkeypatch
+):
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    ended = list(handlers.run(token, Form(score=1)))[-1]
+    assert "found in 24 frames. Try a lower threshold or another detector" in ended.text
+    assert "run again with another detector" in ended.timeline["none"]
+
+    def blind(plan):
+        job = made(plan)
+        job.detector = Nothing()
+        return job
+
+    made = model_cache.job_of
+    monkeypatch.setattr(model_cache, "job_of", blind)
+    ended = list(handlers.run(token, Form(score=0)))[-1]
+    assert "found in 24 frames. Try another detector, or add it by hand." in ended.text
+    ended = list(handlers.run(token, Form(detector="none")))[-1]
+    assert "threshold" not in ended.text
+    assert "nothing was looked for" in ended.timeline["none"]
+    assert "nothing was looked for" in handlers.start(token)[1].timeline["none"]

@@ -78,13 +78,13 @@ function show() {
     tick.style.left = 'clamp(1.1rem, ' + percent(at + 0.5, v.total) + ', calc(100% - 1.3rem))';
     return tick;
   }));
-  const key = JSON.stringify([v.rows, v.selected, v.total]);
+  const key = JSON.stringify([v.rows, v.selected, v.total, v.none]);
   if (key !== drawn) {
     drawn = key;
     classes(v);
     const chosenRows = v.rows.filter((item) => !shownClass || item.label === shownClass);
     if (v.rows.length) rows.replaceChildren(...chosenRows.map((item) => row(item, v)));
-    else rows.replaceChildren(make('p', 'vt-none', v.total ? 'No object here yet. Choose “New object” above and click on one, or run again with another detector.' : 'One row per object appears here: when it is there, where it is unsure, and where you corrected it.'));
+    else rows.replaceChildren(make('p', 'vt-none', v.none || 'One row per object appears here: when it is there, where it is unsure, and where you corrected it.'));
     const chosen = rows.querySelector('.vt-selected');
     if (chosen && rows.scrollHeight > rows.clientHeight) chosen.scrollIntoView({block: 'nearest'});
   }

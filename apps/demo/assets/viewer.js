@@ -8,6 +8,7 @@ let tool = 'look', drag = null, hover = null, pending = null, radius = 12, busyT
 
 const make = (tag, text, props) => Object.assign(document.createElement(tag), {textContent: text || ''}, props || {});
 const value = () => props.value || {total: 0, all: [], clicks: []};
+const offer = value().offer || 'Use the sample clip';  // the page's first value alone has it
 
 function busySoon() { clearTimeout(busyTimer); busyTimer = setTimeout(() => { busy.hidden = false; }, 150); }
 // An edit says which frame it was made on: the one that was seen.
@@ -173,7 +174,7 @@ function show() {
     image.alt = 'Frame ' + v.frame + ' with its objects drawn on it';
   } else {
     image.removeAttribute('src');
-    emptyText.textContent = v.message || 'Drop a video on the left, or start with the sample clip.';
+    emptyText.textContent = v.message || 'Drop a video on the left, or press “' + offer + '”.';
   }
   empty.hidden = Boolean(v.src);
   slider.max = Math.max(0, v.total - 1); slider.value = v.position || 0;

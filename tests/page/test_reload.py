@@ -1,0 +1,90 @@
+"""A page that is loaded again shows the work, the settings and the status of before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from apps.demo.command import Form
+from apps.demo.handlers import Handlers
+from apps.demo.session import Sessions
+
+
+def test_settings_and_status_come_back_after_a_reload_and_a_restart(
+    handlers, model_cache, clip, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("vis.weights.cached", lambda _: True)
+    token, _, _ = handlers.start(None)
+    assert handlers.form(token) is None
+    form = Form("balanced", "ssd", "iou", ["cat"], "red car", 0.25, 0.5, 1.5, 3)
+    handlers.form_changed(token, form)
+    assert handlers.form(token) == form
+    opened = handlers.upload(token, str(clip), replace(form, start=None, end=None))[0].text
+    assert handlers.start(token)[1].text == opened
+    told = list(handlers.run(token, replace(form, detector=None, classes=[])))[-1].text
+    handlers.form_changed(token, form)
+    for wrong in (Form("nonsense"), replace(form, text=7), replace(form, score=float("nan"))):
+        handlers.form_changed(token, wrong)  # such a form could not be shown
+    _, update, card = handlers.start(token)
+    assert update.text == told
+    assert "To process: 4 frames" in card
+
+    restarted = Handlers(Sessions(tmp_path / "page"), model_cache, cache=tmp_path / "cache2")
+    sentence = told.partition("<p>")[2].partition("</p>")[0]
+    assert f"Your work from before is open again. {sentence}" in restarted.start(token)[1].text
+    assert restarted.form(token) == form
+
+    file = handlers.sessions.get(token).folder / "session.json"
+    note = json.loads(file.read_text())
+    del note["form"], note["status"]  # as an earlier version wrote it
+    file.write_text(json.dumps(note))
+    restarted = Handlers(Sessions(tmp_path / "page"), model_cache, cache=tmp_path / "cache3")
+    assert "Your work from before is open again." in restarted.start(token)[1].text
+    assert restarted.form(token) is None
+
+
+def wait_for(tab, selector, text):
+    tab.wait_for_function(
+        "([s, t]) => [...document.querySelectorAll(s)].some((e) => e.innerText.includes(t))",
+        arg=[selector, text],
+    )
+
+
+def test_reloading_the_page_brings_work_settings_and_status_back(tab):
+    def choose(field, option):
+        tab.get_by_label(field, exact=True).click()
+        tab.get_by_role("option", name=option, exact=True).click()
+
+    tab.get_by_text("More options").click()
+    choose("Preset", "balanced")
+    wait_for(tab, "#vt-preset", "Mask2Former")
+    choose("Detector", "ssd")
+    choose("Tracker", "iou")
+    tab.get_by_label("Text prompt").fill("person . red car")
+    tab.locator("#vt-score input[type=number]").fill("0.25")
+    tab.click("#vt-sample")
+    wait_for(tab, "#vt-card", "To process: 24 frames")
+    choose("Classes", "Cat")  # of the detector: its list has come by now
+    tab.get_by_label("From (s)").fill("0.5")
+    tab.get_by_label("Every nth").fill("2")
+    tab.get_by_label("Every nth").press("Tab")
+    wait_for(tab, "#vt-card", "To process: 9 frames")
+    tab.click("#vt-run")
+    wait_for(tab, "#vt-status", "objects in 9 frames")
+    told = tab.inner_text("#vt-status .vt-status")
+    tab.keyboard.press("End")
+    wait_for(tab, ".vt-where", "9 of 9")
+
+    tab.reload()
+    tab.wait_for_selector(".vt-row")
+    wait_for(tab, "#vt-status", told)
+    wait_for(tab, "#vt-card", "To process: 9 frames")
+    wait_for(tab, "#vt-card", "two squares.mp4")
+    wait_for(tab, ".vt-where", "9 of 9")
+    wait_for(tab, "#vt-preset", "Mask2Former")
+    tab.get_by_text("More options").click()
+    fields = {"Preset": "balanced", "Tracker": "iou", "Text prompt": "person . red car"}
+    fields |= {"From (s)": "0.5", "To (s)": "2", "Every nth": "2", "Detector": "ssd"}
+    assert {name: tab.get_by_label(name, exact=True).input_value() for name in fields} == fields
+    assert tab.locator("#vt-score input[type=number]").input_value() == "0.25"
+    assert "Cat" in tab.inner_text("#vt-classes")
