@@ -71,7 +71,7 @@ size.oninput = () => { radius = Number(size.value); };
 const atOnce = make('input', '', {type: 'checkbox', className: 'vt-at-once'});
 const atOnceLabel = make('label', '', {className: 'vt-check', title: 'After each new object, carry it through the clip, forward and back'});
 atOnceLabel.append(atOnce, make('span', 'follow it at once'));
-const newName = make('input', '', {type: 'text', maxLength: 60, placeholder: 'name: object', className: 'vt-name', title: 'What the new object is called'});
+const newName = make('input', '', {type: 'text', maxLength: 60, placeholder: 'name: object', className: 'vt-new-name', title: 'What the new object is called'});
 newName.setAttribute('aria-label', 'Name of the new object');
 find('.vt-tool-options').append(size, newName, atOnceLabel);
 const undo = make('button', 'Undo', {type: 'button', title: 'Undo (z)', onclick: () => act('undo')});
