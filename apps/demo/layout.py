@@ -135,9 +135,7 @@ def home_tab() -> dict[str, Any]:
         )
         button = gr.Button("Prepare files", variant="primary", size="sm", elem_id="vt-prepare")
         status = gr.HTML("", apply_default_css=False, elem_id="vt-home-status")
-        with gr.Row():
-            files = gr.File(label="Ready", interactive=False, file_count="multiple", elem_id="vt-files")
-            video = gr.Video(label="Overlay", interactive=False, height=300, elem_id="vt-video")
+        files = custom("files", {})
         line = gr.Textbox(
             "",
             label="The same on the command line",
@@ -148,7 +146,7 @@ def home_tab() -> dict[str, Any]:
         )
     return {
         **{"tab": tab, "choices": choices, "button": button, "status": status},
-        **{"files": files, "video": video, "line": line},
+        **{"files": files, "line": line},
     }
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
+from apps.demo.addresses import DownloadAddresses, listed
 from apps.demo.classes import offered_classes
 from apps.demo.command import Form
 from apps.demo.handlers import Handlers
@@ -46,7 +48,7 @@ def build(handlers: Handlers, *, secret: str) -> Any:
         _wire_runs(parts)
         _wire_form(parts)
         _wire_viewer(parts)
-        _wire_tabs(parts, compare, home)
+        _wire_tabs(parts, page, compare, home)
     page.queue(max_size=20, default_concurrency_limit=4)
     return page
 
@@ -88,7 +90,7 @@ def _wire_opening(parts: _Page, page: Any, saved: Any) -> None:
 
     def upload(mine: str, path: str | None, *fields: Any) -> tuple[Any, ...]:
         update, card = handlers.upload(mine, path, _whole_clip(fields))
-        return *_parts(update), card, 0, handlers.length(mine)
+        return *_parts(update), card, 0, handlers.length(mine), None
 
     def sample(mine: str, *fields: Any) -> tuple[Any, ...]:
         update, card = handlers.sample(mine, _whole_clip(fields))
@@ -102,7 +104,12 @@ def _wire_opening(parts: _Page, page: Any, saved: Any) -> None:
     part = [left["start"], left["end"]]
     page.load(start, [saved], [token, saved, *opened, *form], api_name="start", show_progress="hidden")
     left["file"].upload(
-        upload, [token, left["file"], *form], [*opened, *part], api_name="open", show_progress="hidden"
+        upload,
+        [token, left["file"], *form],
+        # The field is empty again: what it showed would be a link that holds the server's folder.
+        [*opened, *part, left["file"]],
+        api_name="open",
+        show_progress="hidden",
     )
     left["sample"].click(sample, [token, *form], [*opened, *part], api_name="sample", show_progress="hidden")
 
@@ -189,15 +196,17 @@ def _wire_viewer(parts: _Page) -> None:
     )
 
 
-def _wire_tabs(parts: _Page, compare: dict[str, Any], home: dict[str, Any]) -> None:
+def _wire_tabs(parts: _Page, page: Any, compare: dict[str, Any], home: dict[str, Any]) -> None:
     """Comparing, measuring, downloading."""
     handlers, token = parts.handlers, parts.token
 
     def prepare(mine: str, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
         for package in handlers.download(mine, wanted):
-            files = [str(file) for file in package.files] or gr.skip()
-            video = gr.skip() if package.overlay is None else str(package.overlay)
-            yield package.text, files, video
+            page.upload_file_set.update(str(file) for file in package.files)  # they go with the uploads
+            yield package.text, listed(package.files, package.overlay) if package.files else gr.skip()
+
+    def measure(mine: str, path: str | None) -> tuple[str, None]:
+        return handlers.measure(mine, path), None
 
     compare["button"].click(
         handlers.compare,
@@ -208,12 +217,12 @@ def _wire_tabs(parts: _Page, compare: dict[str, Any], home: dict[str, Any]) -> N
         **HEAVY,
     )
     compare["truth"].upload(
-        handlers.measure, [token, compare["truth"]], [compare["ap"]], api_name="measure", **HEAVY
+        measure, [token, compare["truth"]], [compare["ap"], compare["truth"]], api_name="measure", **HEAVY
     )
     home["button"].click(
         prepare,
         [token, home["choices"]],
-        [home["status"], home["files"], home["video"]],
+        [home["status"], home["files"]],
         api_name="download",
         show_progress="minimal",
         show_progress_on=home["status"],
@@ -256,6 +265,7 @@ def launch_options(folder: Path) -> dict[str, Any]:
         "blocked_paths": [str(folder / "sessions"), str(folder / "secret")],
         "enable_monitoring": False,
         "strict_cors": True,
+        "app_kwargs": {"middleware": [Middleware(DownloadAddresses, cache=folder / "cache")]},
         "ssr_mode": False,
         "footer_links": [],
         "state_session_capacity": 500,

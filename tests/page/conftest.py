@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -165,7 +166,8 @@ class StandInJob:
         return result
 
     def made_with(self):
-        return {"program": "vis-tubes", "version": "test", "options": self.plan.record()}
+        options = {"model": self.plan.model, "detector": self.plan.detector}
+        return {"program": "vis-tubes", "version": "test", "options": options}
 
 
 class StandInModelCache(ModelCache):
@@ -302,7 +304,7 @@ def arrived() -> Callable[[Any], None]:
 
 @pytest.fixture
 def tab(chromium, served) -> Iterator[Any]:
-    """A fresh visitor's tab. At its end: no console error, no request that leaves the machine."""
+    """A fresh visitor's tab. At its end: no console error, no request that leaves the machine or names its folders."""
     context = chromium.new_context(viewport={"width": 1366, "height": 900}, accept_downloads=True)
     page = context.new_page()
     complaints: list[str] = []
@@ -310,7 +312,11 @@ def tab(chromium, served) -> Iterator[Any]:
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
     page.on(
         "request",
-        lambda r: None if r.url.startswith((served.url, "data:", "blob:")) else complaints.append(r.url),
+        lambda r: (
+            None
+            if r.url.startswith((served.url, "data:", "blob:")) and str(served.folder) not in unquote(r.url)
+            else complaints.append(r.url)
+        ),
     )
     page.set_default_timeout(60_000)  # long for a busy machine; nothing waits for it
     page.goto(served.url)

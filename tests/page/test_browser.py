@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -130,6 +131,7 @@ def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
     assert state[1:] == [320, 180, None]
     shots(tab, "6-download")
     tab.wait_for_selector("#vt-files a[download]")
+    assert str(served.folder) not in unquote(tab.content())  # no address holds a folder of the server
     files = {}
     for link in tab.locator("#vt-files a[download]").all():
         with tab.expect_download() as download:
