@@ -7,13 +7,10 @@ line's own.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from apps.demo.labels import slug
-from apps.demo.session import Session
 from apps.from_python import run_parser
 from apps.options import plan_of, selection_of
 from apps.presets import PRESETS
@@ -22,7 +19,7 @@ from vis.errors import UsageError
 if TYPE_CHECKING:
     from apps.plan import Plan, Selection
 
-__all__ = ["Form", "commands", "read_words"]
+__all__ = ["Form", "read_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +84,3 @@ def read_words(words: list[str]) -> tuple[Plan, Selection]:
     if any(":" in name for name in (plan.detector, plan.tracker)):
         raise UsageError("a detector or tracker of one's own is for the command line; choose one of the list")
     return plan, selection_of(args)
-
-
-def commands(session: Session) -> str:
-    """Lines that repeat this visitor's work on their own machine, COCO and cut-out included."""
-    if session.history is None:
-        return ""
-    source, out = session.options["source"], f"runs/{slug(session.name)}"
-    lines = [["vistubes", "run", source, *session.options["words"], "--out", out]]
-    if session.history.edits:
-        edit: list[Any] = ["vistubes", "edit", f"{out}/tubes.json", "edits.json", source]
-        lines.append([*edit, "--out", f"{out}-edited/tubes.json"])
-        out = f"{out}-edited/tubes.json"
-    name = slug(session.name)
-    lines.append(["vistubes", "convert", out, f"{name}.json", "--to", "coco"])
-    lines.append(["vistubes", "cutout", out, source, "--out", f"{name}-cutout.webm"])
-    return "\n".join(shlex.join(line) for line in lines)

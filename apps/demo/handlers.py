@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from apps.demo import comparing, downloads, editing, evaluation, running, upload, views
-from apps.demo.command import Form, commands
+from apps.demo.command import Form
 from apps.demo.labels import clean_message, display_name, large_letter
 from apps.demo.model_cache import ModelCache
-from apps.demo.project import open_project
+from apps.demo.project import commands, open_project
 from apps.demo.running import Update
 from apps.demo.session import Session, Sessions, reopen
 from vis import engines

@@ -1,14 +1,15 @@
-"""A project: clip, result and edits in one zip that opens again on any page of this program."""
+"""A project: clip, result and edits in one zip that opens again on any page, and the commands that repeat the work."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from apps.demo.clip_frames import inspect
-from apps.demo.command import commands
 from apps.demo.labels import display_name, slug
 from apps.demo.model_cache import ModelCache
 from apps.demo.session import Session, reopen
@@ -17,7 +18,7 @@ from vis.errors import AnnotationError, VisError
 from vis.files import whole_file
 from vis.formats.zips import open_zip, put, read_member
 
-__all__ = ["open_project", "write_project"]
+__all__ = ["commands", "open_project", "write_project"]
 
 PROJECT = ("session.json", "base.json", "edits.json")
 
@@ -100,3 +101,19 @@ def _words(value: object) -> list[str]:
     """The words of the run, for showing its command; anything else is dropped."""
     ok = isinstance(value, list) and all(isinstance(word, str) for word in value)
     return list(value) if ok and isinstance(value, list) else []
+
+
+def commands(session: Session) -> str:
+    """Lines that repeat this visitor's work on their own machine, COCO and cut-out included."""
+    if session.history is None:
+        return ""
+    source, out = session.options["source"], f"runs/{slug(session.name)}"
+    lines = [["vistubes", "run", source, *session.options["words"], "--out", out]]
+    if session.history.edits:
+        edit: list[Any] = ["vistubes", "edit", f"{out}/tubes.json", "edits.json", source]
+        lines.append([*edit, "--out", f"{out}-edited/tubes.json"])
+        out = f"{out}-edited/tubes.json"
+    name = slug(session.name)
+    lines.append(["vistubes", "convert", out, f"{name}.json", "--to", "coco"])
+    lines.append(["vistubes", "cutout", out, source, "--out", f"{name}-cutout.webm"])
+    return "\n".join(shlex.join(line) for line in lines)

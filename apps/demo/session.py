@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.demo.command import Form
 from vis import edits, engines
 from vis.errors import VisError
 from vis.files import write_json
@@ -34,7 +35,6 @@ from vis.structures import VideoInfo
 
 if TYPE_CHECKING:
     from apps.demo.clip_frames import ClipFrames
-    from apps.demo.command import Form
     from vis.edits import FrameDecoder, History
 
 __all__ = ["Session", "Sessions", "reopen"]
@@ -218,7 +218,6 @@ class Sessions:
 def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
     """Open what the folder holds after a restart; False when there is nothing whole in it."""
     from apps.demo.clip_frames import inspect
-    from apps.demo.command import Form
 
     folder = session.folder
     try:
