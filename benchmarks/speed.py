@@ -83,7 +83,7 @@ def tube_iou(a: Tube, b: Tube) -> float:
 
 def by_frame(tube: Tube) -> dict[int, MaskRLE]:
     """Frame index -> mask."""
-    return dict(zip(tube.frames.tolist(), tube.masks or (), strict=False))
+    return dict(zip(tube.frames.tolist(), tube.masks or (), strict=True))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def detect(detector: Detector | FrameIndexedDetector, frames: Sequence[Frame]) -
         found = detector.detect_frames(frames)
     else:
         found = detector.detect([frame.image for frame in frames])
-    for frame, objects in zip(frames, found, strict=False):
+    for frame, objects in zip(frames, found, strict=True):
         labels = objects.labels
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(detector.class_names):
             wrong = labels.min() if labels.min() < 0 else labels.max()

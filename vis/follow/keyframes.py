@@ -22,6 +22,7 @@ from vis.follow.follower import DOUBT
 from vis.follow.grid import Grid
 from vis.follow.interpolation import FlowStep, blend, carry, doubt, ways_ahead
 from vis.follow.motion import FlowFinder, compose
+from vis.follow.stream import with_next
 from vis.mask_cleaning import cleaned, resolve_overlaps
 from vis.masks import extent
 from vis.structures import Detections, Frame, TrackedFrame
@@ -86,14 +87,14 @@ def carry_between_keyframes(
     key: _KeyFrame | None = None
     waiting: list[Frame] = []
     steps: list[FlowStep] = []
-    for frame, is_last in _with_last(frames):
+    for frame, following in with_next(frames):
         if grid is None or finder is None:
             grid = Grid(frame.size, SIDE)
             finder = FlowFinder(grid)
         grey = finder.grey(frame.image)
         if key is not None:
             steps.append(_step(finder, grey, key, steps))
-            if not is_last and len(steps) < interval and _worst(key, steps[-1], grid) <= DOUBT:
+            if following is not None and len(steps) < interval and _worst(key, steps[-1], grid) <= DOUBT:
                 if carried is not None:
                     carried(frame, _moved(key, steps[-1], grid))
                 waiting.append(frame)
@@ -202,13 +203,3 @@ def _painted(box: Float32, grid: Grid) -> NDArray[np.bool_]:
     mask = np.zeros(grid.frame, np.bool_)
     mask[y0:y1, x0:x1] = True
     return mask
-
-
-def _with_last(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
-    """Each frame, and whether it is the last one."""
-    stream = iter(frames)
-    now = next(stream, None)
-    while now is not None:
-        following = next(stream, None)
-        yield now, following is None
-        now = following

@@ -31,7 +31,16 @@ from vis.follow.prompts import Prompt
 from vis.renamed import renamed_arguments
 from vis.structures import Detections, Frame, MaskRLE, TrackedFrame
 
-__all__ = ["SPEEDS", "MakeFollower", "Prompts", "PropagationPass", "Segment", "follow", "segments"]
+__all__ = [
+    "SPEEDS",
+    "MakeFollower",
+    "Prompts",
+    "PropagationPass",
+    "Segment",
+    "follow",
+    "segments",
+    "with_next",
+]
 
 SPEEDS = {"exact": 1, "balanced": 4, "fastest": 8}
 """Name -> at most so many frames from one key frame, which the network sees, to the next."""
@@ -154,7 +163,7 @@ class PropagationPass:
     def through(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[ObjectState]]]:
         """Each frame with what is seen on it, in order; frames between key frames wait for the next one."""
         waiting: list[Frame] = []
-        for frame, following in _with_next(frames):
+        for frame, following in with_next(frames):
             for object_id in [key for key, one in self._running.items() if one.ends_before(frame.index)]:
                 self.follower.stop(object_id)
                 del self._running[object_id]
@@ -184,7 +193,7 @@ class PropagationPass:
         return following is None or any(one.ends_before(following.index) for one in self._running.values())
 
 
-def _with_next(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
+def with_next(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
     """Each frame with the one that follows it."""
     stream = iter(frames)
     now = next(stream, None)
