@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import ceil, sqrt
@@ -220,6 +221,7 @@ class _Network:
         self._interpreter = interpreter
         self._input = interpreter.get_input_details()[0]["index"]
         self._boxes, self._classes = boxes, classes
+        self._lock = threading.Lock()  # LiteRT's interpreter serves one thread at a time
 
     def __call__(self, picture: NDArray[np.uint8]) -> tuple[Float32, Float32]:
         import cv2
@@ -228,9 +230,10 @@ class _Network:
         small = cv2.resize(
             picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
-        self._interpreter.set_tensor(self._input, small.astype(np.float32)[None] / 127.5 - 1)
-        self._interpreter.invoke()
-        boxes, logits = (self._interpreter.get_tensor(index)[0] for index in (self._boxes, self._classes))
+        with self._lock:
+            self._interpreter.set_tensor(self._input, small.astype(np.float32)[None] / 127.5 - 1)
+            self._interpreter.invoke()
+            boxes, logits = (self._interpreter.get_tensor(index)[0] for index in (self._boxes, self._classes))
         return boxes, 1 / (1 + np.exp(-logits))
 
 

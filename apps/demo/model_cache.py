@@ -35,19 +35,22 @@ class ModelCache:
 
     def job_of(self, plan: Plan) -> Any:
         """A job for the plan; the last few stay loaded."""
+        with self._lock:
+            return self._kept_job(plan)
+
+    def _kept_job(self, plan: Plan) -> Any:
         from apps.job import Job
 
-        with self._lock:
-            job = self._jobs.pop(plan, None)
-            if job is None:
-                job = Job(plan, device=self.device)
-                if job.refiner is not None and plan.model is not None:
-                    # Corrections use the run's own network: it is loaded once.
-                    self._predictors[plan.model] = job.refiner.predictor
-            self._jobs[plan] = job
-            while len(self._jobs) > self.most_jobs:
-                self._jobs.pop(next(iter(self._jobs)))
-            return job
+        job = self._jobs.pop(plan, None)
+        if job is None:
+            job = Job(plan, device=self.device)
+            if job.refiner is not None and plan.model is not None:
+                # Corrections use the run's own network: it is loaded once.
+                self._predictors[plan.model] = job.refiner.predictor
+        self._jobs[plan] = job
+        while len(self._jobs) > self.most_jobs:
+            self._jobs.pop(next(iter(self._jobs)))
+        return job
 
     def predictor_of(self, model: str) -> Any:
         """A predictor for corrections and comparisons."""
@@ -81,8 +84,8 @@ class ModelCache:
 
     def warm(self, plan: Plan) -> None:
         """Load a plan's networks ahead of the first visitor, and time a frame for the first estimate."""
-        job = self.job_of(plan)
-        self.estimator.note_frame(plan, time_of_a_frame(job))
+        with self._lock:  # a visitor's run waits for the job: two at once would mix its state
+            self.estimator.note_frame(plan, time_of_a_frame(self._kept_job(plan)))
 
 
 def reader_of(session: Session) -> Any:

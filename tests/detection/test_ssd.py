@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -186,6 +187,16 @@ def test_the_real_network_names_the_main_thing(shared_data, capfd, real_ssd, cli
     assert overlap.max() > 0.7
     assert ssd.CLASS_NAMES[found.labels[overlap.argmax()]] == name
     assert capfd.readouterr().err == "", "the runtime's own chatter stays out of the terminal"
+
+
+def test_threads_may_share_the_network(real_ssd):
+    noise = np.random.default_rng(0).integers(0, 256, (8, 90, 120, 3), np.uint8)
+    alone = [real_ssd.detect([image])[0] for image in noise]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda image: real_ssd.detect([image])[0], noise))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.scores, other.scores)
 
 
 @pytest.fixture

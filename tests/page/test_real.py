@@ -83,9 +83,12 @@ def wait_for(tab, selector, text):
 
 
 def wait_done(tab):
+    """Wait for the run's end; an error in the status ends it too."""
     tab.wait_for_function(
-        "() => document.body.dataset.vtState === 'done' && !document.querySelector('#vt-status progress')"
+        """() => (document.body.dataset.vtState === 'done' && !document.querySelector('#vt-status progress'))
+            || document.querySelector('#vt-status .vt-error')"""
     )
+    assert tab.locator("#vt-status .vt-error").all_inner_texts() == []
 
 
 def at(tab, x, y):

@@ -151,7 +151,10 @@ class ProResWriter(PictureWriter):
         import av
 
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba")
-        picture = picture.reformat(format="yuva444p10le", dst_colorspace="itu709", dst_color_range="MPEG")
+        # One thread: swscale's slices write into each other's alpha here and leave stray pixels where they meet.
+        picture = picture.reformat(
+            format="yuva444p10le", dst_colorspace="itu709", dst_color_range="MPEG", threads=1
+        )
         picture.pts, picture.time_base = tick, self._pacing.time_base
         self._file.container.mux(self._stream.encode(picture))
 
@@ -192,7 +195,12 @@ def read_alpha(
                     )
                     if picture.format.name != "yuva420p":
                         raise VideoError(f"{path}: has no alpha plane; read it with vis.video.VideoReader")
-                    image = np.asarray(picture.to_ndarray(format="rgba"), np.uint8)
+                    # The alpha plane as it is: swscale's conversion of it to RGBA differs from run to run.
+                    height, width, plane = picture.height, picture.width, picture.planes[3]
+                    alpha = np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)[
+                        :height, :width
+                    ]
+                    image = np.asarray(np.dstack((picture.to_ndarray(format="rgb24"), alpha)), np.uint8)
                     yield float(picture.pts * stream.time_base), image
         except FFmpegError as error:
             raise VideoError(f"{path}: does not decode after frame {count - 1} ({error.strerror})") from error
