@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from apps.option_types import Parser
+from apps.option_types import FormerName, Parser
 from apps.options import output_of, plan_of, selection_of
 from apps.plan import source_path
 from vis.errors import UsageError
@@ -66,7 +66,11 @@ def run_parser() -> Parser:
 
 def _words(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> list[str]:
     """The options as they are spelled on a command line."""
-    known = {action.dest: action for action in parser._actions if action.option_strings}
+    known = {
+        action.option_strings[0][2:] if isinstance(action, FormerName) else action.dest: action
+        for action in parser._actions
+        if action.option_strings
+    }
     words = []
     for name, value in options.items():
         if name not in known:

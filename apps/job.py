@@ -127,7 +127,7 @@ class Job:
 
         self.start()
         frames = timed(source, self.watch, "decode")
-        tracked = self._carried(frames) if SPEEDS[self.plan.speed] > 1 else self._seen(frames)
+        tracked = self._carried(frames) if SPEEDS[self.plan.speed].interval > 1 else self._seen(frames)
         total = source.expected_frames if isinstance(source, CountedFrames) else None
         return progress(tracked, what="tubes", total=total, quiet=quiet)
 
@@ -146,10 +146,13 @@ class Job:
 
         if self.refiner is not None:
             self.refiner.reset()
+        speed = SPEEDS[self.plan.speed]
         return carry_between_keyframes(
             frames,
             self._look,
-            interval=SPEEDS[self.plan.speed],
+            interval=speed.interval,
+            agreement=speed.agreement,
+            refine=None if self.refiner is None else self._refine,
             carried=self._note_carried,
             resolve=self.plan.overlap == "resolve",
             clean=self.plan.clean,
@@ -159,8 +162,10 @@ class Job:
         tracked = next(self.associate(iter((frame,))))
         if self.refiner is None:
             return tracked
-        refined = TimedRefiner(self.refiner, self.watch).refine(frame.image, tracked.detections)
-        return replace(tracked, detections=refined)
+        return replace(tracked, detections=self._refine(frame, tracked.detections))
+
+    def _refine(self, frame: Frame, objects: Detections) -> Detections:
+        return TimedRefiner(self.refiner, self.watch).refine(frame.image, objects)
 
     def _note_carried(self, frame: Frame, objects: Detections) -> None:
         """Let the tracker go with the motion between key frames, as if the detector had seen it."""
@@ -281,7 +286,7 @@ def build_refiner(refining: Refining | None, *, device: str) -> Any:
     return load_refiner(
         refining.model,
         device=device,
-        mode=refining.mode,
+        mode=refining.precision,
         policy=refining.policy,
         whole_or_part=refining.whole_or_part,
         zoom=refining.zoom,

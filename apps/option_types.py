@@ -12,11 +12,15 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vis.errors import VisWarning
+
 __all__ = [
+    "FormerName",
     "Parser",
     "file_path",
     "ids",
@@ -40,6 +44,25 @@ MESSAGE_LETTERS = 600
 
 # What argparse takes for an option because of its dash: -10,30,40,60 and -4s, but not -3, which it knows.
 _NEGATIVE_VALUE = re.compile(r"-(?=[\d.]|inf|nan)(?!\d+\Z|\d*\.\d+\Z)", re.ASCII | re.IGNORECASE)
+
+
+class FormerName(argparse.Action):
+    """An option by its former name; ``const`` is the present one. It works for one version more, with a warning."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse gives it
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        """Set the option, and say what it is called now."""
+        warnings.warn(
+            f"{option} is now {self.const}; the former name goes in the next version",
+            VisWarning,
+            stacklevel=2,
+        )
+        setattr(namespace, self.dest, values)
 
 
 class Parser(argparse.ArgumentParser):

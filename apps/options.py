@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from apps.option_types import moment, path_text, positive, rate, unit, whole
+from apps.option_types import FormerName, moment, path_text, positive, rate, unit, whole
 from apps.plan import SPEEDS, Plan, Refining, Selection
 from apps.presets import PRESETS
 from apps.run_folder import Output
@@ -19,6 +19,7 @@ __all__ = [
     "add_network",
     "add_output",
     "add_overlay",
+    "add_precision",
     "add_reading",
     "add_refiner",
     "add_saved_video",
@@ -37,7 +38,7 @@ ASSOCIATION = (
     *("preset", "detector", "weights", "video_id", "text", "tracker", "camera_motion"),
     *("classes", "score", "min_frames", "link", "top", "speed"),
 )
-MASKS = ("model", "policy", "whole_or_part", "overlap", "clean", "zoom", "mode")
+MASKS = ("model", "policy", "whole_or_part", "overlap", "clean", "zoom", "precision")
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -131,8 +132,9 @@ def add_speed(parser: argparse.ArgumentParser) -> None:
         "--speed",
         choices=tuple(SPEEDS),
         default="full",
-        help="full (default): networks look at every frame; balanced, fastest: at every third or sixth one, and where "
-        "motion cannot be told; between them masks are carried by motion",
+        help="full (default): networks look at every frame; balanced, fastest: at one in "
+        f"{SPEEDS['balanced'].interval} or {SPEEDS['fastest'].interval}, and where motion does not explain what they "
+        "saw; between them masks are carried by motion",
     )
 
 
@@ -166,14 +168,29 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--zoom", action="store_true", help="embed a crop around small objects too: finer, slower"
     )
-    group.add_argument(
-        "--mode",
-        choices=("exact", "fast", "fastest"),
-        default="fast",
-        help="exact: float32, every pixel drawn; fast (default): also bfloat16 where masks bear it, and objects "
-        "drawn only where they can be; fastest: low precision throughout",
+    add_precision(
+        group,
+        default=None,
+        about="exact: float32, every pixel computed; fast: also bfloat16 where masks bear it, and masks computed only "
+        "where they can be; fastest: low precision throughout, and on a CPU no work on a frame's padding "
+        "(default: fast; fastest with --speed balanced or fastest)",
     )
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+
+
+def add_precision(parser: argparse._ActionsContainer, *, default: str | None, about: str) -> None:
+    """How exactly the mask network computes, under its former name too."""
+    choices = ("exact", "fast", "fastest")
+    parser.add_argument("--precision", choices=choices, default=default, help=about)
+    parser.add_argument(
+        "--mode",
+        dest="precision",
+        action=FormerName,
+        const="--precision",
+        choices=choices,
+        default=default,
+        help=argparse.SUPPRESS,
+    )
 
 
 def add_network(parser: argparse._ActionsContainer) -> None:
@@ -185,11 +202,8 @@ def add_network(parser: argparse._ActionsContainer) -> None:
         metavar="NAME",
         help="a name of 'vistubes models list', or a checkpoint",
     )
-    parser.add_argument(
-        "--mode",
-        choices=("exact", "fast", "fastest"),
-        default="fast",
-        help="numbers of the network: exact, fast (default) or fastest, as for 'run'",
+    add_precision(
+        parser, default="fast", about="numbers of the network: exact, fast (default) or fastest, as for 'run'"
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
 

@@ -14,14 +14,24 @@ from vis.errors import UsageError
 if TYPE_CHECKING:
     from vis.interfaces import FrameSource
 
-__all__ = ["SPEEDS", "Plan", "Refining", "Selection", "source_path", "value_or_default"]
+__all__ = ["SPEEDS", "Plan", "Refining", "Selection", "Speed", "source_path", "value_or_default"]
 
 SAMPLE = "sample"
 STACKS = (".tif", ".tiff")
 """Files of images rather than of a video."""
 
-SPEEDS = {"full": 1, "balanced": 3, "fastest": 6}
-"""Name -> at most so many frames from one key frame, which the networks see, to the next."""
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """On which frames the networks look."""
+
+    interval: int
+    """At most so many frames from one key frame to the next; 1: every frame is one."""
+    agreement: float = 1.0
+    """Between key frames whose masks, carried from one to the other, overlap less (IoU), the mask network looks too."""
+
+
+SPEEDS = {"full": Speed(1), "balanced": Speed(6, 0.7), "fastest": Speed(10, 0.5)}
 
 Value = TypeVar("Value")
 
@@ -92,7 +102,7 @@ class Refining:
     policy: str
     whole_or_part: bool
     zoom: bool
-    mode: str
+    precision: str
     overlap: str = "keep"
     clean: bool = False
 
@@ -105,7 +115,7 @@ class Refining:
         policy: str | None = None,
         whole_or_part: bool | None = None,
         zoom: bool = False,
-        mode: str = "fast",
+        precision: str | None = None,
         overlap: str | None = None,
         clean: bool | None = None,
     ) -> Refining:
@@ -116,7 +126,7 @@ class Refining:
             policy=value_or_default(policy, row.policy),
             whole_or_part=value_or_default(whole_or_part, row.whole_or_part),
             zoom=zoom,
-            mode=mode,
+            precision=value_or_default(precision, "fast"),
             overlap=value_or_default(overlap, row.overlap),
             clean=value_or_default(clean, row.clean),
         )
@@ -137,7 +147,7 @@ class Plan:
     policy: str
     whole_or_part: bool
     zoom: bool
-    mode: str
+    precision: str
     classes: tuple[str, ...]
     min_score: float
     min_frames: int
@@ -178,6 +188,8 @@ class Plan:
         ``classes`` are names with commas between; ``refining``: as of :meth:`Refining.of`.
         """
         row = PRESETS[preset]
+        if speed != "full" and refining.get("precision") is None:
+            refining["precision"] = "fastest"  # who does without most looks can do without their last digits
         masks = Refining.of(preset, **refining)
         tracker = value_or_default(tracker, row.tracker)
         return cls(
@@ -190,7 +202,7 @@ class Plan:
             policy=masks.policy,
             whole_or_part=masks.whole_or_part,
             zoom=masks.zoom,
-            mode=masks.mode,
+            precision=masks.precision,
             classes=tuple(name.strip() for name in (classes or "").split(",") if name.strip()),
             min_score=value_or_default(score, row.min_score),
             min_frames=value_or_default(min_frames, row.min_frames),
@@ -207,6 +219,7 @@ class Plan:
     def record(self) -> dict[str, Any]:
         """What a result says of it, and what a batch's finished videos are known by."""
         options = {**asdict(self), "classes": list(self.classes)}
+        options["mode"] = options.pop("precision")
         # Results of before are named by their options, and had none of these names.
         if self.video_id is None:
             del options["video_id"]
@@ -223,7 +236,7 @@ class Plan:
         if self.model is None:
             return None
         return Refining(
-            self.model, self.policy, self.whole_or_part, self.zoom, self.mode, self.overlap, self.clean
+            self.model, self.policy, self.whole_or_part, self.zoom, self.precision, self.overlap, self.clean
         )
 
     def tracker_settings(self) -> dict[str, Any]:

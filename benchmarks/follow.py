@@ -1,6 +1,6 @@
 """How well are objects followed from one prompt, and what does it cost? DAVIS clips.
 
-    python -m benchmarks.follow --data FOLDER [--parts quality,objects,memory] [--speeds exact,balanced] [--json]
+    python -m benchmarks.follow --data FOLDER [--parts quality,objects,memory] [--speeds full,balanced] [--json]
     python -m benchmarks.follow --data FOLDER --device cuda --parts speeds,objects --height 1080
 
 quality   J and F (DAVIS measures, first and last frame not judged) from the first frame's true mask, its
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--model", default="hq-tiny")
     parser.add_argument("--parts", default="quality,speeds,objects,memory")
     parser.add_argument("--clips", default=",".join(ALL_CLIPS))
-    parser.add_argument("--speeds", default="exact")
+    parser.add_argument("--speeds", default="full")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--frames", type=int, help="at most so many frames of each clip")
     parser.add_argument("--cache", type=Path, help="folder for embeddings")

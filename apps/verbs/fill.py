@@ -78,7 +78,7 @@ class FillJob:
         self.refiner = None
         self._args = args
         with self.watch("load"):
-            self._predictor = refiners.create(args.model, device=args.device, mode=args.mode)
+            self._predictor = refiners.create(args.model, device=args.device, mode=args.precision)
             self._pictures: RandomAccessReader = RandomAccessReader(
                 path, reader=args.reader, fps=args.fps, value_range=args.value_range
             )
@@ -90,7 +90,7 @@ class FillJob:
     def made_with(self) -> dict[str, Any]:
         """This step's part, and under ``association`` how the saved result was made."""
         args = self._args
-        names = ("model", "mode", "max_gap", "cut_below")
+        names = ("model", "precision", "max_gap", "cut_below")
         return {
             "program": "vis-tubes",
             "version": __version__,

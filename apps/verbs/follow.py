@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from apps.run_folder import check_replaceable
 from apps.verbs import follow_prompts
 from apps.verbs.follow_prompts import Given, Request, Selection
 from vis import __version__, engines
-from vis.errors import UsageError
+from vis.errors import UsageError, VisWarning
 from vis.interfaces import CountedFrames
 
 if TYPE_CHECKING:
@@ -65,6 +66,18 @@ class _PromptAction(argparse.Action):
         setattr(namespace, self.dest, given)
 
 
+def _speed(text: str) -> str:
+    """A word of ``--speed``; ``exact`` is the former one for ``full``."""
+    if text != "exact":
+        return text
+    warnings.warn(
+        "--speed exact is now --speed full; the former word goes in the next version",
+        VisWarning,
+        stacklevel=2,
+    )
+    return "full"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``follow``."""
     parser.epilog = EPILOG
@@ -108,9 +121,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("speed")
     group.add_argument(
         "--speed",
-        choices=("exact", "balanced", "fastest"),
-        default="exact",
-        help="the network looks at every frame (exact, default), at one in 4 (balanced) or one in 8 (fastest), "
+        type=_speed,
+        choices=("full", "balanced", "fastest"),
+        default="full",
+        help="the network looks at every frame (full, default), at one in 4 (balanced) or one in 8 (fastest), "
         "and where motion is hard to tell; between, objects are carried by motion from both sides",
     )
     group.add_argument(
@@ -216,7 +230,12 @@ class FollowJob:
     def made_with(self) -> dict[str, Any]:
         """How the result was made: prompts, options and checksums."""
         args = self._args
-        options = {"engine": args.engine, "model": self._model, "mode": args.mode, "speed": args.speed}
+        options = {
+            "engine": args.engine,
+            "model": self._model,
+            "precision": args.precision,
+            "speed": args.speed,
+        }
         prompts = [item.spelled for item in self._given]
         options |= {name: value for name in ("label", "weights") if (value := getattr(args, name))}
         return {
@@ -250,7 +269,7 @@ class FollowJob:
         assert self._request is not None
         with self.watch("load"):
             engine = engines.create(
-                self._args.engine, model=self._model, device=self._args.device, mode=self._args.mode
+                self._args.engine, model=self._model, device=self._args.device, mode=self._args.precision
             )
         names = self.class_names
         labels = {number: names.index(name) for number, name in self._request.labels.items()}

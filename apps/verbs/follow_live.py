@@ -56,7 +56,7 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
     if any(item.kind == "text" for item in given):
         raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
     args.model = engines.model_of(args.engine, args.model)
-    engine = engines.create(args.engine, model=args.model, device=args.device, mode=args.mode)
+    engine = engines.create(args.engine, model=args.model, device=args.device, mode=args.precision)
     latest = LatestFrame(pictures(args.source))
     frames = iter(latest)
     first = next(frames, None)
@@ -135,7 +135,7 @@ def _record(
     """The run record."""
     from apps.job import model_checksums
 
-    options = {name: getattr(args, name) for name in ("engine", "model", "mode", "speed")}
+    options = {name: getattr(args, name) for name in ("engine", "model", "precision", "speed")}
     record = {
         "program": "vis-tubes",
         "version": __version__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,32 @@ def test_motion_that_cannot_be_told_makes_a_key_frame(scene: Any) -> None:
     list(carry_between_keyframes(pictures, look, interval=6))
     assert 2 in look.asked
     assert 1 not in look.asked
+
+
+def test_where_motion_does_not_explain_two_key_frames_the_network_looks_between(scene: Any) -> None:
+    pictures = scene(13)
+    look, asked = Looking(pictures), []
+
+    def half_of_it_on_frame_6(frame: Frame) -> TrackedFrame:
+        found = look(frame)
+        if frame.index == 6:
+            found.detections.masks[0, :, : int(found.detections.boxes[0, 0]) + 18] = False
+        return found
+
+    def refine(frame: Frame, objects: Detections) -> Detections:
+        asked.append(frame.index)
+        assert objects.masks is None
+        assert objects.track_ids.tolist() == [3, 5]
+        return replace(objects, masks=look(frame).detections.masks)
+
+    out = list(carry_between_keyframes(pictures, half_of_it_on_frame_6, interval=6, refine=refine))
+    assert asked == [3, 5, 9, 8, 7]  # halves, down to where motion explains both sides
+    for item in out:
+        right = region_j(item.detections.masks[0], pictures.truth("red", item.frame.index))
+        assert (right > 0.9) == (item.frame.index != 6), item.frame.index
+    asked.clear()
+    list(carry_between_keyframes(pictures, look, interval=6, refine=refine))
+    assert asked == []
 
 
 def test_boxes_without_masks_stay_so(scene: Any) -> None:

@@ -23,6 +23,7 @@ from vis.hqsam.runtime import cuda_graphs, engine
 from vis.hqsam.runtime import mask_decoder as fast_decoder
 from vis.hqsam.runtime.engine import ExactEngine, FastEngine, error_of, objects_within, padded_count
 from vis.hqsam.runtime.mask_decoder import _reach
+from vis.hqsam.runtime.tiny_vit import FastTinyViT
 from vis.prompt_policies import mask_prompt
 from vis.prompts import check_prompts
 
@@ -208,6 +209,26 @@ def test_what_runs_on_a_cpu_and_says_so(
         assert str(made.encoder.dtype) == f"torch.{about['encoder numbers']}"
         assert str(made.decoder.compute_dtype) == f"torch.{careful}"
         assert made.decoder.low_precision_dtype == low
+
+
+def test_padding_that_is_not_computed_is_what_padding_alone_gives(
+    make_model: Callable[..., SamModel], sizes: Any
+) -> None:
+    model = make_model(sizes("vit_tiny"), mode="fastest")
+    assert Predictor(model).describe()["padding"] == "not computed"
+    with torch.inference_mode():
+        encoder = FastTinyViT(model.image_encoder, torch.float32, in_strips=True)
+        x = torch.randn(1, 3, 512, 512, generator=torch.Generator().manual_seed(0))
+        x[:, :, 380:] = 0
+        whole, given = encoder(x), encoder(x, (380, 512))
+        nothing = encoder(torch.zeros_like(x))
+    for have, want, empty in zip(given, whole, nothing, strict=True):
+        assert have.shape == want.shape == (1, 32, 32, want.shape[-1])
+        np.testing.assert_array_equal(have[:, 28:], empty[:, 28:])  # 24 rows of the picture, 4 beside it
+        far, near = (relative(have[:, rows], want[:, rows]) for rows in (slice(8), slice(16, 24)))
+        assert far < 0.02  # of random weights, which let much through
+        assert near < 0.3
+        np.testing.assert_array_equal(encoder(x, (512, 512))[0], whole[0])
 
 
 class Elsewhere:

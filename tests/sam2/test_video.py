@@ -279,7 +279,7 @@ def test_the_command_takes_an_engine(
     ("words", "code", "message"),
     [
         (["--engine", "samm"], 2, "--engine 'samm' is unknown; choose one of own,"),
-        (["--engine", "sam2", "--speed", "balanced", "--model", "FOLDER"], 2, "--speed exact"),
+        (["--engine", "sam2", "--speed", "balanced", "--model", "FOLDER"], 2, "--speed full"),
         (["--engine", "sam2"], 4, "`hf download facebook/sam2.1-hiera-tiny`"),
         (["--engine", "edgetam"], 4, "`hf download yonigozlan/EdgeTAM-hf`"),
         (["--engine", "sam3"], 4, "`hf download facebook/sam3`"),

@@ -6,22 +6,23 @@
     between      >>> <<<    >>> <<<       -: masks of the key frames on either side, moved and mixed
 
 A frame becomes a key frame when it is the last one, when the interval is full, or when the motion since the key frame
-before cannot be told for an object. An object that only one of two key frames shows is carried half of the way. Up to
-an interval of frames is held. Knows no particular detector, tracker or mask network.
+before cannot be told for an object. Where what one key frame shows, moved to the next, is not what that one shows,
+the mask network looks at the frame in the middle, and so on with either half. An object that only one of two key frames
+shows is carried half of the way. Up to an interval of frames is held. Knows no particular detector, tracker or mask
+network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vis.follow.follower import DOUBT
 from vis.follow.grid import Grid
-from vis.follow.interpolation import FlowStep, blend, carry, doubt, ways_ahead
-from vis.follow.motion import FlowFinder, compose
+from vis.follow.interpolation import blend, carry, doubt
+from vis.follow.motion import Field, FlowFinder, compose
 from vis.follow.stream import with_next
 from vis.mask_cleaning import cleaned, resolve_overlaps
 from vis.masks import extent
@@ -33,9 +34,15 @@ Float32 = NDArray[np.float32]
 
 SIDE = 256
 """Cells along the longer side of the grid on which masks are carried."""
+DOUBT = 0.6
+"""A frame becomes a key frame where the motion of more than this share of an object is unsure."""
 
+Refine = Callable[[Frame, Detections], Detections]
+"""Objects of a frame with masks from the mask network, row by row."""
 Carried = Callable[[Frame, Detections], None]
 """Told where the objects of the last key frame are on a frame that is none."""
+Steps = Sequence[tuple[Field, Field]]
+"""Of each frame the motion from it back to the frame before, and from that one ahead to it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,21 +50,20 @@ class _KeyFrame:
     """What was found on a key frame."""
 
     objects: Detections
-    grey: NDArray[np.uint8]
     rows: dict[int, int]
     """Object id -> row of ``objects``, of those that have something to carry."""
     logits: dict[int, Float32]
     """Object id -> (SIDE, SIDE) logits of its mask, or of its box where it has no mask."""
 
     @classmethod
-    def of(cls, objects: Detections, grey: NDArray[np.uint8], grid: Grid) -> _KeyFrame:
+    def of(cls, objects: Detections, grid: Grid) -> _KeyFrame:
         assert objects.track_ids is not None  # TrackedFrame holds this
         rows, logits = {}, {}
         for row, object_id in enumerate(objects.track_ids.tolist()):
             mask = _painted(objects.boxes[row], grid) if objects.masks is None else objects.masks[row]
             if mask.any():
                 rows[object_id], logits[object_id] = row, grid.logits_of(mask)
-        return cls(objects, grey, rows, logits)
+        return cls(objects, rows, logits)
 
 
 def carry_between_keyframes(
@@ -65,6 +71,8 @@ def carry_between_keyframes(
     look: Callable[[Frame], TrackedFrame],
     *,
     interval: int,
+    agreement: float = 0.7,
+    refine: Refine | None = None,
     carried: Carried | None = None,
     resolve: bool = False,
     clean: bool = False,
@@ -75,6 +83,10 @@ def carry_between_keyframes(
         frames: in rising order, of one size.
         look: finds the objects of a key frame, with ids that hold and, if possible, with masks.
         interval: at most so many frames from one key frame to the next; 1 looks at every frame.
+        agreement: least IoU in [0, 1] of an object's mask carried from one key frame to the next with its mask there,
+            for motion to explain both.
+        refine: gives the objects of a frame, whose boxes are known, their masks; asked in the middle between two key
+            frames where motion does not explain the masks of both. None: never.
         carried: is told of every frame that may be none where the objects of the key frame before are by motion, with
             their ids, labels, scores and embeddings: a tracker that takes them is not surprised by the next key frame.
         resolve: pixels that two carried masks claim go to the surer one.
@@ -85,50 +97,53 @@ def carry_between_keyframes(
     grid: Grid | None = None
     finder: FlowFinder | None = None
     key: _KeyFrame | None = None
+    back: Field | None = None  # to the key frame
     waiting: list[Frame] = []
-    steps: list[FlowStep] = []
+    steps: list[tuple[Field, Field]] = []
+    last: NDArray[np.uint8] | None = None
     for frame, following in with_next(frames):
         if grid is None or finder is None:
             grid = Grid(frame.size, SIDE)
             finder = FlowFinder(grid)
         grey = finder.grey(frame.image)
-        if key is not None:
-            steps.append(_step(finder, grey, key, steps))
-            if following is not None and len(steps) < interval and _worst(key, steps[-1], grid) <= DOUBT:
+        if key is not None and last is not None:
+            steps.append(finder.between(grey, last))
+            back = steps[-1][0] if back is None else compose(steps[-1][0], back)
+            last = grey
+            if following is not None and len(steps) < interval and _worst(key, back, grid) <= DOUBT:
                 if carried is not None:
-                    carried(frame, _moved(key, steps[-1], grid))
+                    carried(frame, _moved(key, back, grid))
                 waiting.append(frame)
                 continue
         tracked = look(frame)
-        now = _KeyFrame.of(tracked.detections, grey, grid)
+        now = _KeyFrame.of(tracked.detections, grid)
         if key is not None:
-            with_masks = any(objects.masks is not None for objects in (key.objects, now.objects))
-            for earlier, objects in zip(waiting, _between(key, now, steps, grid), strict=True):
-                found = _settled(objects, grid, resolve=resolve, clean=clean)
-                yield TrackedFrame(earlier, found if with_masks else replace(found, masks=None))
-        waiting, steps, key = [], [], now
+            between = _Between(grid, agreement, refine, resolve, clean)
+            yield from between.frames(key, now, waiting, steps)
+        key, back, waiting, steps, last = now, None, [], [], grey
         yield tracked
 
 
-def _step(finder: FlowFinder, grey: NDArray[np.uint8], key: _KeyFrame, steps: list[FlowStep]) -> FlowStep:
-    """The motion from the frame before, and back to the key frame."""
-    back, ahead = finder.between(grey, steps[-1].grey if steps else key.grey)
-    return FlowStep(grey, compose(back, steps[-1].back) if steps else back, ahead)
-
-
-def _worst(key: _KeyFrame, step: FlowStep, grid: Grid) -> float:
+def _worst(key: _KeyFrame, back: Field, grid: Grid) -> float:
     """How little the motion can be trusted, in [0, 1], for the object where it is worst."""
-    return max((doubt(logits, step.back, grid) for logits in key.logits.values()), default=0.0)
+    return max((doubt(logits, back, grid) for logits in key.logits.values()), default=0.0)
 
 
-def _moved(key: _KeyFrame, step: FlowStep, grid: Grid) -> Detections:
-    """The key frame's objects on the frame of ``step``: boxes that move as their masks do. They have no masks."""
+def _carried_mask(logits: Float32, back: Field, grid: Grid) -> NDArray[np.bool_]:
+    """Cells (rows, columns) that an object moves to.
+
+    What the object uncovers has nowhere to come from: it would stay behind as a part of the object.
+    """
+    return (carry(logits, back, grid) > 0) & (back.trust > 0.5)
+
+
+def _moved(key: _KeyFrame, back: Field, grid: Grid) -> Detections:
+    """The key frame's objects on the frame of ``back``: boxes that move as their masks do. They have no masks."""
     rows, columns = grid.valid
     boxes, kept = [], []
     for object_id, logits in key.logits.items():
         here = logits[:rows, :columns] > 0
-        # What the object uncovers has nowhere to come from: it would stay behind as a part of the object.
-        there = (carry(logits, step.back, grid) > 0) & (step.back.trust > 0.5)
+        there = _carried_mask(logits, back, grid)
         if here.any() and there.any():
             kept.append(key.rows[object_id])
             boxes.append(key.objects.boxes[kept[-1]] + grid.box(there) - grid.box(here))
@@ -148,53 +163,112 @@ class _Carried:
     label: int
 
 
-def _between(
-    before: _KeyFrame, after: _KeyFrame, steps: list[FlowStep], grid: Grid
-) -> Iterator[list[_Carried]]:
-    """The objects of each frame between two key frames; the last of ``steps`` leads to the second of them."""
-    for place, (step, ahead) in enumerate(zip(steps[:-1], ways_ahead(steps), strict=True), start=1):
-        share = place / len(steps)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Between:
+    """Fills the frames between two key frames."""
+
+    grid: Grid
+    agreement: float
+    refine: Refine | None
+    resolve: bool
+    clean: bool
+
+    def frames(
+        self, before: _KeyFrame, after: _KeyFrame, frames: Sequence[Frame], steps: Steps
+    ) -> list[TrackedFrame]:
+        """The objects of ``frames``; ``steps`` has one more, which leads to the second key frame."""
+        if not frames:
+            return []
+        backs, aheads = _to_either_side(steps)
+        if self.refine is not None and not self._explained(before, after, backs[-1]):
+            middle = len(frames) // 2
+            seen = self._seen(frames[middle], self._mixed(before, after, backs, aheads, middle + 1))
+            key = _KeyFrame.of(seen.detections, self.grid)
+            return [
+                *self.frames(before, key, frames[:middle], steps[: middle + 1]),
+                seen,
+                *self.frames(key, after, frames[middle + 1 :], steps[middle + 1 :]),
+            ]
+        with_masks = any(objects.masks is not None for objects in (before.objects, after.objects))
+        out = []
+        for place, frame in enumerate(frames, start=1):
+            found = self._settled(self._mixed(before, after, backs, aheads, place))
+            out.append(TrackedFrame(frame, found if with_masks else replace(found, masks=None)))
+        return out
+
+    def _explained(self, before: _KeyFrame, after: _KeyFrame, back: Field) -> bool:
+        """Whether motion leads from the masks of one key frame to those of the other."""
+        rows, columns = self.grid.valid
+        for object_id in before.logits.keys() & after.logits.keys():
+            moved = _carried_mask(before.logits[object_id], back, self.grid)
+            found = after.logits[object_id][:rows, :columns] > 0
+            union = np.count_nonzero(moved | found)
+            if np.count_nonzero(moved & found) < self.agreement * union:
+                return False
+        return True
+
+    def _seen(self, frame: Frame, objects: list[_Carried]) -> TrackedFrame:
+        """Carried objects with masks of the network, asked by their boxes."""
+        assert self.refine is not None
+        found = self._settled(objects)
+        return TrackedFrame(frame, self.refine(frame, replace(found, masks=None)))
+
+    def _mixed(
+        self, before: _KeyFrame, after: _KeyFrame, backs: list[Field], aheads: list[Field], place: int
+    ) -> list[_Carried]:
+        """The objects of the frame at ``place``, from 1 on, carried from both sides."""
+        back, ahead, share = backs[place - 1], aheads[place - 1], place / len(backs)
         nearer = before if share < 0.5 else after
         objects = []
         for object_id in sorted(nearer.logits):
             sides = [
-                (key, field, near)
-                for key, field, near in ((before, step.back, 1 - share), (after, ahead, share))
+                (key.logits[object_id], field, near)
+                for key, field, near in ((before, back, 1 - share), (after, ahead, share))
                 if object_id in key.logits
             ]
-            logits = blend([(key.logits[object_id], field, near) for key, field, near in sides], grid)
             row = nearer.rows[object_id]
             box, score = None, float(nearer.objects.scores[row])
             if len(sides) == 2:
                 a, b = before.rows[object_id], after.rows[object_id]
                 box = (1 - share) * before.objects.boxes[a] + share * after.objects.boxes[b]
                 score = float((1 - share) * before.objects.scores[a] + share * after.objects.scores[b])
-            objects.append(_Carried(object_id, logits, box, score, int(nearer.objects.labels[row])))
-        yield objects
+            label = int(nearer.objects.labels[row])
+            objects.append(_Carried(object_id, blend(sides, self.grid), box, score, label))
+        return objects
+
+    def _settled(self, objects: list[_Carried]) -> Detections:
+        """The carried objects that have a mask left, as the refiner of a key frame would leave them."""
+        masks = np.zeros((len(objects), *self.grid.frame), np.bool_)
+        for target, one in zip(masks, objects, strict=True):
+            mask = self.grid.mask_of(one.logits)
+            target[:] = cleaned(mask) if self.clean else mask
+        ids = np.array([one.object_id for one in objects], np.int64)
+        if self.resolve and len(objects) > 1:
+            resolve_overlaps(masks, {row: one.logits for row, one in enumerate(objects)}, ids)
+        kept, boxes = [], []
+        for row, one in enumerate(objects):
+            around = extent(masks[row])
+            if around is not None:
+                kept.append(row)
+                boxes.append(np.array(around) if one.box is None else one.box)
+        return Detections(
+            boxes=np.array(boxes, np.float32).reshape(-1, 4),
+            scores=np.array([objects[row].score for row in kept], np.float32),
+            labels=np.array([objects[row].label for row in kept], np.int64),
+            masks=masks[kept],
+            track_ids=ids[kept],
+        )
 
 
-def _settled(objects: list[_Carried], grid: Grid, *, resolve: bool, clean: bool) -> Detections:
-    """The carried objects that have a mask left, as the refiner of a key frame would leave them."""
-    masks = np.zeros((len(objects), *grid.frame), np.bool_)
-    for target, one in zip(masks, objects, strict=True):
-        mask = grid.mask_of(one.logits)
-        target[:] = cleaned(mask) if clean else mask
-    ids = np.array([one.object_id for one in objects], np.int64)
-    if resolve and len(objects) > 1:
-        resolve_overlaps(masks, {row: one.logits for row, one in enumerate(objects)}, ids)
-    kept, boxes = [], []
-    for row, one in enumerate(objects):
-        around = extent(masks[row])
-        if around is not None:
-            kept.append(row)
-            boxes.append(np.array(around) if one.box is None else one.box)
-    return Detections(
-        boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        scores=np.array([objects[row].score for row in kept], np.float32),
-        labels=np.array([objects[row].label for row in kept], np.int64),
-        masks=masks[kept],
-        track_ids=ids[kept],
-    )
+def _to_either_side(steps: Steps) -> tuple[list[Field], list[Field]]:
+    """Of each frame the motion back to the first key frame; of each but the last, ahead to the second."""
+    backs = [steps[0][0]]
+    for near, _ in steps[1:]:
+        backs.append(compose(near, backs[-1]))
+    aheads: list[Field] = []
+    for _, near in reversed(steps[1:]):
+        aheads.append(compose(near, aheads[-1]) if aheads else near)
+    return backs, aheads[::-1]
 
 
 def _painted(box: Float32, grid: Grid) -> NDArray[np.bool_]:

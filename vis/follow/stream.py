@@ -42,7 +42,7 @@ __all__ = [
     "with_next",
 ]
 
-SPEEDS = {"exact": 1, "balanced": 4, "fastest": 8}
+SPEEDS = {"full": 1, "balanced": 4, "fastest": 8}
 """Name -> at most so many frames from one key frame, which the network sees, to the next."""
 
 Prompts = Mapping[int, Mapping[int, Prompt]]
@@ -152,7 +152,7 @@ class PropagationPass:
         if keyframe_interval > 1 and self._interpolator is None:
             raise UsageError(
                 f"keyframe_interval {keyframe_interval}: this engine looks at every frame and carries nothing by "
-                "motion; leave it at 1 (--speed exact)"
+                "motion; leave it at 1 (--speed full)"
             )
         self._starts: dict[int, list[tuple[Segment, Prompt]]] = defaultdict(list)
         for segment in plan:

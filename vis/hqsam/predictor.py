@@ -76,7 +76,9 @@ class Predictor:
         if not len(images):
             return []
         frames = torch.cat([self._prepare(check_image(image)) for image in images])
-        features, hq = self._engine.embed(frames)
+        side = self.model.size.image_size
+        pictures = [network_size((image.shape[0], image.shape[1]), side) for image in images]
+        features, hq = self._engine.embed(frames, pictures)
         return [
             ImageEmbedding(
                 (image.shape[0], image.shape[1]),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -42,11 +42,17 @@ _COUNTS = (1, 2, 4, 8, 12, *range(16, 65, 8))
 """Objects at once on CUDA. Each number is a graph of its own, and more than 64 gain nothing."""
 
 
+Pictures = Sequence[tuple[int, int] | None] | None
+
+
 class Engine(Protocol):
     """Runs image encoder and mask decoder; tensors only."""
 
-    def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Normalised (B, 3, S, S) to features (B, 256, g, g) and HQ features (B, 32, 4g, 4g) or None."""
+    def embed(self, frames: Tensor, pictures: Pictures = None) -> tuple[Tensor, Tensor | None]:
+        """Normalised (B, 3, S, S) to features (B, 256, g, g) and HQ features (B, 32, 4g, 4g) or None.
+
+        ``pictures``: (height, width) of what is no padding, of each frame; an engine may save work by it.
+        """
 
     def decode(
         self, features: Tensor, hq: Tensor | None, sparse: Tensor, dense: Tensor, request: DecodeRequest
@@ -101,7 +107,11 @@ class ExactEngine:
         self.model = model
         self.position = model.prompt_encoder.dense_position()
 
-    def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+    def embed(
+        self,
+        frames: Tensor,
+        pictures: Pictures = None,  # noqa: ARG002 - the padding is computed as well
+    ) -> tuple[Tensor, Tensor | None]:
         """See :class:`Engine`."""
         with self._float32():
             features, early = self.model.image_encoder(frames)
@@ -145,7 +155,8 @@ class FastEngine:
     Plain ViTs and the maps that masks are made of take ``dtype``. TinyViT and the decoder's transformer take it
     in mode ``fastest`` only; in ``fast`` they keep float32, whose products CUDA may round to TensorFloat-32 (11
     bits): TinyViT has layers without a residual path, and the 8 bits of bfloat16 cost it a mask IoU of 0.975 on
-    the hardest of twenty frames.
+    the hardest of twenty frames. On a CPU ``fastest`` does not take TinyViT through a frame's padding either, which is
+    two fifths of a film's frame.
 
     ``batched`` is for CUDA, although it runs anywhere; see the module for what it means. There all objects are
     computed, and whole: it costs less than to ask which.
@@ -158,6 +169,7 @@ class FastEngine:
         tiny = isinstance(model.image_encoder, TinyViT)
         self.encoder_dtype = self.compute_dtype if tiny else dtype
         self.batched, self.compiled = batched, compiled and not tiny
+        self.skips_padding = tiny and not batched and model.mode == "fastest"
         self.decoder = FastMaskDecoder(
             model.mask_decoder,
             model.prompt_encoder.dense_position(),
@@ -176,12 +188,18 @@ class FastEngine:
             return FastTinyViT(encoder, self.encoder_dtype, in_strips=not self.batched)
         return FastViT(encoder, self.encoder_dtype, compiled=self.compiled)
 
-    def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+    def embed(self, frames: Tensor, pictures: Pictures = None) -> tuple[Tensor, Tensor | None]:
         """See :class:`Engine`."""
         if self.batched:
             features, *hq = self._embed(frames)
             return features, hq[0] if hq else None
-        features, *hq = map(torch.cat, zip(*map(self._run_encoder, torch.split(frames, 1)), strict=True))
+        if pictures is None or not self.skips_padding:
+            pictures = [None] * len(frames)
+        runs = [
+            self._run_encoder(frame, picture)
+            for frame, picture in zip(torch.split(frames, 1), pictures, strict=True)
+        ]
+        features, *hq = map(torch.cat, zip(*runs, strict=True))
         return features, hq[0] if hq else None
 
     def decode(
@@ -210,15 +228,20 @@ class FastEngine:
             "transformer numbers": _name(self.compute_dtype),
             "mask numbers": _name(self.dtype),
         }
+        if self.skips_padding:
+            about["padding"] = "not computed"
         if self.batched:
             recorded = self._embed.works and all(decode.works for decode in self._decode.values())
             about["cuda graphs"] = "yes" if recorded and self.model.device.type == "cuda" else "no"
             about["compiled"] = "yes" if self.compiled else "no"
         return about
 
-    def _run_encoder(self, frames: Tensor) -> tuple[Tensor, ...]:
+    def _run_encoder(self, frames: Tensor, picture: tuple[int, int] | None = None) -> tuple[Tensor, ...]:
         with float32_products(frames.device.type, allow_tf32=True):
-            features, early = self.encoder(frames)
+            encoder = self.encoder
+            features, early = (
+                encoder(frames, picture) if isinstance(encoder, FastTinyViT) else encoder(frames)
+            )
             rows = features.permute(0, 3, 1, 2)
             if not self.model.has_hq:
                 return (rows,)

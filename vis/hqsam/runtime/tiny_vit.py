@@ -23,6 +23,10 @@ _STRIP = 16
 """Rows of the 256 x 256 stage at a time: 16 x 256 pixels x 256 channels are 4 MiB in float32."""
 _TOKENS = 2048
 """Tokens of an attention block at a time, about."""
+_STRIDE = 16
+"""Pixels along a side of a cell of the embedding."""
+_MARGIN = 4
+"""Cells of padding beside the picture that are computed where the others are not."""
 
 
 def _fold(layer: ConvBN, dtype: torch.dtype) -> Weights:
@@ -130,6 +134,8 @@ class FastTinyViT:
         self.embed = _fold(first, dtype), _fold(second, dtype)
         self.stages = [self._stage(stage) for stage in encoder.layers]
         self.neck = Neck(encoder.neck, dtype)
+        self._padding: tuple[Tensor, Tensor] | None = None
+        """What a frame of nothing but padding gives."""
 
     def _stage(self, stage: nn.Module) -> list[Part]:
         assert isinstance(stage, Stage)
@@ -144,8 +150,27 @@ class FastTinyViT:
         assert isinstance(module, Merge)
         return FastMerge(module, self.dtype)
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) normalised to embedding (B, g, g, 256) float32 and early feature (B, g, g, 160)."""
+    def __call__(self, x: Tensor, picture: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) normalised to embedding (B, g, g, 256) float32 and early feature (B, g, g, 160).
+
+        ``picture``: (height, width) of the pixels that are no padding. Cells of the padding, but for those beside the
+        picture, then hold what padding alone gives, which is computed once. It is an approximation: through windows
+        and convolutions a little of the picture reaches them, and they it. None computes everything.
+        """
+        grid = x.shape[-1] // _STRIDE
+        rows, columns = (
+            min(grid, -(-side // _STRIDE) + _MARGIN) for side in (picture or (x.shape[-2], x.shape[-1]))
+        )
+        if rows == columns == grid:
+            return self._encode(x)
+        if self._padding is None:
+            self._padding = self._encode(torch.zeros_like(x[:1]))
+        embedding, early = (cells.repeat(len(x), 1, 1, 1) for cells in self._padding)
+        near = self._encode(x[..., : _STRIDE * rows, : _STRIDE * columns])
+        embedding[:, :rows, :columns], early[:, :rows, :columns] = near
+        return embedding, early
+
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = x.permute(0, 2, 3, 1).to(self.dtype).contiguous()
         x = conv(gelu(conv(x, *self.embed[0], stride=2)), *self.embed[1], stride=2)
         early = x
