@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from apps.option_types import number, whole
-from vis.errors import InputError
+from vis.errors import InputError, VisError
 from vis.evaluation.edges import (
     MAX_DISTANCE,
     EdgeCounts,
@@ -146,11 +148,18 @@ def _count_all(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[_Task, EdgeC
     if min(jobs, len(tasks)) < 2:
         yield from ((task, _count(task)) for task in tasks)
         return
-    with ProcessPoolExecutor(min(jobs, len(tasks)), multiprocessing.get_context("spawn")) as pool:
+    # Ctrl-C reaches the workers too; this process ends them.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(tasks)), context, signal.signal, ignore) as pool:
         futures = {pool.submit(_count, task): task for task in tasks}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise VisError(
+                "a worker process was lost, perhaps for want of memory; run again with fewer of them (--jobs)"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -162,13 +171,12 @@ def _kept(report: Path | None, task: _Task) -> EdgeCounts | None:
     path = None if report is None else _place(report, task)
     if path is None or not path.is_file():
         return None
-    held = read_json(path)
-    if not isinstance(held, dict) or held.get("key") != task.key():
-        return None
-    rows = [held.get(field.name) for field in fields(EdgeCounts)]
     try:
-        arrays = [np.array(row, np.int64) for row in rows]
-    except (TypeError, ValueError, OverflowError):
+        held = read_json(path)
+        if not isinstance(held, dict) or held.get("key") != task.key():
+            return None
+        arrays = [np.array(held.get(field.name), np.int64) for field in fields(EdgeCounts)]
+    except (InputError, TypeError, ValueError, OverflowError):  # not what was written: it is counted anew
         return None
     return EdgeCounts(*arrays) if all(array.shape == (task.thresholds,) for array in arrays) else None
 
