@@ -185,9 +185,8 @@ def _search(
             full = np.zeros(frame, np.bool_)
             full[y0:y1, x0:x1] = dense
             at = float(points[row, 0]) + x0, float(points[row, 1]) + y0
-            kept = (
-                logits.float().cpu().numpy().copy() if keep_logits else None
-            )  # not a view of all of the part
+            # A copy: a view would keep the logits of all objects of the part.
+            kept = logits.float().cpu().numpy().copy() if keep_logits else None
             yield row, FoundMask(rle.encode(full), box, score, steady, at, crop, kept)
     yield len(grid), None
 
