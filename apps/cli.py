@@ -40,6 +40,7 @@ COMMANDS = {
     "draw": ("apps.verbs.draw", "draw overlay and contact sheet of a saved result"),
     "cutout": ("apps.verbs.cutout", "cut objects out: video with transparency, or PNG"),
     "batch": ("apps.verbs.batch", "run over folders of videos: resumes after a kill, isolates failures"),
+    "edges": ("apps.verbs.edges", "edge maps of pictures: the outlines of everything that SAM finds"),
     "eval": ("apps.verbs.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
     "edit": ("apps.verbs.edit", "replay a list of corrections on a saved result"),
     "label": ("apps.verbs.label", "make a training set of a saved result's good tubes"),

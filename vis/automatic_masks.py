@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,8 @@ class FoundMask:
     """x, y of the click in frame pixels."""
     crop: Box
     """The crop that it was found in."""
+    logits: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """(s, s) on the model's low-resolution square of the crop; only with ``keep_logits``."""
 
 
 def find_everything(
@@ -70,6 +72,7 @@ def find_everything(
     crop_overlap: float = 512 / 1500,
     crop_points_divisor: int = 1,
     min_area: int = 0,
+    keep_logits: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FoundMask]:
     """All masks of one frame, best predicted IoU first within each crop.
@@ -87,6 +90,7 @@ def find_everything(
         crop_overlap: overlap of the first layer's crops, as a share of the frame's shorter side.
         crop_points_divisor: the grid of layer i has fewer points per side by this to the power of i.
         min_area: holes and islands below this many pixels are removed; 0 leaves all.
+        keep_logits: each mask brings the logits that it was made of: 256 KiB for every published size.
         progress: called with points done and points in all.
     """
     image = check_image(image)
@@ -103,9 +107,9 @@ def find_everything(
     found: list[FoundMask] = []
     for crop, layer in crops:
         in_crop = []
-        for point, mask in _search(
-            predictor, image, crop, grids[layer], limits=(predicted_iou, stability, stability_offset)
-        ):
+        limits = predicted_iou, stability, stability_offset
+        search = _search(predictor, image, crop, grids[layer], limits=limits, keep_logits=keep_logits)
+        for point, mask in search:
             if mask is not None:
                 in_crop.append(mask)
             if progress is not None:
@@ -149,6 +153,7 @@ def _search(
     grid: NDArray[np.float64],
     *,
     limits: tuple[float, float, float],
+    keep_logits: bool,
 ) -> Iterator[tuple[int, FoundMask | None]]:
     """(points done, a mask that passed or None) over one crop, in the order of points and of their masks.
 
@@ -180,7 +185,9 @@ def _search(
             full = np.zeros(frame, np.bool_)
             full[y0:y1, x0:x1] = dense
             at = float(points[row, 0]) + x0, float(points[row, 1]) + y0
-            yield row, FoundMask(rle.encode(full), box, score, steady, at, crop)
+            # A copy: a view would keep the logits of all objects of the part.
+            kept = logits.float().cpu().numpy().copy() if keep_logits else None
+            yield row, FoundMask(rle.encode(full), box, score, steady, at, crop, kept)
     yield len(grid), None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import importlib
 import json
 import sys
 import time
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.option_types import Parser, number, positive
-from apps.verbs import evaluate_identity
 from apps.verbs.evaluate_files import add_limits, add_truth_and_results, truth_and_results
 from vis.errors import InputError, UsageError
 
@@ -34,6 +34,7 @@ examples:
   vistubes eval tubes --truth ytvis_hq-test.json --results a.json b.json --report runs/a-b
   vistubes eval davis --truth DAVIS/Annotations/480p --results runs/png
   vistubes eval coco --truth instances_val2017.json --results segm.json --json
+  vistubes eval edges --truth BSDS500/groundTruth/test --results runs/edges
   vistubes eval zip --results results.json --out submission.zip
   vistubes eval --compare runs/report-a runs/report-b
 """
@@ -269,21 +270,6 @@ def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     return answer, text
 
 
-# ---------------------------------------------------------------- hq-ytvis
-
-
-def _add_hq_ytvis(parser: argparse.ArgumentParser) -> None:
-    from apps.verbs import hq_ytvis
-
-    hq_ytvis.add(parser)
-
-
-def _hq_ytvis(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from apps.verbs import hq_ytvis
-
-    return hq_ytvis.evaluate(args)
-
-
 # ---------------------------------------------------------------- masks
 
 
@@ -332,34 +318,6 @@ def _masks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     )
 
 
-# ---------------------------------------------------------------- davis
-
-
-def _add_davis(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--truth", type=Path, required=True, metavar="DIR", help="<clip>/00000.png label images"
-    )
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the same layout")
-    parser.add_argument("--unsupervised", action="store_true", help="assign proposals; judge all frames")
-
-
-def _davis(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from vis.evaluation.davis import evaluate_folders, mean_scores
-
-    answer: dict[str, Any] = {"clips": {}}
-    every: list[Any] = []
-    for clip, scores in evaluate_folders(args.truth, args.results, unsupervised=args.unsupervised).items():
-        answer["clips"][clip] = mean_scores(list(scores.objects.values())) | {
-            "objects": {str(number): mean_scores([pair]) for number, pair in scores.objects.items()}
-        }
-        every += scores.objects.values()
-    answer = mean_scores(every) | {"objects": len(every)} | answer
-    lines = [f"{'clip':<28}{'J&F':>8}{'J':>8}{'F':>8}"]
-    rows = [*answer["clips"].items(), ("mean over objects", answer)]
-    lines += [f"{name:<28}{row['JF']:>8.4f}{row['J']:>8.4f}{row['F']:>8.4f}" for name, row in rows]
-    return answer, "\n".join(lines)
-
-
 # ---------------------------------------------------------------- zip and compare
 
 
@@ -385,14 +343,33 @@ def _compare(a: Path, b: Path) -> tuple[dict[str, Any], str]:
     return answer, comparison_table(answer)
 
 
+Add = Callable[[argparse.ArgumentParser], None]
 Answer = Callable[[argparse.Namespace], tuple[dict[str, Any], str]]
 
-VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Answer]] = {
+
+def _module(name: str) -> tuple[Add, Answer]:
+    """The options and the answer of a sub-verb in a file of its own, imported when it is used."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        importlib.import_module(name).add(parser)
+
+    def answer(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+        given: tuple[dict[str, Any], str] = importlib.import_module(name).evaluate(args)
+        return given
+
+    return add, answer
+
+
+VERBS: dict[str, tuple[str, Add, Answer]] = {
     "tubes": ("tube mask AP and tube boundary AP of YouTube-VIS style results", _add_tubes, _tubes),
     "masks": ("mIoU and mBIoU of a model on folders of images and masks", _add_masks, _masks),
-    "davis": ("J, F and J&F of label images", _add_davis, _davis),
+    "davis": ("J, F and J&F of label images", *_module("apps.verbs.evaluate_davis")),
     "coco": ("mask, boundary and strict boundary AP of COCO style results", _add_coco, _coco),
-    "hq-ytvis": ("run over HQ-YTVIS and score it, from frames and JSON", _add_hq_ytvis, _hq_ytvis),
-    "identity": ("HOTA, IDF1, switches, MOTSA of tubes", evaluate_identity.add, evaluate_identity.evaluate),
+    "edges": (
+        "ODS, OIS, AP and R50 of edge maps, as BSDS500's benchmark",
+        *_module("apps.verbs.evaluate_edges"),
+    ),
+    "hq-ytvis": ("run over HQ-YTVIS and score it, from frames and JSON", *_module("apps.verbs.hq_ytvis")),
+    "identity": ("HOTA, IDF1, switches, MOTSA of tubes", *_module("apps.verbs.evaluate_identity")),
     "zip": ("pack results for the challenge servers, whose truth is not public", _add_zip, _zip),
 }

@@ -233,7 +233,7 @@ def test_zip_packs_results(vistubes_eval, files, tmp_path):
 
 def test_wrong_usage_says_what_to_do(vistubes_eval, tmp_path):
     with pytest.raises(
-        UsageError, match="say what to evaluate: tubes, masks, davis, coco, hq-ytvis, identity, zip"
+        UsageError, match="say what to evaluate: tubes, masks, davis, coco, edges, hq-ytvis, identity, zip"
     ):
         vistubes_eval()
     with pytest.raises(UsageError, match="points:K"):

@@ -121,6 +121,20 @@ def test_progress_counts_points_and_nothing_found_is_no_error(
     assert calls == sorted(calls)
 
 
+def test_kept_logits_are_those_of_the_mask(toy_predictor: Predictor, photo: np.ndarray) -> None:
+    from vis.follow.grid import Grid
+
+    options: dict[str, Any] = {"points_per_side": 3, "predicted_iou": -100.0, "stability": 0.0}
+    found = find_everything(toy_predictor, photo, **options, keep_logits=True)
+    assert found == find_everything(toy_predictor, photo, **options)
+    grid = Grid(photo.shape[:2], toy_predictor.mask_side)
+    for one in found:
+        assert one.logits is not None
+        again = grid.enlarged(one.logits) > 0
+        assert np.mean(rle.decode(one.mask) == again) > 0.98
+    assert found
+
+
 def test_point_grid_is_cell_centres() -> None:
     np.testing.assert_allclose(point_grid(2), [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]])
 

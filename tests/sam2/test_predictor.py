@@ -14,6 +14,7 @@ import transformers
 from numpy.typing import NDArray
 
 from vis import refiners
+from vis.edge_detection import detect_edges
 from vis.errors import CheckpointError, PromptError, UsageError
 from vis.interfaces import DenseFeatures, MaskPredictor, WeightsRecord
 from vis.prompt_policies import POLICIES, HQSamRefiner
@@ -197,6 +198,14 @@ def test_logits_become_masks_of_the_frame(predictor: StretchedPredictor) -> None
 def test_features_lie_where_the_logits_do(predictor: StretchedPredictor, image: NDArray[np.uint8]) -> None:
     features = predictor.dense_features(predictor.embed(image))
     assert features.shape == (128, predictor.mask_side // 4, predictor.mask_side // 4)
+
+
+def test_edges_need_no_more_than_a_mask_model(
+    predictor: StretchedPredictor, image: NDArray[np.uint8]
+) -> None:
+    edges = detect_edges(predictor, image, points_per_side=2, box_nms=0.95, thin=False)
+    assert edges.shape == image.shape[:2]
+    assert edges.max() == 1
 
 
 def test_device_dtype_and_files_are_told(folder: Path, family: str, image: NDArray[np.uint8]) -> None:

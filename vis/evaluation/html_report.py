@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from vis.evaluation.records import ResultTube, TruthTube
 from vis.evaluation.tube_masks import TubeMasks
 from vis.evaluation.tubes import TubeEvaluation
 
-__all__ = ["full_report", "losses_table", "render"]
+__all__ = ["curve_plot", "full_report", "losses_table", "page", "render", "table"]
 
 WORST = 12
 PICTURE_WIDTH = 330
@@ -178,7 +179,7 @@ def render(data: dict[str, Any], evaluation: TubeEvaluation, title: str) -> str:
     ]
     parts = [
         f"<h1>{html.escape(title)}</h1><p class=note>{html.escape(made)}</p>",
-        _table(stats),
+        table(stats),
         *(
             f"<p>{kind} AP {100 * s['value']:.2f}, 95&nbsp;% interval over videos {100 * s['low']:.2f} to "
             f"{100 * s['high']:.2f}</p>"
@@ -191,14 +192,19 @@ def render(data: dict[str, Any], evaluation: TubeEvaluation, title: str) -> str:
         "</p>",
         *(_losses(kind, losses) for kind, losses in data["losses"].items()),
         "<h2>Classes</h2>",
-        _table(data["classes"]),
+        table(data["classes"]),
         "<h2>Worst tubes</h2>",
         f"<p class=note>{_worst_note(data['worst'])}</p>",
         *map(_figure, data["worst"]),
         "<h2>Videos</h2><details><summary>all videos, at IoU 0.5</summary><div>",
-        _table(data["videos_table"]),
+        table(data["videos_table"]),
         "</div></details>",
     ]
+    return page(title, parts)
+
+
+def page(title: str, parts: list[str]) -> str:
+    """A whole HTML page of these parts; the title is escaped, the parts are HTML."""
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<style>{STYLE}</style>\n" + "\n".join(parts) + "</html>\n"
@@ -211,7 +217,8 @@ def _cell(value: Any) -> str:
     return "–" if value is None else html.escape(str(value))
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows of equal keys as an HTML table; floats in percent, a negative one or None as a dash."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     words = {name for name in names if any(isinstance(row.get(name), str) for row in rows)}
     kind = {name: " class=word" if name in words else "" for name in names}
@@ -248,29 +255,35 @@ def _losses(kind: str, losses: dict[str, Any]) -> str:
         }
         for reason, cost in sorted(losses["costs"].items(), key=lambda item: -item[1])
     ]
-    return _table(rows) if rows else f"<p>{kind}: nothing was lost.</p>"
+    return table(rows) if rows else f"<p>{kind}: nothing was lost.</p>"
 
 
 def _curves(evaluation: TubeEvaluation, kind: str) -> str:
     """Precision over recall, mean over classes, at three thresholds, as SVG."""
     values = evaluation.summaries[kind]
-    lines: list[str] = []
-    labels: list[str] = []
-    for colour, threshold in zip(COLOURS, (0.5, 0.75, 0.9), strict=True):
+    lines: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    for threshold in (0.5, 0.75, 0.9):
         row = np.flatnonzero(np.isclose(values.thresholds, threshold))
         if not len(row):
             continue
         curves = values.precision[row[0], :, :, 0, -1]
         curves = curves[:, (curves > -1).all(axis=0)]
-        if not curves.size:
-            continue
+        if curves.size:
+            lines[f"IoU {threshold:g}"] = RECALLS, curves.mean(axis=1)
+    return curve_plot(f"{kind}: precision over recall", lines)
+
+
+def curve_plot(title: str, lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> str:
+    """Up to three lines in the unit square, by their label (recall, precision), as SVG."""
+    drawn: list[str] = []
+    labels: list[str] = []
+    for colour, (label, (recalls, precisions)) in zip(COLOURS, lines.items(), strict=False):
         points = " ".join(
-            f"{40 + 300 * r:.1f},{310 - 300 * p:.1f}"
-            for r, p in zip(RECALLS, curves.mean(axis=1), strict=True)
+            f"{40 + 300 * r:.1f},{310 - 300 * p:.1f}" for r, p in zip(recalls, precisions, strict=True)
         )
-        lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
+        drawn.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
         at = 28 + 16 * len(labels)
-        labels.append(f'<text x="270" y="{at}" fill="{colour}">IoU {threshold:g}</text>')
+        labels.append(f'<text x="270" y="{at}" fill="{colour}">{html.escape(label)}</text>')
     axes = '<path d="M40 10H340V310M40 160H340M190 10V310" fill="none" stroke="#dde3ea"/>'
     axes += '<path d="M40 10V310H340" fill="none" stroke="#8a95a3"/>'
     ticks = "".join(
@@ -279,9 +292,9 @@ def _curves(evaluation: TubeEvaluation, kind: str) -> str:
         for v in (0, 0.5, 1)
     )
     return (
-        f'<svg width="360" height="350" font-size="12" role="img" aria-label="{kind} precision over recall">'
-        f"{axes}{ticks}{''.join(lines)}{''.join(labels)}"
-        f'<text x="190" y="344" text-anchor="middle">{kind}: precision over recall</text></svg>'
+        f'<svg width="360" height="350" font-size="12" role="img" aria-label="{html.escape(title)}">'
+        f"{axes}{ticks}{''.join(drawn)}{''.join(labels)}"
+        f'<text x="190" y="344" text-anchor="middle">{html.escape(title)}</text></svg>'
     )
 
 

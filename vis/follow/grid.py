@@ -68,6 +68,10 @@ class Grid:
 
     def mask_of(self, logits: Float32) -> Bool:
         """The mask of the frame, bool (H, W), where logits (side, side), enlarged, are above 0."""
+        return self.enlarged(logits) > 0
+
+    def enlarged(self, logits: Float32) -> Float32:
+        """Logits (side, side) at the frame's size, float32 (H, W)."""
         import cv2
 
         rows, columns = self.valid
@@ -75,4 +79,4 @@ class Grid:
         # The last cells may reach beyond the picture: enlarge them whole, and cut.
         size = round(4 * columns * width / self.kept[1]), round(4 * rows * height / self.kept[0])
         full = cv2.resize(logits[:rows, :columns], size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(full[:height, :width] > 0)
+        return np.asarray(full[:height, :width])

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,16 @@ def decode_labels(data: bytes, where: str) -> tuple[LabelImage, str]:
     return values.astype(np.int32), mode
 
 
-def png_bytes(values: NDArray[Any], *, bits: int = 8, colours: bytes | None = None) -> bytes:
-    """A PNG of labels (H, W): 8-bit with a palette or grey, or 16-bit grey."""
+def png_bytes(
+    values: NDArray[Any],
+    *,
+    bits: int = 8,
+    colours: bytes | None = None,
+    text: Mapping[str, str] | None = None,
+) -> bytes:
+    """A PNG of labels (H, W): 8-bit with a palette or grey, or 16-bit grey; ``text`` goes with it, by its names."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     if bits == 16:
         # "I;16" by bytes: the one spelling that all Pillow versions since 10 write as 16-bit grey.
@@ -108,7 +115,10 @@ def png_bytes(values: NDArray[Any], *, bits: int = 8, colours: bytes | None = No
             picture = Image.frombytes("P", values.shape[::-1], values.astype(np.uint8).tobytes())
             picture.putpalette(colours)
     out = io.BytesIO()
-    picture.save(out, format="PNG")
+    info = PngInfo()
+    for name, words in (text or {}).items():
+        info.add_itxt(name, words)
+    picture.save(out, format="PNG", pnginfo=info)
     return out.getvalue()
 
 
