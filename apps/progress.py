@@ -22,7 +22,9 @@ Item = TypeVar("Item")
 PLAIN_LINE_SECONDS = 10.0
 
 
-def progress(items: Iterable[Item], *, what: str, total: int | None, quiet: bool = False) -> Iterator[Item]:
+def progress(
+    items: Iterable[Item], *, what: str, total: int | None, quiet: bool = False, unit: str = "frames"
+) -> Iterator[Item]:
     """Pass items through and show count, speed and remaining time on stderr.
 
     A bar on a terminal; elsewhere one plain line every ten seconds, without control characters.
@@ -32,12 +34,12 @@ def progress(items: Iterable[Item], *, what: str, total: int | None, quiet: bool
     elif sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=what, total=total, unit=" frames", file=sys.stderr, dynamic_ncols=True)
+        yield from tqdm(items, desc=what, total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True)
     else:
-        yield from _plain_lines(items, what, total)
+        yield from _plain_lines(items, what, total, unit)
 
 
-def _plain_lines(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:
+def _plain_lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
     start = last = time.monotonic()
     count = 0
     for item in items:
@@ -46,13 +48,15 @@ def _plain_lines(items: Iterable[Item], what: str, total: int | None) -> Iterato
         now = time.monotonic()
         if now - last >= PLAIN_LINE_SECONDS:
             last = now
-            print(_line(what, count, total, now - start), file=sys.stderr, flush=True)
-    print(_line(what, count, None, time.monotonic() - start) + ", done", file=sys.stderr, flush=True)
+            print(_line(what, count, total, now - start, unit), file=sys.stderr, flush=True)
+    said = _line(what, count, None, time.monotonic() - start, unit)
+    print(f"{said}, done", file=sys.stderr, flush=True)
 
 
-def _line(what: str, count: int, total: int | None, seconds: float) -> str:
+def _line(what: str, count: int, total: int | None, seconds: float, unit: str) -> str:
     speed = count / seconds if seconds > 0 else 0.0
-    line = f"{what}: {count}" + (f" of {total}" if total else "") + f" frames, {speed:.1f} fps"
+    rate = f"{speed:.1f} fps" if unit == "frames" else f"{speed:.2f} a second"
+    line = f"{what}: {count}" + (f" of {total}" if total else "") + f" {unit}, {rate}"
     if total and speed > 0:
         line += f", {max(0, total - count) / speed:.0f} s left"
     return line
