@@ -55,6 +55,10 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from vis.evaluation.tubes import IMAGE_RULES
 
     check_options(args)
+    if args.class_agnostic and args.federated == "yes":
+        raise UsageError(
+            "--federated judges results by their class, and --class-agnostic has none; choose one"
+        )
     path, found = truth_and_results(args, made=args.images is not None)
     with without_collection():
         truth = read_truth(path, images=True)
@@ -96,10 +100,6 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 def _is_federated(args: argparse.Namespace, truth: Any) -> bool:
     """Whether results count only where the truth says that their class was looked for."""
     if args.class_agnostic:
-        if args.federated == "yes":
-            raise UsageError(
-                "--federated judges results by their class, and --class-agnostic has none; choose one"
-            )
         return False
     told = bool(truth.videos) and all(
         image.absent is not None and image.open is not None for image in truth.videos.values()

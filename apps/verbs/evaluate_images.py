@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["add_images", "check_options", "make_results"]
 
 ONLY_WITH_IMAGES = ("detector", "boxes", "weights", "text", "score", "points", "out")
+MAX_PROPOSALS = 1000
+"""As the paper, where no limits are given."""
 Objects = list[dict[str, Any]]
 """COCO results of one image, without its id."""
 
@@ -97,6 +99,8 @@ def make_results(args: argparse.Namespace, path: Path, truth: Truth) -> Path:
 
     if not args.images.is_dir():
         raise InputError(f"{args.images}: no such folder; --images takes the folder of the truth's images")
+    if args.boxes is not None and not args.boxes.is_file():
+        raise InputError(f"{args.boxes}: no such file; --boxes takes COCO results with a bbox each")
     objects = args.detector or args.boxes.stem
     args.out = args.out or Path("runs") / f"{path.stem}-{objects}-{Path(args.model).name}".replace(":", "-")
     files = {number: _image_file(args.images, video) for number, video in truth.videos.items()}
@@ -113,15 +117,21 @@ def _proposes(args: argparse.Namespace) -> bool:
     return bool(args.detector == "everything" and args.class_agnostic)
 
 
+def _most(args: argparse.Namespace) -> int:
+    """Proposals that are kept of an image: as many as the evaluation looks at."""
+    return max(args.max_dets) if args.max_dets else MAX_PROPOSALS
+
+
 def _settings(args: argparse.Namespace, path: Path) -> dict[str, Any]:
     from apps.identity import contents
 
     names = ("detector", "text", "score", "policy", "points", "class_agnostic")
     settings = {name: getattr(args, name) for name in names}
+    settings["max_proposals"] = _most(args) if _proposes(args) else None
     for name in ("truth", "boxes", "weights", "model"):
         value = path if name == "truth" else getattr(args, name)
         is_file = value is not None and Path(value).is_file()
-        settings[name] = contents([Path(value)])["sha256"] if is_file else value
+        settings[name] = contents([Path(value)])["sha256"] if is_file else value and str(value)
     return settings
 
 
@@ -209,10 +219,9 @@ def _proposals(args: argparse.Namespace, truth: Truth) -> Callable[[int, NDArray
     from vis.automatic_masks import find_proposals
 
     predictor = refiners.create(args.model, device=args.device)
-    most = max(args.max_dets) if args.max_dets else 1000
 
     def find(_: int, image: NDArray[np.uint8]) -> Objects:
-        found = find_proposals(predictor, image, points_per_side=args.points or 64, max_proposals=most)
+        found = find_proposals(predictor, image, points_per_side=args.points or 64, max_proposals=_most(args))
         return [
             _entry(item.box, score, _any_category(truth), masks.to_coco(item.mask)) for item, score in found
         ]

@@ -121,7 +121,8 @@ class ColourDetector:
         if not boxes:
             return Detections.empty()
         scores = 0.9 - 0.05 * np.arange(len(boxes))
-        return Detections(boxes, scores.tolist(), labels, np.stack(masks))
+        embeddings = np.eye(4, dtype=np.float32)[: len(boxes)]
+        return Detections(boxes, scores.tolist(), labels, np.stack(masks), embeddings=embeddings)
 
 
 def picture(seed: int) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:

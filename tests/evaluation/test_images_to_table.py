@@ -84,7 +84,12 @@ def pycocotools_stats(truth: Any, results: Any) -> np.ndarray:
 
 
 def test_average_recall_of_proposals_is_pycocotools(models, small_set, tmp_path, capsys):
-    answer = run(capsys, *small_set, *PROPOSALS, "--out", tmp_path / "out")
+    capsys.readouterr()
+    assert main([*small_set, *PROPOSALS, "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr()
+    answer = json.loads(told.out)
+    assert "AR10  AR100 AR1000    ARs" in told.err
+    assert "mask AR@1000: all " in told.err
     theirs = pycocotools_stats(tmp_path / "truth.json", tmp_path / "out" / "results.json")
     np.testing.assert_allclose(answer["mask"][6:], theirs[6:], atol=1e-12)
     recall = answer["average_recall"]["mask"]
@@ -103,7 +108,8 @@ def test_recall_by_frequency_is_that_of_a_truth_of_these_classes_alone(
     truth = tmp_path / "lvis.json"
     colour_model.write_set(truth, tmp_path / "coco" / "val2017", lvis=True)
     words = ["eval", "coco", "--truth", truth, "--images", tmp_path / "coco", "--json", *PROPOSALS]
-    answer = run(capsys, *words, "--out", tmp_path / "out")
+    words += ["--out", tmp_path / "out"]
+    answer = run(capsys, *words)
     assert answer["federated"] is False
     recall = answer["average_recall"]["mask"]
     assert recall["common"] == -1
@@ -197,6 +203,9 @@ def test_what_is_wrong_with_images_and_boxes_is_named(models, small_set, tmp_pat
     data["images"][1]["file_name"] = "../secret.jpg"
     (tmp_path / "truth.json").write_text(json.dumps(data))
     assert "leads out of the image folder" in run(capsys, *words, code=3)
+    assert "b.json: no such file; --boxes takes" in run(
+        capsys, *small_set, "--boxes", tmp_path / "b.json", code=3
+    )
     assert "no such folder" in run(capsys, *small_set[:5], tmp_path / "none", *words[7:], code=3)
     colour_model.write_set(tmp_path / "truth.json", tmp_path / "val")
     for number, (row, message) in enumerate(
