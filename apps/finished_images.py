@@ -24,13 +24,15 @@ class FinishedImages:
         Raises :class:`UsageError` where the folder's values were made with other settings.
         """
         self._folder = folder / "images"
-        record = folder / "settings.json"
-        wanted = json.loads(json.dumps(settings))
-        if not record.is_file():
-            write_json(record, wanted, indent=1)
-        elif (before := read_json(record)) != wanted:
+        self._record = folder / "settings.json"
+        self._settings = json.loads(json.dumps(settings))
+        if not self._record.is_file():
+            return
+        before = read_json(self._record)
+        if before != self._settings:
             known = before if isinstance(before, dict) else {}
-            differ = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
+            names = {*known, *self._settings}
+            differ = sorted(name for name in names if known.get(name) != self._settings.get(name))
             raise UsageError(
                 f"{folder} holds an evaluation with another {' and '.join(differ) or 'record'}; choose another "
                 "folder with --out, or delete this one"
@@ -43,6 +45,8 @@ class FinishedImages:
 
     def put(self, name: str, value: Any) -> None:
         """Keep the value of an image; it is there whole, or not at all."""
+        if not self._record.is_file():  # not before: a command that finishes no image leaves nothing
+            write_json(self._record, self._settings, indent=1)
         write_json(self._file(name), {"image": name, "value": value})
 
     def _file(self, name: str) -> Path:

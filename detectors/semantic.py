@@ -25,6 +25,8 @@ __all__ = ["Semantic"]
 
 SHORTER_SIDE = 520
 """Pixels, as torchvision measures these networks."""
+LONGER_SIDE = 4 * SHORTER_SIDE
+"""Pixels at most: of a banner the shorter side is less."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's RGB in [0, 1]."""
 
@@ -72,7 +74,7 @@ class Semantic:
         from torch.nn.functional import interpolate
 
         height, width = image.shape[:2]
-        scale = SHORTER_SIDE / min(height, width)
+        scale = min(SHORTER_SIDE / min(height, width), LONGER_SIDE / max(height, width))
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
         batch = pixels.permute(2, 0, 1)[None].float() / 255
@@ -80,17 +82,25 @@ class Semantic:
         mean, std = (torch.tensor(value, device=self._device).view(3, 1, 1) for value in (MEAN, STD))
         with torch.inference_mode():
             logits = self._model((batch - mean) / std)["out"]
-            logits = interpolate(logits, (height, width), mode="bilinear", align_corners=False)[0]
-            probability, label = (value.cpu().numpy() for value in logits.softmax(dim=0).max(dim=0))
-        found = [(number, label == number) for number in np.unique(label).tolist() if number]
-        if not found:
+            # A large image has no room for 21 classes: those that win nowhere in the small one are left out.
+            winners = logits.argmax(dim=1).unique()
+            chances = logits.softmax(dim=1)[:, winners]
+            full, chances = (
+                interpolate(value, (height, width), mode="bilinear", align_corners=False)[0]
+                for value in (logits[:, winners], chances)
+            )
+            place = full.argmax(dim=0)
+            masks = [place == row for row in range(len(winners))]
+            scores = [
+                float(chances[row][mask].mean()) if mask.any() else -1.0 for row, mask in enumerate(masks)
+            ]
+        rows = [row for row, number in enumerate(winners.tolist()) if number and scores[row] >= self._score]
+        if not rows:
             return Detections.empty()
-        masks = np.stack([mask for _, mask in found])
-        scores = np.array([probability[mask].mean() for mask in masks], np.float32)
-        labels = np.array([number - 1 for number, _ in found], np.int64)
-        order = np.argsort(-scores, kind="stable")
-        order = order[scores[order] >= self._score]
-        return Detections(tight_boxes(masks), np.clip(scores, 0, 1), labels, masks).select(order)
+        rows.sort(key=lambda row: -scores[row])
+        found = np.stack([masks[row].cpu().numpy() for row in rows])
+        best = np.clip([scores[row] for row in rows], 0, 1)
+        return Detections(tight_boxes(found), best, winners[rows].cpu().numpy() - 1, found)
 
 
 def _read(path: Path) -> dict[str, Any]:

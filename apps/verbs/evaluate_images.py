@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_images", "check_options", "make_results"]
 
-ONLY_WITH_IMAGES = ("detector", "boxes", "weights", "text", "score", "points", "out")
+ONLY_WITH_IMAGES = ("detector", "boxes", "weights", "text", "score", "policy", "points", "out")
 MAX_PROPOSALS = 1000
 """As the paper, where no limits are given."""
 Objects = list[dict[str, Any]]
@@ -57,7 +57,6 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--policy",
-        default="box",
         metavar="NAME",
         help="prompts: box (default), box+mask, box+points or gated",
     )
@@ -86,6 +85,15 @@ def check_options(args: argparse.Namespace) -> None:
         raise UsageError("--points is for proposals: --detector everything --class-agnostic")
     if args.model == "none" and (args.boxes is not None or _proposes(args)):
         raise UsageError("--model none keeps a detector's own masks; name a mask model")
+    unused: set[str] = set()
+    if args.boxes is not None:
+        unused |= {"weights", "text"}
+    if args.model == "none":
+        unused |= {"policy"}
+    if _proposes(args):
+        unused |= {"weights", "text", "score", "policy"}
+    if given := sorted(f"--{name}" for name in unused if getattr(args, name) is not None):
+        raise UsageError(f"{' and '.join(given)}: nothing here would use it; leave it out")
 
 
 def make_results(args: argparse.Namespace, path: Path, truth: Truth) -> Path:
@@ -185,12 +193,12 @@ def _finder(args: argparse.Namespace, truth: Truth) -> Callable[[int, NDArray[np
 
     refiner: Any = None
     if args.model != "none":
-        refiner = load_refiner(args.model, device=args.device, policy=args.policy)
+        refiner = load_refiner(args.model, device=args.device, policy=args.policy or "box")
     if args.boxes is not None:
         given = _read_boxes(args, truth)
         return lambda number, image: _refined(refiner, image, *given[number])
     import detectors
-    from vis.interfaces import Resettable
+    from vis.interfaces import FrameIndexedDetector, Resettable
 
     settings = {"weights": args.weights, "text": args.text}
     detector = detectors.create(
@@ -199,6 +207,10 @@ def _finder(args: argparse.Namespace, truth: Truth) -> Callable[[int, NDArray[np
         score=args.score,
         **{name: value for name, value in settings.items() if value is not None},
     )
+    if isinstance(detector, FrameIndexedDetector):
+        raise UsageError(
+            f"--detector {args.detector} knows the objects of frames by number; give those of images with --boxes"
+        )
     categories = _categories(detector.class_names, truth, pooled=args.class_agnostic)
 
     def find(_: int, image: NDArray[np.uint8]) -> Objects:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vis.errors import InputError, UsageError
 from vis.evaluation.image_masks import ImagePair, pair_folders, read_mask
-from vis.interfaces import Detector, Resettable
+from vis.interfaces import Detector, FrameIndexedDetector, Resettable
 from vis.masks import bounding_box, encode
 from vis.prompt_policies import deepest_point, mask_prompt
 
@@ -100,6 +100,10 @@ def coarse_from_folder(images: Path, folder: Path) -> CoarseMasks:
 
 def coarse_from_detector(detector: Detector) -> CoarseMasks:
     """Of the masks that a detector finds the one that overlaps the truth best: what is meant is told by it alone."""
+    if isinstance(detector, FrameIndexedDetector):
+        raise UsageError(
+            "--coarse-detector: it knows the objects of frames by number; give masks of images with --coarse"
+        )
 
     def find(_: ImagePair, image: NDArray[np.uint8], truth: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         if isinstance(detector, Resettable):

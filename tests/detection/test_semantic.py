@@ -31,6 +31,7 @@ def weights_file(tmp_path_factory):
 
 def test_a_file_is_told_by_its_keys_and_gives_the_librarys_regions(weights_file, monkeypatch):
     monkeypatch.setattr("detectors.semantic.SHORTER_SIDE", 64)
+    monkeypatch.setattr("detectors.semantic.LONGER_SIDE", 256)
     from torchvision.models import get_model, get_model_weights
 
     y, x = np.mgrid[:64, :96]  # no resizing: theirs rounds to whole grey values
@@ -61,6 +62,8 @@ def test_a_file_is_told_by_its_keys_and_gives_the_librarys_regions(weights_file,
     assert (np.diff(found.scores) <= 0).all()
     (larger,) = detector.detect([image.repeat(2, 0).repeat(2, 1)])
     assert larger.masks.shape[1:] == (128, 192)
+    (banner,) = detector.detect([np.zeros((2, 3000, 3), np.uint8)])
+    assert banner.masks is None or banner.masks.shape[1:] == (2, 3000)
     (few,) = detectors.create("semantic", weights=weights_file, score=0.999999, device="cpu").detect([image])
     assert len(few) < len(found)
 
