@@ -27,7 +27,8 @@ def progress(
 ) -> Iterator[Item]:
     """Pass items through and show count, speed and remaining time on stderr.
 
-    A bar on a terminal; elsewhere one plain line every ten seconds, without control characters.
+    A bar on a terminal; elsewhere one plain line every ten seconds, without control characters. ``unit``: what the
+    items are.
     """
     if quiet:
         yield from items
@@ -49,13 +50,12 @@ def _plain_lines(items: Iterable[Item], what: str, total: int | None, unit: str)
         if now - last >= PLAIN_LINE_SECONDS:
             last = now
             print(_line(what, count, total, now - start, unit), file=sys.stderr, flush=True)
-    said = _line(what, count, None, time.monotonic() - start, unit)
-    print(f"{said}, done", file=sys.stderr, flush=True)
+    print(_line(what, count, None, time.monotonic() - start, unit) + ", done", file=sys.stderr, flush=True)
 
 
 def _line(what: str, count: int, total: int | None, seconds: float, unit: str) -> str:
     speed = count / seconds if seconds > 0 else 0.0
-    rate = f"{speed:.1f} fps" if unit == "frames" else f"{speed:.2f} a second"
+    rate = f"{speed:.1f} fps" if unit == "frames" else f"{speed:.3g} a second"
     line = f"{what}: {count}" + (f" of {total}" if total else "") + f" {unit}, {rate}"
     if total and speed > 0:
         line += f", {max(0, total - count) / speed:.0f} s left"
