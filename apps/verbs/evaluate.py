@@ -246,7 +246,8 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
         "--prompt",
         default="box",
         metavar="P",
-        help="box, points:K, points:1,3,9 (a curve), or mask (a coarse mask); default %(default)s",
+        help="box, box:0.4 (with noise), points:K, points:1,3,9 (a curve), or mask (a coarse mask); default "
+        "%(default)s",
     )
     parser.add_argument("--coarse", type=Path, metavar="DIR", help="coarse masks for --prompt mask")
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.boxes import clip
 from vis.errors import InputError, UsageError
 from vis.evaluation.image_masks import ImagePair, pair_folders, read_mask
 from vis.interfaces import Detector, FrameIndexedDetector, Resettable
@@ -42,32 +44,48 @@ class Prompts:
     """box, mask or points."""
     points: tuple[int, ...] = ()
     """How many, rising; every number is a prompt of its own."""
+    noise: float = 0.0
+    """How far boxes are moved and resized at most, as a share of half their size and of their size."""
 
     def of(self, pair: ImagePair, hint: NDArray[np.bool_], mask_side: int) -> list[dict[str, Any]]:
         """Arguments for ``decode``, of each prompt; ``hint``: the true or coarse mask (H, W), not empty.
 
-        ``box``: the mask's bounding box. ``mask``: the mask itself. ``points``: one is the deepest (Segment
-        Anything, section 7.1), more are drawn evenly from the mask with a fixed seed (as HQ-SAM's figure 5).
+        ``box``: the mask's bounding box, perhaps with noise (HQ-SAM's table 13, after DN-DETR). ``mask``: the mask
+        itself. ``points``: one is the deepest (Segment Anything, section 7.1), more are drawn evenly from the mask
+        with a fixed seed (as HQ-SAM's figure 5).
         """
-        if self.kind == "box":
-            return [{"boxes": bounding_box(encode(hint))[None]}]
         if self.kind == "mask":
             return [{"masks": mask_prompt(hint[None], mask_side, alone=True)}]
         seed = zlib.crc32(os.fsencode(pair.name))
+        if self.kind == "box":
+            box = bounding_box(encode(hint))
+            return [{"boxes": (_noisy(box, self.noise, hint.shape, seed) if self.noise else box)[None]}]
         return [_points(hint, count, seed) for count in self.points]
 
 
 def read_prompt(text: str) -> Prompts:
-    """The value of ``--prompt``: box, mask, or points:K or points:K,K,...; else :class:`UsageError`."""
+    """The value of ``--prompt``: box, box:S, mask, points:K or points:K,K,...; else :class:`UsageError`."""
     kind, colon, numbers = text.partition(":")
     if kind in ("box", "mask") and not colon:
         return Prompts(kind)
+    if kind == "box" and (noise := re.fullmatch(r"0?\.\d{1,9}", numbers, re.ASCII)) and float(noise[0]) > 0:
+        return Prompts(kind, noise=float(noise[0]))
     counts = [int(n) if n.isascii() and n.isdigit() and len(n) < 5 else 0 for n in numbers.split(",")]
     if kind == "points" and all(1 <= count <= MOST_POINTS for count in counts):
         return Prompts(kind, tuple(sorted(set(counts))))
     raise UsageError(
-        f"--prompt {text!r}: expected box, mask, or points:K with K from 1 to {MOST_POINTS}, or several: points:1,3,9"
+        f"--prompt {text!r}: expected box, box:S with noise S between 0 and 1, mask, or points:K with K from 1 to "
+        f"{MOST_POINTS}, or several: points:1,3,9"
     )
+
+
+def _noisy(box: NDArray[np.float32], noise: float, size: tuple[int, ...], seed: int) -> NDArray[np.float32]:
+    """The box with its centre moved and its sides changed evenly at random, within a frame of ``size``."""
+    sides = box[2:] - box[:2]
+    shift, change = np.random.default_rng(seed).uniform(-noise, noise, (2, 2))
+    centre, half = (box[:2] + box[2:]) / 2 + shift * sides / 2, sides * (1 + change) / 2
+    moved = np.concatenate([centre - half, centre + half]).astype(np.float32)[None]
+    return np.asarray(clip(moved, (size[0], size[1]))[0])
 
 
 def _points(mask: NDArray[np.bool_], count: int, seed: int) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from apps.verbs.evaluate_masks import evaluate_folder
+from apps.verbs.evaluate_prompts import read_prompt
 from vis.errors import InputError, UsageError
-from vis.evaluation.image_masks import iou_and_boundary_iou, pair_folders, read_mask
+from vis.evaluation.image_masks import ImagePair, iou_and_boundary_iou, pair_folders, read_mask
 
 
 def touch(folder, *names):
@@ -156,6 +158,32 @@ def test_a_detectors_masks_are_coarse_masks(tmp_path, colour_model, monkeypatch)
         ({"coarse_detector": None}, "--coarse-weights are those of"),
         ({"prompt": "points:1,0"}, "points:K with K from 1 to 1000"),
         ({"prompt": "points:"}, "points:K with K from 1 to 1000"),
+        ({"prompt": "box:1.5"}, "box:S with noise S between 0 and 1"),
+        ({"prompt": "box:.0"}, "box:S with noise S between 0 and 1"),
+        ({"prompt": "mask:0.2"}, "box:S with noise S between 0 and 1"),
     ):
         with pytest.raises(UsageError, match=message):
             evaluate_folder(folder, folder, **ask | wrong)
+
+
+def test_noise_moves_and_resizes_a_box_within_its_bounds():
+    mask = np.zeros((100, 200), bool)
+    mask[40:60, 20:60] = True
+    boxes = []
+    for number in range(200):
+        (given,) = read_prompt("box:0.4").of(ImagePair(str(number), Path("i"), Path("m")), mask, 64)
+        boxes.append(given["boxes"][0])
+    boxes = np.array(boxes)
+    sides, centres = boxes[:, 2:] - boxes[:, :2], (boxes[:, 2:] + boxes[:, :2]) / 2
+    for values, middle, most in ((sides, (40, 20), (16, 8)), (centres, (40, 50), (8, 4))):
+        away = np.abs(values - middle)
+        assert (away <= np.array(most) + 1e-4).all()
+        assert (away.max(axis=0) > 0.9 * np.array(most)).all()
+    (again,) = read_prompt("box:0.4").of(ImagePair("7", Path("i"), Path("m")), mask, 64)
+    np.testing.assert_array_equal(again["boxes"][0], boxes[7])
+    mask[:] = False
+    mask[:, 150:] = True
+    for number in range(20):
+        (given,) = read_prompt("box:.9").of(ImagePair(str(number), Path("i"), Path("m")), mask, 64)
+        assert (given["boxes"] >= 0).all()
+        assert (given["boxes"] <= [200, 100, 200, 100]).all()
