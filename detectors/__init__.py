@@ -28,6 +28,7 @@ DETECTORS = {
     "mask2former-video": "detectors.mask2former_video:Mask2FormerVideo",
     "videomt": "detectors.videomt:Videomt",
     "maskrcnn": "detectors.maskrcnn:MaskRcnn",
+    "semantic": "detectors.semantic:Semantic",
     "eomt": "detectors.eomt:Eomt",
     "dfine": "detectors.dfine:DFine",
     "rfdetr-seg": "detectors.rfdetr:RfDetrSeg",

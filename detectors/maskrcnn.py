@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.hub_detector import check_limits
+from detectors.torchvision_weights import fetched
 from vis import boxes as box_maths
 from vis.devices import pick_device
 from vis.errors import CheckpointError, WeightsError
 from vis.structures import Detections
-from vis.weights import offline_wanted, sha256_of
+from vis.weights import sha256_of
 from vis.weights.hub import require
 
 __all__ = ["MaskRcnn"]
@@ -35,7 +36,7 @@ class MaskRcnn:
         check_limits(score, max_detections)
         library = require("torchvision.models.detection", "maskrcnn_resnet50_fpn_v2")
         table = library.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1
-        path = Path(weights).expanduser() if str(weights) != "COCO_V1" else _fetched(table)
+        path = Path(weights).expanduser() if str(weights) != "COCO_V1" else fetched(table, "Mask R-CNN")
         self._device = pick_device(device)
         self._model = _loaded(library, path, score, max_detections).to(self._device)
         # The 91 slots of COCO's ids hold 11 names that were never used.
@@ -66,22 +67,6 @@ class MaskRcnn:
         masks = (output["masks"][:, 0] > 0.5).cpu().numpy()
         found = Detections(boxes, output["scores"].float().cpu().numpy(), labels, masks)
         return found.select(np.flatnonzero((labels >= 0) & (box_maths.area(boxes) > 0)))
-
-
-def _fetched(table: Any) -> Path:
-    """torchvision's own file in torch's hub folder; its name carries the start of its sha256."""
-    import torch
-
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(table.url).name
-    if not path.is_file():
-        advice = f"fetch {table.url} to {path}, or give a state dict: weights=FILE"
-        if offline_wanted():
-            raise WeightsError(f"Mask R-CNN's weights are not here and VISTUBES_OFFLINE is set; {advice}")
-        try:
-            table.get_state_dict(progress=False, check_hash=True)
-        except (OSError, RuntimeError) as error:
-            raise WeightsError(f"Mask R-CNN's weights could not be fetched ({error}); {advice}") from error
-    return path
 
 
 def _loaded(library: Any, path: Path, score: float, max_detections: int) -> Any:

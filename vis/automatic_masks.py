@@ -31,7 +31,14 @@ from vis.structures import MaskRLE
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FoundMask", "crop_boxes", "find_everything", "point_grid", "remove_small_regions"]
+__all__ = [
+    "FoundMask",
+    "crop_boxes",
+    "find_everything",
+    "find_proposals",
+    "point_grid",
+    "remove_small_regions",
+]
 
 Box = tuple[int, int, int, int]
 _EDGE = 20
@@ -124,6 +131,34 @@ def find_everything(
     if min_area > 0:
         found = _clean(found, min_area, max(box_nms, crop_nms))
     return found
+
+
+def find_proposals(
+    predictor: MaskPredictor,
+    image: NDArray[np.uint8],
+    *,
+    points_per_side: int = 64,
+    box_nms: float = 0.9,
+    max_proposals: int = 1000,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[FoundMask, float]]:
+    """Object proposals with their scores, best first (Segment Anything, section 7.3 and appendix D.3).
+
+    Every mask of the grid but empty ones, whatever the network thinks of it; of masks whose boxes overlap more than
+    ``box_nms`` the one of higher predicted IoU stays. The score is the mean of predicted IoU and stability; the best
+    ``max_proposals`` are kept. ``image``: RGB uint8 (H, W, 3). Raises as :func:`find_everything`.
+    """
+    found = find_everything(
+        predictor,
+        image,
+        points_per_side=points_per_side,
+        predicted_iou=-math.inf,
+        stability=0.0,
+        box_nms=box_nms,
+        progress=progress,
+    )
+    scored = [(item, (item.predicted_iou + item.stability) / 2) for item in found if rle.area(item.mask)]
+    return sorted(scored, key=lambda pair: -pair[1])[:max_proposals]
 
 
 def point_grid(per_side: int) -> NDArray[np.float64]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import importlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.option_types import Parser, number, positive
-from apps.verbs.evaluate_files import add_limits, add_truth_and_results, truth_and_results
+from apps.option_types import Parser, number, path_text, positive
+from apps.verbs.evaluate_files import (
+    add_limits,
+    add_truth_and_results,
+    truth_and_results,
+    without_collection,
+)
 from vis.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -166,10 +169,10 @@ def _tubes(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             raise UsageError("--frames gives pictures to the report of one result; leave it out with two")
         from apps.verbs.evaluate_two import compare_results
 
-        with _uncollected():
+        with without_collection():
             return compare_results(evaluated, (results[0], results[1]), args.report)
     args.results = results[0]
-    with _uncollected():
+    with without_collection():
         from vis.evaluation import report as reports
 
         evaluation = evaluated(args.results)
@@ -196,80 +199,6 @@ def _write_report(args: argparse.Namespace, evaluation: TubeEvaluation) -> str:
     return html_report.losses_table(whole) + f"\nreport: {folder / 'report.html'}"
 
 
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without a search for cycles of objects: reading makes millions, and none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-# ---------------------------------------------------------------- coco
-
-
-def _add_coco(parser: argparse.ArgumentParser) -> None:
-    add_truth_and_results(parser)
-    parser.add_argument("--class-agnostic", action="store_true", help="proposals: pool the classes")
-    parser.add_argument("--ratio", type=RATIO, default=0.02, help="boundary band, share of the diagonal")
-    parser.add_argument(
-        "--strict-ratio",
-        type=RATIO,
-        default=0.01,
-        help="the thinner band of 'strict' boundary AP; 0.01 is remembered, not published",
-    )
-    parser.add_argument(
-        "--federated",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="LVIS' rule, by neg_category_ids and not_exhaustive_category_ids (auto: when all images have both)",
-    )
-    add_limits(parser, "1 10 100, LVIS: 1 10 300 per image")
-
-
-def _coco(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from vis.evaluation import evaluate
-    from vis.evaluation import report as reports
-    from vis.evaluation.loading import read_results, read_truth
-    from vis.evaluation.tubes import IMAGE_RULES
-
-    with _uncollected():
-        path, (found,) = truth_and_results(args)
-        truth = read_truth(path, images=True)
-        results = read_results(found, truth, images=True)
-    told = bool(truth.videos) and all(
-        v.absent is not None and v.open is not None for v in truth.videos.values()
-    )
-    federated = args.federated == "yes" or (args.federated == "auto" and told)
-    options: dict[str, Any] = {
-        **IMAGE_RULES,
-        "class_agnostic": args.class_agnostic,
-        "max_dets": tuple(args.max_dets or (1, 10, 300 if federated else 100)),
-        "threads": args.threads,
-        "federated": federated,
-    }
-    whole = evaluate(truth, results, ratio=args.ratio, **options)
-    thin = evaluate(truth, results, ratio=args.strict_ratio, kinds=("boundary",), **options)
-    answer = reports.summary(whole)
-    answer |= {"strict_boundary": thin.stats["boundary"], "strict_ratio": args.strict_ratio}
-    answer |= {"federated": federated, "max_dets": list(options["max_dets"])}
-    answer["images"] = answer.pop("videos")
-    text = f"{reports.table(whole)}\nstrict (band {args.strict_ratio:g}):\n{reports.table(thin)}"
-    if frequencies := reports.frequency_rows(whole) | {
-        f"strict_{kind}": row for kind, row in reports.frequency_rows(thin).items()
-    }:
-        answer["ap_by_frequency"] = frequencies
-        for kind, row in frequencies.items():
-            shown = (f"{name} {'-' if ap < 0 else format(100 * ap, '.2f')}" for name, ap in row.items())
-            text += f"\n{kind} AP of rare, common, frequent classes: {', '.join(shown)}"
-    if federated:
-        text += f"\nLVIS' federated rule, {options['max_dets'][-1]} results per image"
-    return answer, text
-
-
 # ---------------------------------------------------------------- masks
 
 
@@ -288,9 +217,19 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
         "--prompt",
         default="box",
         metavar="P",
-        help="box, points:K, or mask (a coarse mask); default %(default)s",
+        help="box, box:0.4 (with noise), points:K, points:1,3,9 (a curve), or mask (a coarse mask); default "
+        "%(default)s",
     )
     parser.add_argument("--coarse", type=Path, metavar="DIR", help="coarse masks for --prompt mask")
+    parser.add_argument(
+        "--coarse-detector",
+        metavar="NAME",
+        help="coarse masks for --prompt mask from a detector that gives masks, such as 'semantic' (torchvision's "
+        "DeepLabV3): the one that overlaps the truth best",
+    )
+    parser.add_argument(
+        "--coarse-weights", type=path_text, metavar="FILE", help="the coarse detector's weights"
+    )
     parser.add_argument("--model", default="hq-tiny", metavar="NAME", help="name ('vistubes models') or file")
     parser.add_argument(
         "--stride", type=positive, default=1, metavar="N", help="every N-th image of each folder"
@@ -299,6 +238,13 @@ def _add_masks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument(
         "--groups", type=Path, metavar="JSON", help="{image: group}: means with 95%% intervals"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep each finished image there, so that the same command goes on after a kill, results.json, and "
+        "figures as PNG and CSV",
     )
 
 
@@ -311,10 +257,13 @@ def _masks(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         model=args.model,
         prompt=args.prompt,
         coarse=args.coarse,
+        coarse_detector=args.coarse_detector,
+        coarse_weights=args.coarse_weights,
         groups=args.groups,
         stride=args.stride,
         ratio=args.ratio,
         device=args.device,
+        out=args.out,
     )
 
 
@@ -364,7 +313,10 @@ VERBS: dict[str, tuple[str, Add, Answer]] = {
     "tubes": ("tube mask AP and tube boundary AP of YouTube-VIS style results", _add_tubes, _tubes),
     "masks": ("mIoU and mBIoU of a model on folders of images and masks", _add_masks, _masks),
     "davis": ("J, F and J&F of label images", *_module("apps.verbs.evaluate_davis")),
-    "coco": ("mask, boundary and strict boundary AP of COCO style results", _add_coco, _coco),
+    "coco": (
+        "mask, boundary and strict boundary AP of COCO style results",
+        *_module("apps.verbs.evaluate_coco"),
+    ),
     "edges": (
         "ODS, OIS, AP and R50 of edge maps, as BSDS500's benchmark",
         *_module("apps.verbs.evaluate_edges"),

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from apps.finished_images import FinishedImages
+from apps.verbs.evaluate_prompts import (
+    CoarseMasks,
+    Prompts,
+    coarse_from_detector,
+    coarse_from_folder,
+    coarse_from_truth,
+    read_prompt,
+)
 from vis import refiners
 from vis.errors import InputError, UsageError
+from vis.evaluation.figures import Line, write_figure
 from vis.evaluation.image_masks import (
     ImagePair,
     group_means,
@@ -23,24 +31,54 @@ from vis.evaluation.image_masks import (
     read_mask,
     read_pixels,
 )
-from vis.files import read_json
+from vis.files import read_json, write_json
 from vis.interfaces import MaskPredictor
-from vis.masks import bounding_box, encode
-from vis.prompt_policies import deepest_point, mask_prompt
 
-__all__ = ["evaluate_folder", "prompts_from_truth"]
+__all__ = ["evaluate_folder"]
+
+Row = dict[str, float]
+"""The measures of one image with one prompt."""
+BIOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+"""Of HQ-SAM's figure 4."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Prompts:
-    """What every image is prompted with."""
+class _Experiment:
+    """What is asked of every image."""
 
-    kind: str
-    """box, mask or points."""
-    points: int
-    """How many."""
-    coarse: Mapping[str, Path] | None
-    """Image name -> file of its coarse mask; None prompts from the truth."""
+    predictor: Callable[[], MaskPredictor]
+    """Loads the model when it is first called."""
+    prompts: Prompts
+    coarse: CoarseMasks
+    ratio: float
+    """Width of the boundary, as a share of the diagonal."""
+
+    def scores(self, pair: ImagePair) -> dict[str, Any]:
+        """The measures of each prompt; none where the true mask is empty, zeros where no coarse mask was found."""
+        image, truth = read_pixels(pair.image, "RGB"), read_mask(pair.mask)
+        if image.shape[:2] != truth.shape:
+            raise InputError(
+                f"{pair.mask}: size {truth.shape}, the image {pair.image.name} is {image.shape[:2]}"
+            )
+        if not truth.any():
+            return {"rows": [], "prompted": True}
+        hint = self.coarse(pair, image, truth) if self.prompts.kind == "mask" else truth
+        if hint is None:
+            return {"rows": [{"iou": 0.0, "biou": 0.0}], "prompted": False}
+        predictor = self.predictor()
+        embedding = predictor.embed(image)
+        rows = []
+        for given in self.prompts.of(pair, hint, predictor.mask_side):
+            mask = predictor.decode(embedding, **given).masks[0]
+            iou, boundary = iou_and_boundary_iou(mask, truth, ratio=self.ratio)
+            row = {"iou": iou, "biou": boundary}
+            if self.prompts.kind == "points":
+                # One click is ambiguous: SAM gives three masks, and the oracle takes the best of them.
+                three = predictor.decode(embedding, **given, multimask=True)
+                ious = [iou_and_boundary_iou(other, truth, ratio=self.ratio)[0] for other in three.masks[0]]
+                row |= {"iou_best_score": ious[int(np.argmax(three.scores[0]))], "iou_oracle": max(ious)}
+            rows.append(row)
+        return {"rows": rows, "prompted": True}
 
 
 def evaluate_folder(
@@ -50,123 +88,107 @@ def evaluate_folder(
     model: str | Path,
     prompt: str = "box",
     coarse: Path | None = None,
+    coarse_detector: str | None = None,
+    coarse_weights: str | None = None,
     groups: Path | None = None,
     stride: int = 1,
     ratio: float = 0.02,
     device: str = "auto",
+    out: Path | None = None,
 ) -> tuple[dict[str, Any], str]:
     """The answer and the table of ``vistubes eval masks``; arguments are its options."""
-    kind, count = _prompt_kind(prompt)
+    prompts = read_prompt(prompt)
     pairs = pair_folders(images, masks, stride)
-    if coarse is not None and kind != "mask":
-        raise UsageError("--coarse gives the masks of --prompt mask; choose that prompt or leave it out")
-    given = (
-        None if coarse is None else {pair.name: pair.mask for pair in pair_folders(images, coarse, stride)}
-    )
+    given: dict[str, Any] = {
+        "coarse": coarse,
+        "coarse_detector": coarse_detector,
+        "coarse_weights": coarse_weights,
+    }
+    _check_coarse(prompts, **given)
     group_of = None if groups is None else _groups(groups, pairs)
-    predictor = refiners.create(model, device=device)
-    rows: dict[str, dict[str, float]] = {}
+    about = {"model": str(model), "prompt": prompt, "dilation_ratio": ratio}
+    finished = None
+    if out is not None:
+        places = {"images": images, "masks": masks, **given}
+        finished = FinishedImages(
+            out, about | {name: str(p.resolve()) if isinstance(p, Path) else p for name, p in places.items()}
+        )
+    experiment = _Experiment(
+        cache(lambda: refiners.create(model, device=device)),
+        prompts,
+        _coarse_masks(images, device, **given),
+        ratio,
+    )
+    found = _each(experiment, pairs, finished)
+    rows = {name: one["rows"] for name, one in found.items() if one["rows"]}
+    if not rows:
+        raise InputError(f"all {len(pairs)} masks under {masks} are empty: there is nothing to prompt")
+    # Of several numbers of points the largest one's rows stand for the experiment, all of them for the curve.
+    answer = _answer(about | {"stride": stride}, {name: some[-1] for name, some in rows.items()}, group_of)
+    answer["empty_masks_skipped"] = len(pairs) - len(rows)
+    answer["without_coarse_mask"] = sum(not one["prompted"] for one in found.values())
+    if len(prompts.points) > 1:
+        answer["curve"] = [
+            {"points": count, **_means([some[place] for some in rows.values()])}
+            for place, count in enumerate(prompts.points)
+        ]
+    if out is not None:
+        _write_figures(out, answer)
+        write_json(out / "results.json", answer)
+    return answer, _table(answer)
+
+
+def _check_coarse(
+    prompts: Prompts, *, coarse: Path | None, coarse_detector: str | None, coarse_weights: str | None
+) -> None:
+    if (coarse is not None or coarse_detector is not None) and prompts.kind != "mask":
+        raise UsageError(
+            "--coarse and --coarse-detector give the masks of --prompt mask; choose that prompt or leave them out"
+        )
+    if coarse is not None and coarse_detector is not None:
+        raise UsageError("--coarse and --coarse-detector both give the coarse masks; choose one")
+    if coarse_weights is not None and coarse_detector is None:
+        raise UsageError("--coarse-weights are those of --coarse-detector; name it")
+
+
+def _coarse_masks(
+    images: Path, device: str, *, coarse: Path | None, coarse_detector: str | None, coarse_weights: str | None
+) -> CoarseMasks:
+    """Where coarse masks come from; a detector is loaded when it is first asked."""
+    if coarse is not None:
+        return coarse_from_folder(images, coarse)
+    if coarse_detector is None:
+        return coarse_from_truth
+
+    @cache
+    def loaded() -> CoarseMasks:
+        import detectors
+
+        weights: dict[str, Any] = {} if coarse_weights is None else {"weights": coarse_weights}
+        return coarse_from_detector(detectors.create(coarse_detector, device=device, **weights))
+
+    return lambda pair, image, truth: loaded()(pair, image, truth)
+
+
+def _each(
+    experiment: _Experiment, pairs: list[ImagePair], finished: FinishedImages | None
+) -> dict[str, dict[str, Any]]:
+    """What each image gave, by name, in their order; finished ones are not looked at again."""
+    found: dict[str, dict[str, Any]] = {}
     for number, pair in enumerate(pairs, 1):
-        row = _score(predictor, pair, _Prompts(kind, count, given), ratio)
-        if row is not None:
-            rows[pair.name] = row
+        kept = None if finished is None else finished.get(pair.name)
+        found[pair.name] = experiment.scores(pair) if kept is None else kept
+        if finished is not None and kept is None:
+            finished.put(pair.name, found[pair.name])
         if sys.stderr.isatty():
             print(f"\r{number}/{len(pairs)} {pair.name:<50.50}", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print("\r" + " " * 70 + "\r", end="", file=sys.stderr)
-    if not rows:
-        raise InputError(f"all {len(pairs)} masks under {masks} are empty: there is nothing to prompt")
-    about = {"model": str(model), "prompt": prompt, "stride": stride, "dilation_ratio": ratio}
-    answer = _answer(about, rows, len(pairs) - len(rows), group_of)
-    return answer, _table(answer)
+    return found
 
 
-def _prompt_kind(text: str) -> tuple[str, int]:
-    kind, colon, number = text.partition(":")
-    if kind in ("box", "mask") and not colon:
-        return kind, 0
-    if kind == "points" and number.isascii() and number.isdigit() and 1 <= int(number) <= 1000:
-        return kind, int(number)
-    raise UsageError(f"--prompt {text!r}: expected box, mask, or points:K with K from 1 to 1000")
-
-
-def _score(
-    predictor: MaskPredictor, pair: ImagePair, prompts: _Prompts, ratio: float
-) -> dict[str, float] | None:
-    """IoU and boundary IoU of one image, None when its mask is empty."""
-    image, truth = read_pixels(pair.image, "RGB"), read_mask(pair.mask)
-    if image.shape[:2] != truth.shape:
-        raise InputError(f"{pair.mask}: size {truth.shape}, the image {pair.image.name} is {image.shape[:2]}")
-    if not truth.any():
-        return None
-    seed = zlib.crc32(os.fsencode(pair.name))
-    given: dict[str, Any]
-    if prompts.kind == "mask":
-        hint = _coarsened(truth) if prompts.coarse is None else _given(prompts.coarse, pair.name, truth.shape)
-        given = {"masks": mask_prompt(hint[None], predictor.mask_side, alone=True)}
-    else:
-        given = prompts_from_truth(truth, prompts.kind, prompts.points, seed=seed)
-    embedding = predictor.embed(image)
-    mask = predictor.decode(embedding, **given).masks[0]
-    iou, boundary = iou_and_boundary_iou(mask, truth, ratio=ratio)
-    row = {"iou": iou, "biou": boundary}
-    if prompts.kind == "points":
-        # One click is ambiguous: SAM gives three masks, and the oracle takes the best of them.
-        three = predictor.decode(embedding, **given, multimask=True)
-        scores = [iou_and_boundary_iou(candidate, truth, ratio=ratio)[0] for candidate in three.masks[0]]
-        row |= {"iou_best_score": scores[int(np.argmax(three.scores[0]))], "iou_oracle": max(scores)}
-    return row
-
-
-def _given(coarse: Mapping[str, Path], name: str, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The coarse mask of an image."""
-    if name not in coarse:
-        raise InputError(f"{name}: no coarse mask of this name")
-    mask = read_mask(coarse[name])
-    if mask.shape != size or not mask.any():
-        raise InputError(f"{coarse[name]}: expected a mask of size {size} that is not empty")
-    return mask
-
-
-def prompts_from_truth(truth: NDArray[np.bool_], kind: str, count: int, *, seed: int) -> dict[str, Any]:
-    """Arguments for ``decode`` from a mask (H, W) that is not empty.
-
-    ``box``: its bounding box. ``points``: one point is the deepest (Segment Anything, section 7.1), more
-    are drawn evenly from the mask with a fixed seed (as HQ-SAM's figure 5).
-    """
-    if kind == "box":
-        return {"boxes": bounding_box(encode(truth))[None]}
-    if count == 1:
-        points = deepest_point(truth)[None, None]
-    else:
-        rows, columns = np.nonzero(truth)
-        chosen = np.random.default_rng(seed).integers(0, len(rows), count)
-        points = np.stack([columns[chosen], rows[chosen]], axis=1).astype(np.float32)[None]
-    return {"points": points, "point_labels": np.ones(points.shape[:2], np.int64)}
-
-
-def _coarsened(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask at 32 pixels of its longer side and back: an eighth of SAM's prompt resolution."""
-    import cv2
-
-    height, width = truth.shape
-    scale = 32 / max(height, width)
-    small = cv2.resize(
-        truth.astype(np.float32),
-        (max(1, round(width * scale)), max(1, round(height * scale))),
-        interpolation=cv2.INTER_AREA,
-    )
-    level = min(0.5, float(small.max()))  # a thin object must not vanish
-    back: NDArray[np.bool_] = (
-        cv2.resize((small >= level).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    )
-    return back
-
-
-def _answer(
-    about: Mapping[str, Any], rows: dict[str, dict[str, float]], skipped: int, groups: dict[str, str] | None
-) -> dict[str, Any]:
-    folders: dict[str, list[dict[str, float]]] = {}
+def _answer(about: Mapping[str, Any], rows: dict[str, Row], groups: dict[str, str] | None) -> dict[str, Any]:
+    folders: dict[str, list[Row]] = {}
     for name, row in rows.items():
         folders.setdefault(name.rpartition("/")[0] or ".", []).append(row)
     by_folder = {folder: _means(some) for folder, some in folders.items()}
@@ -175,7 +197,6 @@ def _answer(
         "over_folders": _means([{k[1:]: v for k, v in means.items()} for means in by_folder.values()]),
         **about,
         "images": len(rows),
-        "empty_masks_skipped": skipped,
         "per_folder": by_folder,
         "per_image": rows,
     }
@@ -186,6 +207,25 @@ def _answer(
             for group, m in means.items()
         }
     return answer
+
+
+def _write_figures(out: Path, answer: dict[str, Any]) -> None:
+    """``recall``: images by boundary IoU; ``points``: over the number of points; ``groups``: means with intervals."""
+    boundary = np.array([row["biou"] for row in answer["per_image"].values()])
+    shares = [float((boundary > threshold).mean()) for threshold in BIOU_THRESHOLDS]
+    name = Path(answer["model"]).name
+    axes = ("boundary IoU above", "share of images")
+    write_figure(out / "recall", [Line(name, shares)], BIOU_THRESHOLDS, axes=axes)
+    if curve := answer.get("curve"):
+        lines = [Line(key, [row[key] for row in curve]) for key in curve[0] if key != "points"]
+        write_figure(
+            out / "points", lines, [row["points"] for row in curve], axes=("points", f"mean, {name}")
+        )
+    if groups := answer.get("per_group"):
+        means = [row["miou"] for row in groups.values()]
+        margins = [float("nan") if row["margin_95"] is None else row["margin_95"] for row in groups.values()]
+        line = Line("mIoU with its 95 % interval", means, margins)
+        write_figure(out / "groups", [line], list(groups), axes=("group", f"mIoU, {name}"))
 
 
 def _groups(path: Path, pairs: list[ImagePair]) -> dict[str, str]:
@@ -219,17 +259,20 @@ def _table(answer: dict[str, Any]) -> str:
         over = answer["over_folders"]
         lines.append(f"{'mean over folders':<28}{over['miou']:>8.4f}{over['mbiou']:>8.4f}")
     lines.append(f"{'mean over images':<28}{answer['miou']:>8.4f}{answer['mbiou']:>8.4f}")
-    if "miou_oracle" in answer:
+    for row in answer.get("curve", [answer] if "miou_oracle" in answer else []):
+        count = f"{row['points']} points" if "points" in row else "one of SAM's three masks"
+        mean = f"mIoU {row['miou']:.4f}, mBIoU {row['mbiou']:.4f}; of three masks " if "points" in row else ""
         lines.append(
-            f"one of SAM's three masks: mIoU {answer['miou_best_score']:.4f} by its own score, "
-            f"{answer['miou_oracle']:.4f} by the oracle"
+            f"{count}: {mean}mIoU {row['miou_best_score']:.4f} by its own score, {row['miou_oracle']:.4f} by the "
+            "oracle"
         )
     for group, row in answer.get("per_group", {}).items():
         margin = "" if row["margin_95"] is None else f" ± {row['margin_95']:.4f}"
         lines.append(f"group {group:<22}{row['miou']:>8.4f}{margin} ({row['count']} images)")
-    skipped = answer["empty_masks_skipped"]
+    skipped, missing = answer["empty_masks_skipped"], answer["without_coarse_mask"]
     lines.append(
         f"{answer['model']}, prompt {answer['prompt']}, {answer['images']} images"
         + (f", {skipped} with an empty mask skipped" if skipped else "")
+        + (f", {missing} without a coarse mask, counted as 0" if missing else "")
     )
     return "\n".join(lines)

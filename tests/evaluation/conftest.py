@@ -99,3 +99,9 @@ class Scene:
 @pytest.fixture(name="Scene")
 def scene() -> type[Scene]:
     return Scene
+
+
+@pytest.fixture(scope="session")
+def colour_model() -> ModuleType:
+    """A mask model and a detector of flat colours, and pictures for them."""
+    return load(HERE, "colour_model")

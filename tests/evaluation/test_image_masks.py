@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from apps.verbs.evaluate_masks import evaluate_folder
-from vis.errors import InputError
-from vis.evaluation.image_masks import iou_and_boundary_iou, pair_folders, read_mask
+from apps.verbs.evaluate_prompts import read_prompt
+from vis.errors import InputError, UsageError
+from vis.evaluation.image_masks import ImagePair, iou_and_boundary_iou, pair_folders, read_mask
 
 
 def touch(folder, *names):
@@ -84,3 +86,104 @@ def test_groups_are_checked_before_the_model_is_loaded(tmp_path, groups, message
     (tmp_path / "g.json").write_text(json.dumps(groups))
     with pytest.raises(InputError, match=message):
         evaluate_folder(images, masks, model="no model", groups=tmp_path / "g.json")
+
+
+def big(folder, colour_model, count=3):
+    """BIG's layout, with coarse masks that are the object two pixels aside; the first one is empty."""
+    for number in range(1, count + 1):
+        image, things = colour_model.picture(number)
+        colour_model.write_image(folder / f"b{number}_im.jpg", image)
+        for ending, mask in (("gt", things[0][1]), ("seg", np.roll(things[0][1], 2, 1) & (number > 1))):
+            colour_model.write_image(folder / f"b{number}_{ending}.png", mask.astype(np.uint8) * 255)
+
+
+def test_coarse_masks_lie_beside_bigs_images_or_in_a_folder_like_theirs(tmp_path, colour_model):
+    for name in ("big", "other"):
+        big(tmp_path / name, colour_model)
+    for coarse in ("big", "other"):
+        pairs = pair_folders(tmp_path / "big", tmp_path / coarse, ending="_seg")
+        assert [(pair.name, pair.mask.name) for pair in pairs] == [
+            (f"b{n}", f"b{n}_seg.png") for n in (1, 2, 3)
+        ]
+    for image in (tmp_path / "other").glob("*_im.jpg"):
+        image.unlink()
+    assert [p.mask.name for p in pair_folders(tmp_path / "big", tmp_path / "other")] == [
+        f"b{n}_gt.png" for n in (1, 2, 3)
+    ]
+
+
+def test_an_image_without_a_coarse_mask_counts_0_and_a_killed_run_goes_on(
+    tmp_path, colour_model, monkeypatch
+):
+    folder = tmp_path / "big"
+    big(folder, colour_model)
+    ask = {"model": "colours", "prompt": "mask", "coarse": folder}
+    whole_model, stopping, rest = (colour_model.ColourModel(stop) for stop in (None, 1, None))
+    models = [whole_model, stopping, rest]
+    monkeypatch.setattr("vis.refiners.create", lambda *_, **__: models.pop(0))
+    whole, table = evaluate_folder(folder, folder, **ask, out=tmp_path / "whole")
+    assert "1 without a coarse mask, counted as 0" in table
+    assert whole["per_image"]["b1"] == {"iou": 0, "biou": 0}
+    assert whole["miou"] == pytest.approx(2 / 3)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_folder(folder, folder, **ask, out=tmp_path / "part")
+    again, _ = evaluate_folder(folder, folder, **ask, out=tmp_path / "part")
+    assert again == whole
+    assert (whole_model.embedded, rest.embedded) == (2, 1)
+    assert json.loads((tmp_path / "part" / "results.json").read_text()) == whole
+    with pytest.raises(UsageError, match="with another coarse and prompt; choose another"):
+        evaluate_folder(folder, folder, model="colours", out=tmp_path / "part")
+
+
+def test_a_detectors_masks_are_coarse_masks(tmp_path, colour_model, monkeypatch):
+    folder = tmp_path / "big"
+    big(folder, colour_model)
+    monkeypatch.setattr("vis.refiners.create", lambda *_, **__: colour_model.ColourModel())
+    asked = []
+    monkeypatch.setattr(
+        "detectors.create", lambda name, **given: asked.append((name, given)) or colour_model.ColourDetector()
+    )
+    ask = {
+        "model": "colours",
+        "prompt": "mask",
+        "coarse_detector": "semantic",
+        "coarse_weights": "fcn_resnet50",
+    }
+    answer, _ = evaluate_folder(folder, folder, **ask)
+    assert asked == [("semantic", {"device": "auto", "weights": "fcn_resnet50"})]
+    assert answer["miou"] == pytest.approx(1)
+    for wrong, message in (
+        ({"prompt": "box"}, "give the masks of --prompt mask"),
+        ({"coarse": folder}, "choose one"),
+        ({"coarse_detector": None}, "--coarse-weights are those of"),
+        ({"prompt": "points:1,0"}, "points:K with K from 1 to 1000"),
+        ({"prompt": "points:"}, "points:K with K from 1 to 1000"),
+        ({"prompt": "box:1.5"}, "box:S with noise S between 0 and 1"),
+        ({"prompt": "box:.0"}, "box:S with noise S between 0 and 1"),
+        ({"prompt": "mask:0.2"}, "box:S with noise S between 0 and 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            evaluate_folder(folder, folder, **ask | wrong)
+
+
+def test_noise_moves_and_resizes_a_box_within_its_bounds():
+    mask = np.zeros((100, 200), bool)
+    mask[40:60, 20:60] = True
+    boxes = []
+    for number in range(200):
+        (given,) = read_prompt("box:0.4").of(ImagePair(str(number), Path("i"), Path("m")), mask, 64)
+        boxes.append(given["boxes"][0])
+    boxes = np.array(boxes)
+    sides, centres = boxes[:, 2:] - boxes[:, :2], (boxes[:, 2:] + boxes[:, :2]) / 2
+    for values, middle, most in ((sides, (40, 20), (16, 8)), (centres, (40, 50), (8, 4))):
+        away = np.abs(values - middle)
+        assert (away <= np.array(most) + 1e-4).all()
+        assert (away.max(axis=0) > 0.9 * np.array(most)).all()
+    (again,) = read_prompt("box:0.4").of(ImagePair("7", Path("i"), Path("m")), mask, 64)
+    np.testing.assert_array_equal(again["boxes"][0], boxes[7])
+    mask[:] = False
+    mask[:, 150:] = True
+    for number in range(20):
+        (given,) = read_prompt("box:.9").of(ImagePair(str(number), Path("i"), Path("m")), mask, 64)
+        assert (given["boxes"] >= 0).all()
+        assert (given["boxes"] <= [200, 100, 200, 100]).all()

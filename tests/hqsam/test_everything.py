@@ -11,7 +11,13 @@ import torch
 
 from vis import masks as rle
 from vis import weights
-from vis.automatic_masks import crop_boxes, find_everything, point_grid, remove_small_regions
+from vis.automatic_masks import (
+    crop_boxes,
+    find_everything,
+    find_proposals,
+    point_grid,
+    remove_small_regions,
+)
 from vis.errors import UsageError
 from vis.hqsam import SIZES, Predictor, SamModel, load_model
 
@@ -194,3 +200,16 @@ def test_the_detector_gives_masks_with_scores(toy_predictor: Predictor, photo: n
         inside = mask[box[1] : box[3], box[0] : box[2]]
         assert inside.sum() == mask.sum() > 0
     assert not torch.is_inference_mode_enabled()
+
+
+def test_proposals_are_every_mask_best_first(toy_predictor: Predictor, photo: np.ndarray) -> None:
+    every = find_everything(
+        toy_predictor, photo, points_per_side=3, predicted_iou=-np.inf, stability=0, box_nms=1
+    )
+    found = find_proposals(toy_predictor, photo, points_per_side=3, box_nms=1)
+    filled = {item.mask: (item.predicted_iou + item.stability) / 2 for item in every if rle.area(item.mask)}
+    assert {item.mask: score for item, score in found} == filled
+    scores = [score for _, score in found]
+    assert len(scores) > 2
+    assert scores == sorted(scores, reverse=True)
+    assert find_proposals(toy_predictor, photo, points_per_side=3, box_nms=1, max_proposals=2) == found[:2]

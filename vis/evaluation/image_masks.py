@@ -32,6 +32,8 @@ __all__ = [
     "read_pixels",
 ]
 
+BIG_ENDINGS = ("_im", "_gt", "_seg")
+"""Image, true mask and coarse mask, as CascadePSP names those of BIG."""
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
@@ -104,11 +106,12 @@ class ImagePair:
     mask: Path
 
 
-def pair_folders(images: Path, truth: Path, stride: int = 1) -> list[ImagePair]:
+def pair_folders(images: Path, truth: Path, stride: int = 1, *, ending: str = "_gt") -> list[ImagePair]:
     """Pairs of equal relative path, by name; every ``stride``-th file of each folder.
 
     Covers DIS, COIFT, HRSOD and ThinObject (two folders), DAVIS (a folder per clip), and BIG, where
-    ``NAME_im.jpg`` and ``NAME_gt.png`` share a folder. Raises :class:`InputError` when there is none.
+    ``NAME_im.jpg``, ``NAME_gt.png`` and ``NAME_seg.png`` share a folder: ``ending`` is that of the masks.
+    Raises :class:`InputError` when there is none.
     """
     if not images.is_dir() or not truth.is_dir():
         missing = images if not images.is_dir() else truth
@@ -116,7 +119,7 @@ def pair_folders(images: Path, truth: Path, stride: int = 1) -> list[ImagePair]:
     if stride < 1:
         raise InputError(f"stride: expected 1 or more, got {stride}")
     shared = images.resolve() == truth.resolve()
-    by_name = _named(truth, "_gt", shared)
+    by_name = _named(truth, ending, shared)
     pairs: list[ImagePair] = []
     for folder in _by_folder(sorted(_named(images, "_im", shared).items())):
         chosen = [(name, path) for name, path in folder if name in by_name][::stride]
@@ -129,11 +132,12 @@ def pair_folders(images: Path, truth: Path, stride: int = 1) -> list[ImagePair]:
 def _named(folder: Path, ending: str, shared: bool) -> dict[str, Path]:
     """Image files by relative path without suffix.
 
-    ``ending`` tells images and masks apart where they share a folder (BIG), and is cut off where all have it.
+    ``ending`` tells images and masks apart where they share a folder (BIG), and is cut off where it does, or where
+    all files have an ending of this kind.
     """
     files = [path for path in files_under(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     marked = [path for path in files if path.stem.endswith(ending)]
-    cut = shared or len(marked) == len(files)
+    cut = shared or (bool(marked) and all(path.stem.endswith(BIG_ENDINGS) for path in files))
     out: dict[str, Path] = {}
     for path in marked if cut else files:
         stem = path.stem.removesuffix(ending) if cut else path.stem

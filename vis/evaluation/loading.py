@@ -249,7 +249,7 @@ def _video(entry: Any, layout: Layout, where: str) -> Video:
         _category_ids(entry, f"{name}_category_ids", where) for name in ("neg", "not_exhaustive")
     )
     if layout is IMAGES:
-        return Video(number, size, 1, text(entry, "file_name", where, str(number)), (), absent, open_)
+        return Video(number, size, 1, _image_name(entry, where, number), (), absent, open_)
     names = rows(entry, "file_names", where, None)
     length = whole(entry, "length", where, None, least=0)
     name = text(entry, "name", where, str(number))
@@ -259,6 +259,12 @@ def _video(entry: Any, layout: Layout, where: str) -> Video:
         raise wrong(where, "file_names", "a list of names", names)
     folder = names[0].rpartition("/")[0] if names else ""
     return Video(number, size, len(names), folder or name, tuple(names), absent, open_)
+
+
+def _image_name(entry: Any, where: str, number: int) -> str:
+    """Relative path of an image: LVIS names its own by the end of COCO's address, ``val2017/000000397133.jpg``."""
+    address = text(entry, "coco_url", where, "")
+    return text(entry, "file_name", where, "/".join(address.split("/")[-2:]) or str(number))
 
 
 def _category_ids(entry: Any, key: str, where: str) -> frozenset[int] | None:

@@ -23,7 +23,7 @@ class Video:
     length: int
     """Annotated frames; -1 when the file does not say."""
     name: str
-    """Folder of its frames, or its id as text."""
+    """Folder of its frames, or the path of its image; its id as text where the file names none."""
     files: tuple[str, ...] = ()
     """Relative paths of its frames, empty when the file does not say."""
     absent: frozenset[int] | None = None

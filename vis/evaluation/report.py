@@ -42,7 +42,11 @@ def summary(evaluation: TubeEvaluation) -> dict[str, Any]:
 def table(evaluation: TubeEvaluation) -> str:
     """The 12 statistics of each kind in percent, and how they were made."""
     kinds = list(evaluation.stats)
-    lines = [" " * 10 + "".join(f"{name:>7}" for name in STATS)]
+    limits = dict(
+        zip(("AR1", "AR10", "AR100"), next(iter(evaluation.summaries.values())).max_dets, strict=True)
+    )
+    names = (f"AR{limits[name]}" if name in limits else name for name in STATS)
+    lines = [" " * 10 + "".join(f"{name:>7}" for name in names)]
     for kind in kinds:
         cells = ("-" if value < 0 else f"{100 * value:.2f}" for value in evaluation.stats[kind])
         lines.append(f"{kind:<10}" + "".join(f"{cell:>7}" for cell in cells))
