@@ -94,8 +94,13 @@ def draw(
     return {picture.name: picture.error for picture in pictures if picture.error is not None}
 
 
-def replayed(source: FrameSource, result: VideoResult, frames: Iterable[int]) -> Iterator[TrackedFrame]:
-    """The objects on these frames of the source, which is read no further than the last of them."""
+def replayed(
+    source: FrameSource, result: VideoResult, frames: Iterable[int], *, dense: bool = False
+) -> Iterator[TrackedFrame]:
+    """The objects on these frames of the source, which is read no further than the last of them.
+
+    ``dense``: with masks of whole frames; drawing needs none.
+    """
     wanted = {int(frame) for frame in frames}
     last = max(wanted, default=-1)
 
@@ -106,7 +111,7 @@ def replayed(source: FrameSource, result: VideoResult, frames: Iterable[int]) ->
             if frame.index >= last:
                 return
 
-    return replay(chosen(), result)
+    return replay(chosen(), result, dense=dense)
 
 
 class _Picture:

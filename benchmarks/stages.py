@@ -1,6 +1,6 @@
 """What does everything around the networks cost? CPU milliseconds per 1080p frame with ten objects, stage by stage.
 
-    python -m benchmarks.stages [--json] [--frames 64] [--rounds 3] [--objects 10] [--clip FILE] [--seed 0]
+    python -m benchmarks.stages [--json] [--frames 128] [--rounds 3] [--objects 10] [--clip FILE] [--seed 0]
 
 CPU time is that of the whole process, threads of decoder and encoder included. Each stage is measured alone; then all
 of them as ``vistubes run`` has them: decode, track, run lengths, collect, results written; decode again, masks from run
@@ -44,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--frames", type=int, default=64)
+    parser.add_argument("--frames", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--objects", type=int, default=10)
     parser.add_argument("--clip", type=Path, help="video to scale to 1080p (default: the sample clip)")

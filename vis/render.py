@@ -6,9 +6,8 @@ the video, the sheet and the page. Knows no network and no file format but the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ from numpy.typing import NDArray
 
 from vis.errors import UsageError
 from vis.files import whole_file
+from vis.masks import decode
 from vis.render_labels import Color, Rect, blend, find_spot, label_image, paste, shortened, text_coverage
-from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
+from vis.render_objects import Room, cut_shape, draw_box, draw_contour, fill
+from vis.structures import Detections, Frame, MaskRLE, TrackedFrame, VideoInfo
 from vis.video.mp4 import LONGEST_SIDE
 from vis.video.writer import VideoWriter
 
@@ -85,56 +86,32 @@ class Renderer:
         self.scores = scores
         self.boxes = boxes
 
-    def draw(self, image: Image, detections: Detections) -> Image:
+    def draw(self, image: Image, detections: Detections, shapes: Sequence[MaskRLE] | None = None) -> Image:
         """A copy of ``image`` (RGB uint8 (H, W, 3)) with the objects drawn on it.
 
-        Without ``track_ids`` rows are numbered from 1. Large objects are drawn first, so that what
-        lies on them is seen.
+        ``shapes``: the objects' masks as run lengths, in place of ``detections.masks``. Without ``track_ids`` rows are
+        numbered from 1. Large objects are drawn first, so that what lies on them is seen.
         """
         canvas = image.copy()
         ids = detections.track_ids
         ids = np.arange(1, len(detections) + 1) if ids is None else ids
         line = max(1, round(min(canvas.shape[:2]) / 400))
-        places = [self._place(detections, row, canvas.shape) for row in range(len(detections))]
+        objects = [cut_shape(detections, shapes, row, canvas.shape) for row in range(len(detections))]
+        places = [shape.place for shape in objects]
         order = sorted(range(len(detections)), key=lambda r: -_area(places[r]))
         colors = [color_of(int(track_id)) for track_id in ids]
-        if detections.masks is not None:
+        room = Room(canvas.size)
+        for row in order:
+            fill(canvas, objects[row], colors[row], opacity=self.opacity, room=room)
+        # All contours after all fills: an edge is seen through whatever lies on it.
+        for row in order if self.contours else ():
+            draw_contour(canvas, objects[row], colors[row], line, room)
+        if self.boxes or (detections.masks is None and shapes is None):
             for row in order:
-                self._fill(canvas, detections.masks[row], places[row], colors[row])
-            # All contours after all fills: an edge is seen through whatever lies on it.
-            for row in order if self.contours else ():
-                _draw_contour(canvas, detections.masks[row], places[row], colors[row], line)
-        if detections.masks is None or self.boxes:
-            for row in order:
-                _draw_box(canvas, detections.boxes[row], colors[row], line)
+                draw_box(canvas, detections.boxes[row], colors[row], line)
         if self.labels:
             self._draw_labels(canvas, detections, ids, places)
         return canvas
-
-    def _place(self, detections: Detections, row: int, shape: tuple[int, ...]) -> Rect:
-        """The rectangle that holds the object: of its mask where it has pixels, else of its box."""
-        import cv2
-
-        if detections.masks is not None:
-            x, y, width, height = cv2.boundingRect(detections.masks[row].view(np.uint8))
-            if width:
-                return x, y, x + width, y + height
-        x0, y0, x1, y1 = detections.boxes[row].tolist()
-        far_y, far_x = shape[0], shape[1]
-        return (
-            *(round(min(max(x0, 0), far_x)), round(min(max(y0, 0), far_y))),
-            *(round(min(max(x1, 0), far_x)), round(min(max(y1, 0), far_y))),
-        )
-
-    def _fill(self, canvas: Image, mask: Mask, place: Rect, color: Color) -> None:
-        import cv2
-
-        x0, y0, x1, y1 = place
-        part = canvas[y0:y1, x0:x1]
-        if part.size:
-            # A table blends each of 256 values once, instead of every pixel.
-            tinted = cv2.LUT(part, _tint(color, self.opacity))
-            cv2.copyTo(tinted, mask[y0:y1, x0:x1].view(np.uint8), part)
 
     def _draw_labels(
         self, canvas: Image, detections: Detections, ids: NDArray[np.int64], places: list[Rect]
@@ -183,10 +160,10 @@ class OverlayWriter:
 
     def write(self, tracked: TrackedFrame) -> None:
         """Draw and add one frame."""
-        image, detections = tracked.frame.image, tracked.detections
+        image, detections, shapes = tracked.frame.image, tracked.detections, tracked.shapes
         if max(image.shape[:2]) > LONGEST_SIDE:
-            image, detections = _resize(image, self._size), _scale(detections, tracked.frame.size, self._size)
-        picture = self.renderer.draw(image, detections)
+            image, detections, shapes = _resize(image, self._size), _scale(tracked, self._size), None
+        picture = self.renderer.draw(image, detections, shapes)
         self._writer.write(picture, tracked.frame.pts_seconds if self._timed else None)
 
     def close(self) -> None:
@@ -276,7 +253,7 @@ def small_picture(tracked: TrackedFrame, renderer: Renderer, *, width: int = 640
     """
     frame, image = tracked.frame, _small(tracked.frame.image, width)
     # Drawn after shrinking, so that lines and letters keep their size.
-    image = renderer.draw(image, _scale(tracked.detections, frame.size, image.shape[:2]))
+    image = renderer.draw(image, _scale(tracked, image.shape[:2]))
     return Frame(frame.index, frame.pts_seconds, image)
 
 
@@ -313,42 +290,19 @@ def contact_sheet(frames: Sequence[Frame], *, columns: int = 3, width: int = 640
     return sheet
 
 
-@lru_cache(maxsize=64)
-def _tint(color: Color, opacity: float) -> Image:
-    """uint8 (1, 256, 3): every value of a channel mixed with the colour's."""
-    values = np.arange(256, dtype=np.float64)[:, None] * (1 - opacity) + np.array(color) * opacity
-    return np.round(values).astype(np.uint8)[None]
-
-
-def _draw_contour(canvas: Image, mask: Mask, place: Rect, color: Color, line: int) -> None:
-    import cv2
-
-    x0, y0, x1, y1 = place
-    if x1 > x0 and y1 > y0:
-        part = mask[y0:y1, x0:x1].view(np.uint8)
-        found, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
-        cv2.drawContours(canvas, found, -1, color, line, cv2.LINE_AA)
-
-
-def _draw_box(canvas: Image, box: NDArray[np.float32], color: Color, line: int) -> None:
-    import cv2
-
-    height, width = canvas.shape[:2]
-    x0, y0, x1, y1 = np.clip(box, 0, [width, height, width, height]).round().astype(int).tolist()
-    # Boxes are half-open: the last pixel inside is x1 - 1.
-    cv2.rectangle(canvas, (x0, y0), (max(x0, x1 - 1), max(y0, y1 - 1)), color, line)
-
-
 def _area(rect: Rect) -> int:
     return (rect[2] - rect[0]) * (rect[3] - rect[1])
 
 
-def _scale(detections: Detections, size: tuple[int, int], to: tuple[int, int]) -> Detections:
-    """The same objects for a frame of another size."""
+def _scale(tracked: TrackedFrame, to: tuple[int, int]) -> Detections:
+    """The objects for a frame of another size, with dense masks."""
     import cv2
 
+    detections, size = tracked.detections, tracked.frame.size
     y, x = to[0] / size[0], to[1] / size[1]
-    masks = detections.masks
+    masks: Iterable[Mask] | None = detections.masks
+    if tracked.shapes is not None:
+        masks = map(decode, tracked.shapes)
     if masks is not None:
         small = [cv2.resize(mask.view(np.uint8), to[::-1], interpolation=cv2.INTER_NEAREST) for mask in masks]
         masks = np.array(small, np.bool_).reshape(len(small), *to)
