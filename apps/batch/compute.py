@@ -55,7 +55,8 @@ class ChunkedRun:
         failure = done[-1].failure if done else None
         if not (done and done[-1].last):
             for chunk in self._chunks(saved, done, len(rows)):
-                self.chunks.write(number, chunk)
+                if number or not chunk.last:  # a whole video in one chunk has its result at once
+                    self.chunks.write(number, chunk)
                 number += 1
                 rows += chunk.rows
                 failure = chunk.failure
