@@ -72,9 +72,7 @@ def fill(canvas: Image, shape: Shape, color: Color, *, opacity: float, room: Roo
     if shape.mask is not None:
         x0, y0, x1, y1 = shape.place
         part = canvas[y0:y1, x0:x1]
-        # A table blends each of 256 values once, instead of every pixel.
-        tinted = cv2.LUT(part, _tint(color, opacity), room.like(part, 0))
-        cv2.copyTo(tinted, shape.mask.view(np.uint8), part)
+        cv2.copyTo(_mixed(part, color, opacity, room), shape.mask.view(np.uint8), part)
 
 
 def draw_contour(canvas: Image, shape: Shape, color: Color, line: int, room: Room) -> None:
@@ -95,11 +93,8 @@ def draw_contour(canvas: Image, shape: Shape, color: Color, line: int, room: Roo
     part = canvas[y0 - pad + top : y1 + pad, x0 - pad + left : x1 + pad]
     here = (slice(top, top + part.shape[0]), slice(left, left + part.shape[1]))
     band, soft = band[here], soft[here]
-    swatch, mixed = room.like(part, 0), room.like(part, 1)
-    cv2.rectangle(swatch, (0, 0), (part.shape[1], part.shape[0]), color, cv2.FILLED)
-    cv2.addWeighted(part, 1 - _SOFT, swatch, _SOFT, 0, mixed)
-    cv2.copyTo(mixed, soft, part)
-    cv2.copyTo(swatch, band, part)
+    cv2.copyTo(_mixed(part, color, _SOFT, room), soft, part)
+    cv2.copyTo(_swatch(part, color, room), band, part)
 
 
 def draw_box(canvas: Image, box: NDArray[np.float32], color: Color, line: int) -> None:
@@ -112,11 +107,21 @@ def draw_box(canvas: Image, box: NDArray[np.float32], color: Color, line: int) -
     cv2.rectangle(canvas, (x0, y0), (max(x0, x1 - 1), max(y0, y1 - 1)), color, line)
 
 
-@lru_cache(maxsize=64)
-def _tint(color: Color, opacity: float) -> Image:
-    """uint8 (1, 256, 3): every value of a channel mixed with the colour's."""
-    values = np.arange(256, dtype=np.float64)[:, None] * (1 - opacity) + np.array(color) * opacity
-    return np.round(values).astype(np.uint8)[None]
+def _mixed(part: Image, color: Color, opacity: float, room: Room) -> Image:
+    """All of a part of the canvas mixed with a colour."""
+    import cv2
+
+    mixed = cv2.addWeighted(part, 1 - opacity, _swatch(part, color, room), opacity, 0, room.like(part, 1))
+    return np.asarray(mixed, np.uint8)
+
+
+def _swatch(part: Image, color: Color, room: Room) -> Image:
+    """A picture of the part's shape in one colour."""
+    import cv2
+
+    swatch = room.like(part, 0)
+    cv2.rectangle(swatch, (0, 0), (part.shape[1], part.shape[0]), color, cv2.FILLED)
+    return swatch
 
 
 @lru_cache(maxsize=64)

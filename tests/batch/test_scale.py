@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from html.parser import HTMLParser
 
 import pytest
 
 from apps.batch import summary
+from apps.batch.lines import Lines
 from apps.batch.sessions import Sessions
 from apps.cli import main
 from benchmarks import scale
@@ -73,6 +75,17 @@ def test_twenty_items_of_stored_masks(tmp_path):
     for name, different in {"tubes.json": 20, "results.json": 1, "contact_sheet.png": 2}.items():
         assert len({digest for path, digest in files.items() if path.endswith(f"/{name}")}) == different
     assert not list((tmp_path / "out" / ".batch").glob("chunks/*/*"))
+
+
+def test_lines_come_back_in_the_order_of_the_items(tmp_path):
+    """The newest of each, with names that are no UTF-8; nothing is left in the folder, and little in memory."""
+    with contextlib.closing(Lines(tmp_path, 5)) as lines:
+        for at in (3, 0, 4, 3):
+            lines.add(at, {"name": f"clip\udcff{at}", "turn": len(lines)})
+        assert len(lines) == 3
+        assert [(line["name"][-1], line["turn"]) for line in lines] == [("0", 1), ("3", 3), ("4", 2)]
+        assert next(iter(lines))["name"] == "clip\udcff0"
+        assert not list(tmp_path.iterdir())
 
 
 def test_sessions_of_short_videos_are_not_written_one_by_one(tmp_path):
