@@ -44,7 +44,7 @@ def add_h264(container: Any, size: tuple[int, int], pacing: Pacing, *, crf: int,
 
     ``preset``: one of x264's in place of the fast way above.
     """
-    parameters = [_instructions_for_cpu(), *(_PARAMETERS if preset is None else ())]
+    parameters = [_instructions(), *(_PARAMETERS if preset is None else ())]
     options = {"crf": str(crf), "preset": preset or _PRESET, "x264-params": ":".join(parameters)}
     stream = container.add_stream("libx264", rate=pacing.fps, options=options)
     stream.height, stream.width = size
@@ -86,7 +86,7 @@ class PictureTrack:
         self._container.mux(held)
 
 
-def _instructions_for_cpu() -> str:
+def _instructions() -> str:
     """x264's parameter that keeps it from AVX-512, for CPUs that have AVX2; else it chooses itself."""
     import cv2
 
