@@ -38,7 +38,7 @@ def write_cutout(
     """
     done = 0
     with _opened(out, form, result) as writer:
-        for tracked in replayed(source, result, result.frames):
+        for tracked in replayed(source, result, result.frames, dense=True):
             alpha = alpha_of(tracked, feather=feather)
             writer.write(np.dstack([tracked.frame.image, alpha]), tracked.frame.pts_seconds)
             done += 1

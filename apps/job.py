@@ -6,11 +6,12 @@ import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from apps.plan import SPEEDS, Plan, Refining
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress, timed
 from vis import __version__
+from vis.background import Background
 from vis.errors import InputError, UsageError, VisWarning
 from vis.interfaces import (
     CountedFrames,
@@ -21,7 +22,10 @@ from vis.interfaces import (
     Tracker,
     WeightsRecord,
 )
-from vis.structures import Detections, Frame, TrackedFrame, VideoResult
+from vis.structures import Detections, Frame, TrackedFrame, VideoInfo, VideoResult
+
+if TYPE_CHECKING:
+    from vis.pipeline import TubeCollector
 
 __all__ = [
     "Job",
@@ -30,6 +34,7 @@ __all__ = [
     "build_refiner",
     "check_same_size",
     "choose_labels",
+    "collect_beside",
     "model_checksums",
 ]
 
@@ -111,15 +116,10 @@ class Job:
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The whole video as a result."""
-        from vis import pipeline
-
-        result = pipeline.collect(
-            self.stream(source, quiet=quiet),
-            source.info,
-            self.class_names,
-            min_frames=self.plan.collected_frames(),
-            made_with=self.made_with(),
+        collector = collect_beside(
+            self.stream(source, quiet=quiet), source.info, self.class_names, self.watch
         )
+        result = collector.result(min_frames=self.plan.collected_frames(), made_with=self.made_with())
         return self.finish(result, source)
 
     def stream(self, source: FrameSource, *, quiet: bool = True) -> Iterator[TrackedFrame]:
@@ -265,7 +265,8 @@ class RefineJob:
         tracked = pipeline.replay(timed(source, self.watch, "decode"), saved)
         refined = pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
         stream = progress(refined, what="tubes", total=len(saved.frames), quiet=quiet)
-        result = pipeline.collect(stream, source.info, saved.class_names, made_with=self.made_with())
+        collector = collect_beside(stream, source.info, saved.class_names, self.watch)
+        result = collector.result(made_with=self.made_with())
         if len(result.frames) != len(saved.frames):
             raise InputError(
                 f"{source.info.name}: {len(result.frames)} of the {len(saved.frames)} frames of the saved "
@@ -275,6 +276,20 @@ class RefineJob:
         kept = {tube.id: tube for tube in saved.tubes}
         tubes = tuple(replace(t, label=kept[t.id].label, score=kept[t.id].score) for t in result.tubes)
         return replace(result, tubes=tubes, dataset=saved.dataset)
+
+
+def collect_beside(
+    stream: Iterable[TrackedFrame], video: VideoInfo, class_names: Sequence[str], watch: Stopwatch
+) -> TubeCollector:
+    """The tubes of a stream; masks become run lengths in a thread of their own while the networks go on."""
+    from vis.pipeline import TubeCollector
+
+    collector = TubeCollector(video, class_names)
+    with Background(collector.add, depth=1) as collecting:
+        for item in stream:
+            collecting.put(item)
+    watch.note("collect", collecting)
+    return collector
 
 
 def build_refiner(refining: Refining | None, *, device: str) -> Any:

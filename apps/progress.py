@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.background import Background
 from vis.errors import UsageError
 from vis.interfaces import CameraCompensator, Detector, Refiner, Tracker
 from vis.structures import Detections, Frame
@@ -67,6 +68,14 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self.beside: dict[str, dict[str, float]] = {}
+        """Of stages that a thread of their own does beside the others: seconds ``busy``, ``waiting`` for work, and
+        ``held_up``, which the others waited for them."""
+
+    def note(self, stage: str, done: Background[Any]) -> None:
+        """What a stage took that ran beside the others."""
+        names = ("busy", "waiting", "held_up")
+        self.beside[stage] = {name: round(getattr(done, name), 3) for name in names}
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from apps.progress import progress
+from apps.progress import Stopwatch, progress
 from vis.errors import VisError
 from vis.interfaces import FrameSink, FrameSource
 from vis.pipeline import replay
@@ -57,8 +57,11 @@ def draw(
     audio_from: Path | None = None,
     overlay: bool = True,
     quiet: bool = True,
+    watch: Stopwatch | None = None,
 ) -> dict[str, Exception]:
     """contact_sheet.png and, if wanted, overlay.mp4 with the sound of ``audio_from``.
+
+    ``watch`` is told what encoding took, beside drawing.
 
     Returns file name -> error of those that could not be drawn. Each appears whole or not at all; frames
     after the last of the result are not read.
@@ -68,16 +71,16 @@ def draw(
     renderer = Renderer(result.class_names)
     total = len(result.frames)
     pictures = [_Picture("contact_sheet.png", lambda path: _closing(ContactSheet(path, renderer)), folder)]
-    if overlay:
-        pictures.append(
-            _Picture(
-                "overlay.mp4",
-                lambda path: OverlayWriter(
-                    path, result.video, renderer, audio_from=audio_from, expected_frames=total
-                ),
-                folder,
-            )
+    writers: list[OverlayWriter] = []
+
+    def open_overlay(path: Path) -> OverlayWriter:
+        writers.append(
+            OverlayWriter(path, result.video, renderer, audio_from=audio_from, expected_frames=total)
         )
+        return writers[-1]
+
+    if overlay:
+        pictures.append(_Picture("overlay.mp4", open_overlay, folder))
     with contextlib.ExitStack() as stack:
         for picture in pictures:
             stack.enter_context(picture)
@@ -91,11 +94,19 @@ def draw(
         except Exception as error:
             for picture in pictures:
                 picture.fail(error)
+    if watch is not None:
+        for writer in writers:
+            watch.note("encode", writer.encoding)
     return {picture.name: picture.error for picture in pictures if picture.error is not None}
 
 
-def replayed(source: FrameSource, result: VideoResult, frames: Iterable[int]) -> Iterator[TrackedFrame]:
-    """The objects on these frames of the source, which is read no further than the last of them."""
+def replayed(
+    source: FrameSource, result: VideoResult, frames: Iterable[int], *, dense: bool = False
+) -> Iterator[TrackedFrame]:
+    """The objects on these frames of the source, which is read no further than the last of them.
+
+    ``dense``: with masks of whole frames; drawing needs none.
+    """
     wanted = {int(frame) for frame in frames}
     last = max(wanted, default=-1)
 
@@ -106,7 +117,7 @@ def replayed(source: FrameSource, result: VideoResult, frames: Iterable[int]) ->
             if frame.index >= last:
                 return
 
-    return replay(chosen(), result)
+    return replay(chosen(), result, dense=dense)
 
 
 class _Picture:

@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,8 @@ def run_record(
             "python": platform.python_version(),
             "system": platform.platform(),
             "cpus": os.cpu_count(),
-            "torch": importlib.metadata.version("torch"),
-            "numpy": importlib.metadata.version("numpy"),
+            "torch": _version("torch"),
+            "numpy": _version("numpy"),
         },
     }
     if job.refiner is not None:
@@ -65,6 +66,12 @@ def run_record(
     return record
 
 
+@cache
+def _version(package: str) -> str:
+    """Of an installed package; looking it up takes longer than a short video."""
+    return importlib.metadata.version(package)
+
+
 def costs(job: VideoJob, result: VideoResult, started: float) -> dict[str, Any]:
     """The part of a run record that grows while pictures are drawn: time and memory."""
     seconds = max(time.time() - started, 1e-3)
@@ -72,6 +79,7 @@ def costs(job: VideoJob, result: VideoResult, started: float) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
         "seconds": round(seconds, 3),
         "seconds_per_stage": job.watch.report(),
+        "stages_beside": dict(job.watch.beside),
         "frames_per_second": round(len(result.frames) / seconds, 3),
         "peak_memory_bytes": peak_memory_bytes(),
     }

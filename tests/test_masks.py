@@ -45,6 +45,17 @@ def test_bytes_area_and_box_equal_pycocotools(mask):
     np.testing.assert_array_equal(masks.decode(ours), mask)
 
 
+@given(dense_masks())
+def test_a_crop_holds_the_mask_in_its_box(mask):
+    x, y, crop = masks.decode_crop(masks.encode(mask))
+    assert crop.flags.c_contiguous
+    again = np.zeros_like(mask)
+    again[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+    np.testing.assert_array_equal(again, mask)
+    x0, y0, x1, y1 = masks.bounding_box(masks.encode(mask))
+    assert (x, y, *crop.shape) == ((x0, y0, y1 - y0, x1 - x0) if mask.any() else (0, 0, 0, 0))
+
+
 @given(mask_pairs())
 def test_overlap_and_union_equal_pycocotools(pair):
     a, b = map(masks.encode, pair)

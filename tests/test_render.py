@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vis import render, render_labels
+from vis import masks, render, render_labels
 from vis.errors import UsageError
 from vis.interfaces import FrameSink
 from vis.render import PALETTE, ContactSheet, OverlayWriter, Renderer, color_of, contact_sheet
+from vis.render_objects import Room, Shape, draw_contour
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 from vis.video import VideoReader
 
@@ -154,6 +156,29 @@ def test_contours_are_the_edge_in_full_colour():
         np.testing.assert_allclose(drawn[y, x], np.array(color_of(1)) * 0.95, rtol=0.06)
     assert not drawn[25:55, 35:75].any()
     assert not drawn[:17].any()
+
+
+@pytest.mark.parametrize("line", [1, 2, 3, 5])
+def test_a_contour_lies_on_the_edge_and_stays_in_the_frame(line):
+    """Objects at the frame's edges, in its corner, of one pixel, and with a hole."""
+    mask = np.zeros((60, 80), np.bool_)
+    mask[0:30, 50:80], mask[45, 20], mask[50:60, 0:9] = True, True, True
+    mask[10:20, 60:70] = False
+    canvas = np.zeros((60, 80, 3), np.uint8)
+    draw_contour(canvas, Shape((0, 0, 80, 60), mask), (200, 100, 50), line, Room(canvas.size))
+    near = masks.boundary(mask, line + 1) | (masks.boundary(np.pad(~mask, 9), line + 1)[9:-9, 9:-9])
+    assert not canvas[~near].any()
+    padded = np.pad(mask, 1)
+    beside = ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
+    assert (canvas[mask & beside] == (200, 100, 50)).all()
+
+
+def test_run_lengths_draw_as_their_masks(scene):
+    stack = np.concatenate([two_blobs(), np.zeros((1, 90, 140), np.bool_)])
+    dense = detections(stack)
+    sparse = replace(dense, masks=None)
+    drawn = Renderer(["a"]).draw(scene, sparse, masks.encode_many(stack))
+    np.testing.assert_array_equal(drawn, Renderer(["a"]).draw(scene, dense))
 
 
 def test_boxes_are_half_open(scene):

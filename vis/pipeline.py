@@ -108,10 +108,11 @@ def collect(
     return collector.result(min_frames=min_frames, made_with=made_with)
 
 
-def replay(frames: Iterable[Frame], result: VideoResult) -> Iterator[TrackedFrame]:
+def replay(frames: Iterable[Frame], result: VideoResult, *, dense: bool = True) -> Iterator[TrackedFrame]:
     """The saved objects of ``result`` on freshly decoded frames: how an association is reused.
 
-    Frames that ``result`` does not cover are passed over. Tubes without masks give boxes only.
+    Frames that ``result`` does not cover are passed over. Tubes without masks give boxes only. Without ``dense`` masks
+    stay run lengths, in ``shapes``: what looks at objects only, as drawing does, need not make maps of whole frames.
     """
     covered = set(result.frames.tolist())
     rows: dict[int, list[tuple[Tube, int]]] = defaultdict(list)
@@ -120,24 +121,23 @@ def replay(frames: Iterable[Frame], result: VideoResult) -> Iterator[TrackedFram
             rows[index].append((tube, row))
     for frame in frames:
         if frame.index in covered:
-            yield TrackedFrame(frame, _detections(rows.get(frame.index, []), frame.size))
+            yield _replayed(frame, rows.get(frame.index, []), dense=dense)
 
 
-def _detections(rows: list[tuple[Tube, int]], size: tuple[int, int]) -> Detections:
-    masks = None
-    # A tube of boxes only beside one with masks: an empty mask says "not known yet".
+def _replayed(frame: Frame, rows: list[tuple[Tube, int]], *, dense: bool) -> TrackedFrame:
+    shapes: tuple[MaskRLE, ...] | None = None
     if any(tube.masks is not None for tube, _ in rows):
-        masks = np.zeros((len(rows), *size), np.bool_)
-        for target, (tube, row) in zip(masks, rows, strict=True):
-            if tube.masks is not None:
-                target[:] = rle.decode(tube.masks[row])
-    return Detections(
+        # A tube of boxes only beside one with masks: an empty mask says "not known yet".
+        shapes = tuple(rle.blank(frame.size) if tube.masks is None else tube.masks[row] for tube, row in rows)
+    masks = rle.decode_many(shapes, frame.size) if dense and shapes is not None else None
+    found = Detections(
         boxes=np.array([tube.boxes[row] for tube, row in rows], np.float32).reshape(-1, 4),
         scores=np.array([tube.scores[row] for tube, row in rows], np.float32),
         labels=np.array([tube.label for tube, _ in rows], np.int64),
         masks=masks,
         track_ids=np.array([tube.id for tube, _ in rows], np.int64),
     )
+    return TrackedFrame(frame, found, None if dense else shapes)
 
 
 @dataclass(slots=True)
@@ -167,6 +167,9 @@ class TubeCollector:
         found = item.detections
         ids = found.track_ids
         assert ids is not None  # TrackedFrame holds this
+        shapes = item.shapes
+        if shapes is None and found.masks is not None:
+            shapes = rle.encode_many(found.masks)
         self._frames.append(item.frame.index)
         self._pts.append(item.frame.pts_seconds)
         for row, identity in enumerate(ids.tolist()):
@@ -174,7 +177,7 @@ class TubeCollector:
             tube.frames.append(item.frame.index)
             tube.boxes.append(found.boxes[row])
             tube.scores.append(float(found.scores[row]))
-            tube.masks.append(None if found.masks is None else rle.encode(found.masks[row]))
+            tube.masks.append(None if shapes is None else shapes[row])
             # The sum of scores decides the label: a short confident mistake does not.
             tube.votes[int(found.labels[row])] += float(found.scores[row])
 
@@ -198,8 +201,7 @@ class TubeCollector:
 def _finish(identity: int, growing: _GrowingTube, size: tuple[int, int]) -> Tube:
     masks: tuple[MaskRLE, ...] | None = None
     if any(mask is not None for mask in growing.masks):
-        blank = rle.encode(np.zeros(size, np.bool_))
-        masks = tuple(blank if mask is None else mask for mask in growing.masks)
+        masks = tuple(rle.blank(size) if mask is None else mask for mask in growing.masks)
     return Tube(
         id=identity,
         label=max(growing.votes, key=lambda label: growing.votes[label]),

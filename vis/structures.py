@@ -269,6 +269,8 @@ class TrackedFrame:
     """The picture, with its index and time."""
     detections: Detections
     """Its objects; ``track_ids`` is set, and unique within the frame."""
+    shapes: tuple[MaskRLE, ...] | None = None
+    """The objects' masks as run lengths, for what needs no dense ones; ``detections.masks`` may then be None."""
 
     def __post_init__(self) -> None:
         ids = self.detections.track_ids
@@ -283,9 +285,15 @@ class TrackedFrame:
                 masks.shape[1:] == self.frame.size,
                 f"TrackedFrame: masks are {masks.shape[1:]}, the frame is {self.frame.size}",
             )
+        shapes = self.shapes
+        require(
+            shapes is None
+            or (len(shapes) == len(ids) and all(one.size == self.frame.size for one in shapes)),
+            f"TrackedFrame.shapes: expected {len(ids)} masks of {self.frame.size}, got {shapes}",
+        )
 
     def __repr__(self) -> str:
-        return repr_of(self, "frame", "detections")
+        return repr_of(self, "frame", "detections", "shapes")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

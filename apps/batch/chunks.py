@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +105,10 @@ def collected(
     blank = np.broadcast_to(np.zeros((), np.uint8), (*video.size, 3))
     for row in rows:
         shapes = row.fine if fine else row.coarse
-        dense = None if shapes is None else masks.decode_many(shapes, video.size)
         found = row.detections
-        with_masks = Detections(found.boxes, found.scores, found.labels, dense, found.track_ids)
-        collector.add(TrackedFrame(Frame(row.frame, row.pts_seconds, blank), with_masks))
+        collector.add(
+            TrackedFrame(Frame(row.frame, row.pts_seconds, blank), replace(found, masks=None), shapes)
+        )
     return collector.result(min_frames=min_frames, made_with=made_with)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ class ChunkedRun:
         failure = done[-1].failure if done else None
         if not (done and done[-1].last):
             for chunk in self._chunks(saved, done, len(rows)):
-                self.chunks.write(number, chunk)
+                if number or not chunk.last:  # a whole video in one chunk has its result at once
+                    self.chunks.write(number, chunk)
                 number += 1
                 rows += chunk.rows
                 failure = chunk.failure
@@ -141,7 +142,7 @@ class ChunkedRun:
             refined = TimedRefiner(self.job.refiner, self.job.watch).refine(tracked.frame.image, found)
             fine = masks.encode_many(refined.masks) if refined.masks is not None else ()
         coarse = None if found.masks is None else masks.encode_many(found.masks)
-        return Row(tracked.frame.index, tracked.frame.pts_seconds, found, coarse, fine)
+        return Row(tracked.frame.index, tracked.frame.pts_seconds, replace(found, masks=None), coarse, fine)
 
 
 def read_result(path: Path) -> VideoResult | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from apps.batch import lock, pool, summary
 from apps.batch.events import Event
 from apps.batch.item import Item
+from apps.batch.lines import Lines
 from apps.batch.sessions import Sessions
 from apps.batch.status import Status
 from apps.identity import read_record
@@ -93,14 +94,16 @@ def run_items(
     ``sets``: JSON of the sets among the inputs; of one there is a results file too, several would overwrite each
     other's. ``merge``: the format of the one file of all videos. ``retry_failed``: do those alone that failed before.
     """
-    with _sigterm_unwinds(), lock.acquire(out):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_sigterm_unwinds())
+        stack.enter_context(lock.acquire(out))
         lock.clear_leftovers(out)
         sessions = Sessions(out)
         wanted = list(range(len(items)))
-        lines: dict[int, dict[str, Any]] = {}
+        lines = stack.enter_context(contextlib.closing(Lines(out / ".batch", len(items))))
         retried: list[dict[str, Any]] = []
         if retry_failed:
-            retried, wanted, lines = _retried(out, items, quiet=quiet)
+            retried, wanted = _retried(out, items, lines, quiet=quiet)
         failures = summary.Failures(out, items, retried)
         chosen = [items[at] for at in wanted]
         status = Status(chosen, quiet=quiet)
@@ -110,7 +113,7 @@ def run_items(
                 status.take(event)
                 at = wanted[event.item]
                 if event.kind == "done":
-                    lines[at] = {"name": items[at].name, "path": items[at].path, **event.data}
+                    lines.add(at, {"name": items[at].name, "path": items[at].path, **event.data})
                     if event.data["status"] == "done":
                         sessions.add(event.data["frames"])
                     if event.data.get("disk_full"):
@@ -120,13 +123,13 @@ def run_items(
                         )
                 elif event.kind == "failed":
                     failures.add(at, event.data)
-                    lines[at] = {**failures.lines[at], "status": "failed"}
+                    lines.add(at, {**failures.lines[at], "status": "failed"})
         finally:
             events.close()
             status.close()
         lock.clear_leftovers(out)  # of workers and nodes that were lost on the way
         failures.close()
-        ordered = [lines[item] for item in sorted(lines)]
+        ordered = list(lines)
         kept = sum(line["status"] == "kept" for line in ordered)
         told: dict[str, Any] = {
             "totals": summary.totals(ordered, *sessions.totals(kept=kept)),
@@ -142,24 +145,23 @@ def run_items(
 
 
 def _retried(
-    out: Path, items: Sequence[Item], *, quiet: bool
-) -> tuple[list[dict[str, Any]], list[int], dict[int, dict[str, Any]]]:
-    """The failures of before, the places of their videos, and the lines of the videos that are done."""
+    out: Path, items: Sequence[Item], lines: Lines, *, quiet: bool
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """The failures of before and the places of their videos; ``lines`` gets those of the videos that are done."""
     from apps.batch.work import line_of
 
     before = {(line["name"], line["path"]): line for line in summary.read_failures(out)}
     wanted = [at for at, item in enumerate(items) if (item.name, item.path) in before]
-    lines: dict[int, dict[str, Any]] = {}
     for at in set(range(len(items))) - set(wanted):
         record = read_record(out / items[at].name / "run.json")
         if record.get("work"):
-            lines[at] = {"name": items[at].name, "path": items[at].path, **line_of(record, "kept")}
+            lines.add(at, {"name": items[at].name, "path": items[at].path, **line_of(record, "kept")})
     left = len(items) - len(wanted) - len(lines)
     if not quiet:
         print(f"{len(wanted)} videos failed before and are tried again", file=sys.stderr)
         if left:
             print(f"{left} videos are not done yet: run the same without --retry-failed", file=sys.stderr)
-    return [before[items[at].name, items[at].path] for at in wanted], wanted, lines
+    return [before[items[at].name, items[at].path] for at in wanted], wanted
 
 
 def _merged(out: Path, items: Sequence[Item], merge: str | None, sets: Sequence[Path]) -> dict[str, Any]:

@@ -13,12 +13,15 @@ from vis.files import read_json, write_json
 
 __all__ = ["Sessions"]
 
+WRITE_SECONDS = 1.0
+"""Least time between two writes."""
+
 
 class Sessions:
     """Seconds and frames of each run that finished a video, kept in ``.batch/sessions.json``.
 
-    Written after every video, so that a killed run counts up to its last one. A run with nothing to do adds none; one
-    that keeps nothing of before makes all of it anew, and the earlier runs no longer count.
+    Written after every video, of short ones once a second, so that a killed run counts up to its last one. A run with
+    nothing to do adds none; one that keeps nothing of before makes all of it anew, and earlier runs no longer count.
     """
 
     def __init__(self, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,12 +29,15 @@ class Sessions:
         self._clock, self._begun = clock, clock()
         self._before = _rows(self._path) or _of_report(out / "batch.json")
         self._frames = self._videos = 0
+        self._written = float("-inf")
 
     def add(self, frames: int) -> None:
         """A video was done."""
         self._frames += frames
         self._videos += 1
-        self._write([*self._before, self._own()])
+        if self._clock() - self._written >= WRITE_SECONDS:
+            self._written = self._clock()
+            self._write([*self._before, self._own()])
 
     def totals(self, *, kept: int) -> tuple[float, int]:
         """Seconds and frames of all runs that count; ``kept``: videos of before that stay."""

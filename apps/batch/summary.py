@@ -14,14 +14,17 @@ from urllib.parse import quote
 
 from apps.batch.item import Item
 from vis import __version__
-from vis.files import write_json, write_text
+from vis.files import write_text
 
 __all__ = ["Failures", "page", "passed_over", "read_failures", "totals", "write_reports"]
 
 SHOWN = 8
 """Names of files passed over that the terminal shows."""
+MAX_ROWS = 5000
+"""Finished videos listed on the page."""
 MAX_SHEETS = 500
 """Contact sheets shown on the page; more would make it a burden to open."""
+_JSON: dict[str, Any] = {"allow_nan": False, "ensure_ascii": False}
 
 
 class Failures:
@@ -101,8 +104,10 @@ def totals(lines: Sequence[Mapping[str, Any]], seconds: float, fresh: int | None
 
 
 def write_reports(out: Path, summary: Mapping[str, Any]) -> None:
-    """``batch.json`` and ``batch.html``."""
-    write_json(out / "batch.json", summary, indent=2)
+    """``batch.json``, one video a line, and ``batch.html``."""
+    head = json.dumps({name: value for name, value in summary.items() if name != "videos"}, **_JSON, indent=2)
+    lines = ",\n".join(json.dumps(line, **_JSON, separators=(",", ":")) for line in summary["videos"])
+    write_text(out / "batch.json", f'{head[:-2]},\n  "videos": [\n{lines}\n  ]\n}}\n')
     write_text(out / "batch.html", page(summary))
 
 
@@ -113,6 +118,12 @@ def page(summary: Mapping[str, Any]) -> str:
     finished = [line for line in summary["videos"] if line["status"] != "failed"]
     failed = [line for line in summary["videos"] if line["status"] == "failed"]
     passed = "".join(f"<li>{html.escape(name)}</li>" for name in summary.get("passed_over", []))
+    rows = "".join(_row(line, stages) for line in finished[:MAX_ROWS])
+    rest = (
+        f"<p>The first {MAX_ROWS:,} of {len(finished):,}; batch.json has all.</p>"
+        if finished[MAX_ROWS:]
+        else ""
+    )
     more = f"<p>The first {MAX_SHEETS} of {len(finished)}.</p>" if len(finished) > MAX_SHEETS else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -120,7 +131,7 @@ def page(summary: Mapping[str, Any]) -> str:
 <h1>Batch of {sums["videos"]} videos</h1>
 <ul class="sums">{"".join(f"<li><b>{value}</b> {what}</li>" for value, what in _headline(sums))}</ul>
 {f'<h2>Failed</h2><div class="wide"><table class="failed">{_failed_rows(failed)}</table></div>' if failed else ""}
-<h2>Videos</h2><div class="wide"><table>{_head(stages)}{"".join(_row(line, stages) for line in finished)}</table></div>
+<h2>Videos</h2>{rest}<div class="wide"><table>{_head(stages)}{rows}</table></div>
 {f"<h2>Passed over: no videos</h2><ul>{passed}</ul>" if passed else ""}
 <h2>Contact sheets</h2>{more}<div class="sheets">{"".join(map(_sheet, finished[:MAX_SHEETS]))}</div>
 <footer>vis-tubes {html.escape(__version__)}. Per stage and video: seconds of its worker.</footer>
@@ -134,7 +145,8 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem
 h2 { margin: 2rem 0 .5rem } .wide { overflow-x: auto } table { border-collapse: collapse }
 th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top }
 td { font-variant-numeric: tabular-nums } th { white-space: nowrap }
-.text { text-align: left } .failed td { text-align: left } .failed td:nth-child(2) { color: var(--bad) }
+.text, td:first-child { text-align: left } .failed td { text-align: left }
+.failed td:nth-child(2) { color: var(--bad) }
 .sums { display: flex; flex-wrap: wrap; gap: .3rem 1.8rem; list-style: none; padding: 0 } .sums b { font-size: 1.3em }
 .sheets { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1rem }
 td:first-child { white-space: nowrap } figure { margin: 0 } img { width: 100% } footer { margin-top: 2rem; opacity: .7 }
@@ -176,10 +188,9 @@ def _row(line: Mapping[str, Any], stages: Sequence[str]) -> str:
     cells = [line["status"], f"{line['frames']:,}", f"{line['tubes']:,}"]
     cells += [f"{line['frames'] / max(line['seconds'], 1e-3):.1f}", *(f"{number:,.1f}" for number in numbers)]
     notes = "; ".join(text.removeprefix(line["path"] + ": ") for text in line.get("warnings", []))
-    return (
-        f'<tr><td class="text">{_link(line, "")}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}'
-        f'<td class="text">{html.escape(notes)}</td></tr>'
-    )
+    # HTML needs no end tags here, and a row is written ten thousand times.
+    note = f'<td class="text">{html.escape(notes)}</td>' if notes else ""
+    return "\n<tr>" + "".join(f"<td>{cell}" for cell in (_link(line, ""), *cells)) + note
 
 
 def _sheet(line: Mapping[str, Any]) -> str:

@@ -132,6 +132,7 @@ def run_job(
                     audio_from=path if path.is_file() else None,
                     overlay=output.overlay,
                     quiet=output.quiet,
+                    watch=job.watch,
                 )
             record["pictures"] = rendering.drawn(missing)
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vis import masks as rle
 from vis.errors import AnnotationError
 from vis.formats import tubes as tubes_format
 from vis.masks import decode
@@ -136,6 +138,22 @@ def test_replay_gives_back_what_was_collected() -> None:
     result = make_result()
     again = collect(replay(frames(10), result), INFO, result.class_names, made_with={"by": "test"})
     assert_equal(again, result)
+
+
+def test_replay_of_run_lengths_collects_to_the_same() -> None:
+    """Beside a tube of boxes only, too: its masks are empty, not missing."""
+    result = make_result()
+    first, *others = result.tubes
+    for tubes in (result.tubes, (replace(first, masks=None), *others)):
+        saved = replace(result, tubes=tubes)
+        sparse = list(replay(frames(10), saved, dense=False))
+        assert all(item.detections.masks is None for item in sparse)
+        dense = list(replay(frames(10), saved))
+        for item, whole in zip(sparse, dense, strict=True):
+            masks = whole.detections.masks
+            assert item.shapes == (None if masks is None else rle.encode_many(masks))
+        collected = [collect(stream, INFO, result.class_names) for stream in (sparse, dense)]
+        assert_equal(*collected)
 
 
 def test_refining_a_replay_equals_refining_at_once() -> None:

@@ -197,7 +197,9 @@ def test_too_little_space_is_told_before_the_work(tmp_path, monkeypatch):
 
     usage = shutil.disk_usage(tmp_path)._replace(free=100 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(OutputError, match=r"about 527 MiB are needed and 100 MiB are free; free some space"):
+    with pytest.raises(
+        OutputError, match=r"about 1,312 MiB are needed and 100 MiB are free; free some space"
+    ):
         VideoWriter(tmp_path / "a" / "o.mp4", (720, 1280), 30, expected_frames=29_756)
     assert list(tmp_path.iterdir()) == []
     VideoWriter(tmp_path / "o.mp4", (720, 1280), 30, expected_frames=300).abort()

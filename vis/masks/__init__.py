@@ -12,7 +12,18 @@ Knows no file and no network. Dense masks are bool ``(H, W)``; sizes are ``(heig
 """
 
 from vis.masks.band import boundary, boundary_width, dense_boundary_iou, dense_iou, erode
-from vis.masks.codec import decode, decode_many, encode, encode_many, extent, from_runs, runs, unpack_text
+from vis.masks.codec import (
+    blank,
+    decode,
+    decode_crop,
+    decode_many,
+    encode,
+    encode_many,
+    extent,
+    from_runs,
+    runs,
+    unpack_text,
+)
 from vis.masks.gate import MAX_OUTLINE, MAX_PIXELS, MAX_SIDE, checked_size, from_coco, to_coco
 from vis.masks.measures import area, bounding_box, intersection, iou, union
 
@@ -21,11 +32,13 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "area",
+    "blank",
     "boundary",
     "boundary_width",
     "bounding_box",
     "checked_size",
     "decode",
+    "decode_crop",
     "decode_many",
     "dense_boundary_iou",
     "dense_iou",

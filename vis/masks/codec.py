@@ -12,8 +12,10 @@ from vis.structures import MaskRLE
 
 __all__ = [
     "Runs",
+    "blank",
     "canonical",
     "decode",
+    "decode_crop",
     "decode_many",
     "encode",
     "encode_many",
@@ -38,6 +40,11 @@ def extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
     return int(columns[0]), y0, int(columns[-1]) + 1, y1
 
 
+def blank(size: tuple[int, int]) -> MaskRLE:
+    """The mask of that (height, width) without a pixel."""
+    return pack(np.array([size[0] * size[1]]), size)
+
+
 def encode(mask: NDArray[np.bool_]) -> MaskRLE:
     """Run lengths of a bool (H, W) mask.
 
@@ -49,20 +56,17 @@ def encode(mask: NDArray[np.bool_]) -> MaskRLE:
     height, width = mask.shape
     box = extent(mask)
     if box is None:
-        return pack(np.array([height * width]), (height, width))
+        return blank((height, width))
     x0, y0, x1, y1 = box
-
-    # The crop, column after column, with a 0 before the first pixel and after each column:
-    #   0 c0c0c0 0 c1c1c1 0 ...      a change at p lies at column p // step, row p % step.
-    # A crop as tall as the frame gets no separators: there a run goes on into the next column.
-    full = y1 - y0 == height
-    step = height if full else y1 - y0 + 1
-    flat = np.zeros(1 + (x1 - x0) * step + full, np.uint8)
-    block = flat[1 : 1 + (x1 - x0) * step].reshape(x1 - x0, step)
-    block[:, : y1 - y0] = mask[y0:y1, x0:x1].T
-    change = np.flatnonzero(flat[1:] != flat[:-1])
-    column, row = np.divmod(change, step)
-    edges = (column + x0) * height + row + y0
+    # Where a pixel differs from the one above it, a row of background above the crop and one below it included.
+    # Rows are compared as they lie in memory: only the few places of a change are put in the columns' order.
+    padded = np.zeros((y1 - y0 + 2, x1 - x0), np.bool_)
+    padded[1:-1] = mask[y0:y1, x0:x1]
+    row, column = np.divmod(np.flatnonzero(padded[1:] != padded[:-1]), x1 - x0)
+    edges = np.sort((column + x0) * height + row + y0)
+    if y1 - y0 == height:
+        # A run that reaches the frame's lower edge goes on at the next column's top: there it has no edge.
+        edges = edges[(np.diff(edges, prepend=-1) > 0) & (np.diff(edges, append=-1) != 0)]
     if edges[-1] == height * width:
         edges = edges[:-1]
     return pack(np.diff(edges, prepend=0, append=height * width), (height, width))
@@ -75,29 +79,45 @@ def encode_many(masks: NDArray[np.bool_]) -> tuple[MaskRLE, ...]:
 
 def decode(mask: MaskRLE) -> NDArray[np.bool_]:
     """The dense bool (H, W) mask, C-contiguous."""
-    height, width = mask.size
-    dense = np.zeros((height, width), np.bool_)
-    lengths = runs(mask)
-    starts, stops = intervals(lengths)
-    if len(starts):
-        # Only the columns that the object touches are expanded and transposed.
-        x0, x1 = int(starts[0]) // height, (int(stops[-1]) - 1) // height + 1
-        lengths = lengths[: 2 * len(starts)].copy()
-        lengths[0] -= x0 * height
-        lengths = np.append(lengths, x1 * height - stops[-1])
-        values = np.arange(len(lengths), dtype=np.uint8) & 1
-        dense[:, x0:x1] = np.repeat(values, lengths).reshape(x1 - x0, height).T
+    dense = np.zeros(mask.size, np.bool_)
+    _decode_into(dense, mask)
     return dense
 
 
 def decode_many(masks: Sequence[MaskRLE], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Dense masks, bool (N, H, W), all of the given (height, width)."""
-    out = np.empty((len(masks), *size), np.bool_)
+    out = np.zeros((len(masks), *size), np.bool_)
     for target, mask in zip(out, masks, strict=True):
         if mask.size != tuple(size):
             raise ValueError(f"mask of size {mask.size} among masks of size {tuple(size)}")
-        target[...] = decode(mask)
+        _decode_into(target, mask)
     return out
+
+
+def decode_crop(mask: MaskRLE) -> tuple[int, int, NDArray[np.bool_]]:
+    """x0, y0 and the dense mask from there on, bool (h, w), C-contiguous: its bounding box; (0, 0) when it is empty."""
+    height = mask.size[0]
+    starts, stops = intervals(runs(mask))
+    if not len(starts):
+        return 0, 0, np.zeros((0, 0), np.bool_)
+    column, top = np.divmod(starts, height)
+    last_column, bottom = np.divmod(stops - 1, height)
+    x0, x1 = int(column[0]), int(last_column[-1]) + 1
+    y0, y1 = int(top.min()), int(bottom.max()) + 1
+    if (column != last_column).any():  # a run goes from one column into the next
+        y0, y1 = 0, height
+    begin = (column - x0) * (y1 - y0) + top - y0
+    edges = np.empty(2 * len(begin) + 1, np.int64)
+    edges[:-1:2], edges[1:-1:2], edges[-1] = begin, begin + stops - starts, (x1 - x0) * (y1 - y0)
+    values = (np.arange(len(edges)) & 1).astype(np.bool_)
+    columns = np.repeat(values, np.diff(edges, prepend=0)).reshape(x1 - x0, y1 - y0)
+    return x0, y0, np.ascontiguousarray(columns.T)
+
+
+def _decode_into(dense: NDArray[np.bool_], mask: MaskRLE) -> None:
+    """Set the mask's pixels in a blank (H, W) one."""
+    x0, y0, crop = decode_crop(mask)
+    dense[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = crop
 
 
 def runs(mask: MaskRLE) -> Runs:

@@ -13,7 +13,7 @@ from typing import Any
 
 from vis.errors import OutputError
 from vis.video.audio import AudioCopy
-from vis.video.mp4 import PictureTrack, container_options
+from vis.video.mp4 import ENCODING, PictureTrack, container_options
 from vis.video.picture_writer import AtomicVideoOutput
 from vis.video.timestamps import Pacing, RisingTicks
 
@@ -95,7 +95,7 @@ def encoder_name() -> str:
     import av
 
     versions = [".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libavformat")]
-    return "-".join(["h264", *versions])
+    return "-".join(["h264", ENCODING, *versions])
 
 
 class _Part:

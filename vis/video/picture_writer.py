@@ -24,7 +24,7 @@ __all__ = ["AtomicVideoOutput", "PictureWriter"]
 
 # Room that must be free before writing begins: a floor, and an upper guess of H.264 at crf 20.
 _FLOOR_BYTES = 4 * 2**20
-_BYTES_PER_PIXEL = 0.02
+_BYTES_PER_PIXEL = 0.05
 
 
 class AtomicVideoOutput:

@@ -29,6 +29,8 @@ class VideoWriter(PictureWriter):
     written: from the first ``pts_seconds`` to the end of the last frame. Sound that MP4 cannot hold is
     left out with a :class:`FallbackWarning`; a file without sound is fine.
 
+    ``preset`` is one of x264's, for smaller files in more time; None is a fast way (:mod:`vis.video.mp4`).
+
     The file has a temporary name in the same folder until ``close`` has written it, read it back and
     counted its frames. Use it in a ``with`` block: an exception inside leaves no file. A full disk is an
     :class:`OutputError`, and nothing stays behind.
@@ -44,7 +46,7 @@ class VideoWriter(PictureWriter):
         *,
         audio_from: str | Path | None = None,
         crf: int = 20,
-        preset: str = "veryfast",
+        preset: str | None = None,
         expected_frames: int | None = None,
     ) -> None:
         super().__init__(path, size, fps)
