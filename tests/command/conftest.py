@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,39 @@ def square_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 image[30:62, 10 + 2 * (k - 10) : 42 + 2 * (k - 10)] = (250, 240, 30)
             writer.write(image)
     return path
+
+
+PLAIN = ["--tracker", "iou", "--no-link", "--model", "none", "--min-frames", "1", "--score", "0", "--quiet"]
+"""What makes the commands of the docs quick: no networks."""
+
+
+@pytest.fixture
+def run_lines() -> Callable[..., None]:
+    """Runs the commands of a shell block of the docs: with ``plain`` without networks, else to the letter."""
+
+    def run(block: str, *, plain: bool = True) -> None:
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] != ["vistubes"]:
+                continue
+            if plain and words[1] in ("run", "batch"):
+                words += [*PLAIN, *([] if "--detector" in words else ["--detector", "own_detector:Bright"])]
+            assert main(words[1:]) == 0, line
+
+    return run
+
+
+@pytest.fixture
+def batch_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``vistubes batch`` starts no worker processes."""
+    from apps.batch import pool
+    from apps.batch.events import Event, run_item
+    from apps.batch.work import Worker
+
+    def run_local(items: Any, settings: Any, **_: Any) -> Iterator[Event]:
+        worker = Worker(settings)
+        for at, item in enumerate(items):
+            kind, data = run_item(worker, item, lambda *_: None)
+            yield Event(kind, at, "0", data)
+
+    monkeypatch.setattr(pool, "run_local", run_local)
