@@ -301,6 +301,7 @@ def original_state(backbone: str) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module", params=["swin", "resnet"])
 def original(request, tmp_path_factory):
     """(kind, state, file): a detectron2 checkpoint with random values."""
+    pytest.importorskip("transformers")
     state = original_state(request.param)
     path = tmp_path_factory.mktemp("original") / f"video_{request.param}_2021.pkl"
     path.write_bytes(pickle.dumps({"model": state, "__author__": "test", "matching_heuristics": True}))
