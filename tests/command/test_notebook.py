@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 import sys
 import types
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-import detectors
 import vis
-from vis import masks, refiners, weights
+from vis import masks, weights
 from vis.edits import read as read_edits
 from vis.formats import coco
-from vis.video import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
-GREY, LIGHT = 60, 250
-
-
-class Light:
-    """A detector of what is light, in place of the preset's."""
-
-    class_names = ("cat",)
-
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[vis.Detections]:
-        found = []
-        for image in images:
-            mask = image.min(axis=2) > (GREY + LIGHT) / 2
-            rows, columns = np.nonzero(mask)
-            box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-            found.append(vis.Detections([box], [0.9], [0], mask[None]))
-        return found
 
 
 class Video:
@@ -50,22 +29,10 @@ class Video:
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clip of a light square in place of the sample, and stand-ins for the networks and the notebook's display."""
-    clip = tmp_path / "bigbuckbunny.mp4"
-    with VideoWriter(clip, (96, 128), 4.0) as writer:
-        for frame in range(16):
-            image = np.full((96, 128, 3), GREY, np.uint8)
-            image[30:62, 10 + 4 * frame : 42 + 4 * frame] = LIGHT
-            writer.write(image)
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n# my_model\.py\n(.*?)```", page, re.DOTALL)
-    model = types.ModuleType("model_of_the_page")
-    exec(compile(code, "my_model.py", "exec"), vars(model))
-    monkeypatch.setitem(sys.modules, model.__name__, model)
-    monkeypatch.setitem(refiners.REFINERS, "hqsam", f"{model.__name__}:SameColour")
-    monkeypatch.setitem(detectors.DETECTORS, "objects", f"{__name__}:Light")
-    monkeypatch.setattr(weights, "path", {"sample": clip}.__getitem__)
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_clip: Any, no_networks: None) -> None:
+    """A clip of a light square in place of the sample, and a stand-in for the notebook's display."""
+    make_clip(tmp_path / "bigbuckbunny.mp4", 16, fps=4.0)
+    monkeypatch.setattr(weights, "path", {"sample": tmp_path / "bigbuckbunny.mp4"}.__getitem__)
     display = types.ModuleType("IPython.display")
     display.Video = Video  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
@@ -89,7 +56,7 @@ def test_the_notebook_ends_with_a_corrected_and_exported_result(
     shown = [run_cell("".join(cell["source"]), names) for cell in cells if cell["cell_type"] == "code"]
     said = capsys.readouterr().out
 
-    assert "1: cat, 4 frames" in said
+    assert "1: person, 4 frames" in said
     assert "tube mask AP 1.000" in said
     pictures = [value for value in shown if hasattr(value, "_repr_png_")]
     assert len(pictures) == 2
