@@ -12,6 +12,13 @@ __all__ = ["markdown"]
 HEAD = """\
 # The command line
 
+Every verb and option of `vistubes`:
+
+```text
+vistubes --help
+vistubes run --help
+```
+
 Made from the program itself by `python -m apps.command_docs`; a test holds it to the program.
 
 Results that programs read go to stdout (`--json`: exactly one JSON object); progress, tables and
