@@ -14,7 +14,7 @@ import pytest
 import vis
 from vis import masks
 from vis.formats import registry, tubes
-from vis.interfaces import Detector, MaskPredictor, Tracker
+from vis.interfaces import Detector, MaskPredictor, Refiner, Tracker
 from vis.video import VideoWriter
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
@@ -45,7 +45,7 @@ def page(
             writer.write(np.where(square(frame)[..., None], (230, 40, 40), 60).astype(np.uint8))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("my_detector", "my_tracker", "my_model"):
+    for name in ("my_detector", "my_tracker", "my_refiner", "my_model"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     text = PAGE.read_text(encoding="utf-8")
     formats: dict[str, types.ModuleType] = {}
@@ -80,11 +80,12 @@ def page(
     return follow
 
 
-def test_the_page_ends_with_a_detector_a_tracker_a_mask_model_and_a_format_that_work(
+def test_the_page_ends_with_a_detector_a_tracker_a_refiner_and_a_format_that_work(
     page: Callable[[], None], tmp_path: Path
 ) -> None:
     page()
-    for place in ("runs/red/tubes.json", "runs/nearest/tubes.json", "refined.json", "runs/named/tubes.json"):
+    runs = ("runs/red/tubes.json", "runs/nearest/tubes.json", "runs/named/tubes.json")
+    for place in (*runs, "closed.json", "refined.json"):
         (tube,) = tubes.read(tmp_path / place).tubes
         assert tube.frames.tolist() == list(range(FRAMES)), place
         assert tube.masks is not None, place
@@ -101,9 +102,11 @@ def test_the_page_ends_with_a_detector_a_tracker_a_mask_model_and_a_format_that_
 
     import my_detector
     import my_model
+    import my_refiner
     import my_tracker
 
     assert isinstance(my_detector.RedThings(), Detector)
+    assert isinstance(my_refiner.Closed(), Refiner)
     assert isinstance(my_model.SameColour(), MaskPredictor)
     tracker = my_tracker.Nearest(reach=5.0)
     assert isinstance(tracker, Tracker)
