@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """\
-# The versions that the tests passed with. `make` installs these; `make LATEST=1` what pip chooses today.
-# Made by .github/constraints.py; CONTRIBUTING.md says when.
+# The versions that the tests passed with on Python 3.11, and what pip chose for other Pythons on the same day.
+# `make` installs these, `make LATEST=1` the newest. Made by .github/constraints.py; CONTRIBUTING.md says when.
 """
 
 

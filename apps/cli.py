@@ -22,7 +22,7 @@ from apps.option_types import Parser
 from vis import __version__
 from vis.errors import DependencyError, InputError, UsageError, VisError, VisWarning, WeightsError
 
-__all__ = ["COMMANDS", "COMMAND_GROUPS", "EXIT_CODES", "build_parser", "main", "whole_parser"]
+__all__ = ["COMMANDS", "COMMAND_GROUPS", "EXIT_CODES", "build_parser", "main", "top_parser", "whole_parser"]
 
 COMMAND_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "start here": {

@@ -67,7 +67,9 @@ def test_constraints_pin_one_fitting_version_of_every_dependency(
 
 
 def test_markers_part_the_pythons_that_have_other_versions() -> None:
-    lines = runpy.run_path(str(ROOT / ".github" / "constraints.py"))["lines"]
+    script = runpy.run_path(str(ROOT / ".github" / "constraints.py"))
+    lines = script["lines"]
+    assert (ROOT / "constraints.txt").read_text(encoding="utf-8").startswith(script["HEAD"])
     chosen = {
         "3.10": {"a": "1", "b": "1", "only": "4"},
         "3.11": {"a": "1", "b": "2"},
