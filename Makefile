@@ -1,6 +1,6 @@
 # `make run` and `make test` each make .venv, install, fetch what they need, and do the job.
 # A second call reuses what is there. Variables: PYTHON (which Python makes .venv), OUT (run folder),
-# JOBS (test processes; by memory 2 or 3).
+# JOBS (test processes; by memory 2 or 3), LATEST=1 (the newest packages, not those of constraints.txt).
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 OUT    ?= runs/sample
 # Tests also wait: for processes, a browser, the disk. A third one fills that time where 3 GB each are there.
 JOBS   ?= $(shell awk '/^MemTotal/ {n = $$2 > 12000000 ? 3 : 2} END {print n ? n : 2}' /proc/meminfo 2>/dev/null || echo 2)
-PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q $(if $(LATEST),,-c constraints.txt)
 
 .PHONY: run test demo lint bench clean
 .DEFAULT_GOAL := run
@@ -17,7 +17,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp per extra: touched only after a whole installation, so an interrupted one starts over.
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e .
 	touch $@
 

@@ -15,43 +15,63 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from apps.malloc import return_large_blocks
 from apps.option_types import Parser
 from vis import __version__
 from vis.errors import DependencyError, InputError, UsageError, VisError, VisWarning, WeightsError
 
-__all__ = ["COMMANDS", "EXIT_CODES", "build_parser", "main"]
+__all__ = ["COMMANDS", "COMMAND_GROUPS", "EXIT_CODES", "build_parser", "main", "top_parser", "whole_parser"]
 
-COMMANDS = {
-    "run": ("apps.verbs.run", "find, track and refine the objects of one video"),
-    "track": ("apps.verbs.track", "find and track only; saves an association to be refined later"),
-    "follow": (
-        "apps.verbs.follow",
-        "point at objects once: a click, box or mask on any frame, and the tube is theirs",
-    ),
-    "refine": ("apps.verbs.refine", "refine the masks of a saved result with another model or policy"),
-    "link": ("apps.verbs.link", "stitch the tubes of a saved result across gaps, fill, drop and cap them"),
-    "fill": (
-        "apps.verbs.fill",
-        "follow the objects of a saved result through its gaps, or between key frames",
-    ),
-    "draw": ("apps.verbs.draw", "draw overlay and contact sheet of a saved result"),
-    "cutout": ("apps.verbs.cutout", "cut objects out: video with transparency, or PNG"),
-    "batch": ("apps.verbs.batch", "run over folders of videos: resumes after a kill, isolates failures"),
-    "edges": ("apps.verbs.edges", "edge maps of pictures: the outlines of everything that SAM finds"),
-    "eval": ("apps.verbs.evaluate", "tube AP and boundary AP, image metrics, J&F; reports and comparisons"),
-    "edit": ("apps.verbs.edit", "replay a list of corrections on a saved result"),
-    "label": ("apps.verbs.label", "make a training set of a saved result's good tubes"),
-    "convert": ("apps.verbs.convert", "read and write tubes in other formats"),
-    "demo": ("apps.verbs.demo", "open the page in the browser: upload, correct, compare, download"),
-    "train": ("apps.verbs.train", "train the HQ head on a frozen SAM"),
-    "export": ("apps.verbs.export", "write a refiner as ONNX files"),
-    "models": ("apps.verbs.models", "list, fetch and verify weights"),
-    "doctor": ("apps.verbs.doctor", "say what works on this machine"),
+COMMAND_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "start here": {
+        "run": ("apps.verbs.run", "find, track and refine the objects of one video"),
+        "follow": (
+            "apps.verbs.follow",
+            "point at objects once: a click, box or mask on any frame, and the tube is theirs",
+        ),
+        "demo": ("apps.verbs.demo", "open the page in the browser: upload, correct, compare, download"),
+        "convert": ("apps.verbs.convert", "read and write tubes in other formats"),
+        "eval": (
+            "apps.verbs.evaluate",
+            "tube AP and boundary AP, image metrics, J&F; reports and comparisons",
+        ),
+    },
+    "many videos, and data for training": {
+        "batch": ("apps.verbs.batch", "run over folders of videos: resumes after a kill, isolates failures"),
+        "label": ("apps.verbs.label", "make a training set of a saved result's good tubes"),
+    },
+    "one step at a time": {
+        "track": ("apps.verbs.track", "find and track only; saves an association to be refined later"),
+        "refine": ("apps.verbs.refine", "refine the masks of a saved result with another model or policy"),
+        "link": (
+            "apps.verbs.link",
+            "stitch the tubes of a saved result across gaps, fill, drop and cap them",
+        ),
+        "fill": (
+            "apps.verbs.fill",
+            "follow the objects of a saved result through its gaps, or between key frames",
+        ),
+        "edit": ("apps.verbs.edit", "replay a list of corrections on a saved result"),
+    },
+    "pictures and video": {
+        "draw": ("apps.verbs.draw", "draw overlay and contact sheet of a saved result"),
+        "cutout": ("apps.verbs.cutout", "cut objects out: video with transparency, or PNG"),
+        "edges": ("apps.verbs.edges", "edge maps of pictures: the outlines of everything that SAM finds"),
+    },
+    "models, and this machine": {
+        "models": ("apps.verbs.models", "list, fetch and verify weights"),
+        "train": ("apps.verbs.train", "train the HQ head on a frozen SAM"),
+        "export": ("apps.verbs.export", "write a refiner as ONNX files"),
+        "doctor": ("apps.verbs.doctor", "say what works on this machine"),
+    },
 }
-"""Verb -> (module with ``configure(parser)`` and ``run(args)``, one line of help)."""
+"""Task -> its verbs, as ``vistubes --help`` lists them: verb -> (module with ``configure(parser)`` and ``run(args)``,
+one line of help)."""
+
+COMMANDS = {verb: row for group in COMMAND_GROUPS.values() for verb, row in group.items()}
+"""Verb -> (module, one line of help), of all groups."""
 
 EXIT_CODES = {
     0: "success",
@@ -62,6 +82,8 @@ EXIT_CODES = {
     5: "a batch finished, but some of its videos failed",
     130: "interrupted (Ctrl-C)",
 }
+
+TOP_DESCRIPTION = "Video in, object tubes out: find, track and finely mask the objects of a video."
 
 PACKAGES = ("vis", "trackers", "detectors", "apps")
 
@@ -106,16 +128,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
     """The parser of one verb, as ``vistubes VERB --help`` shows it."""
-    module_name, summary = COMMANDS[verb]
-    module = importlib.import_module(module_name)
-    parser = Parser(
-        prog=f"vistubes {verb}",
-        description=summary[0].upper() + summary[1:] + ".",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    configure: Callable[[argparse.ArgumentParser], None] = module.configure
-    configure(parser)
+    parser = Parser(prog=f"vistubes {verb}", **_look(verb))
+    _configure(verb, parser)
     return parser
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser of ``vistubes`` with all verbs below it; imports the module of each."""
+    parser = top_parser()
+    verbs = parser.add_subparsers(metavar="VERB")
+    for verb, (_, summary) in COMMANDS.items():
+        _configure(verb, verbs.add_parser(verb, help=summary, **_look(verb)))
+    return parser
+
+
+def _look(verb: str) -> dict[str, Any]:
+    summary = COMMANDS[verb][1]
+    description = summary[0].upper() + summary[1:] + "."
+    return {"description": description, "formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def _configure(verb: str, parser: argparse.ArgumentParser) -> None:
+    configure: Callable[[argparse.ArgumentParser], None] = importlib.import_module(
+        COMMANDS[verb][0]
+    ).configure
+    configure(parser)
 
 
 def exit_code(error: VisError) -> int:
@@ -165,26 +202,43 @@ def _system_refused(error: OSError) -> int:
 
 
 def _top_level(words: Sequence[str]) -> int:
-    width = max(map(len, COMMANDS))
-    verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, (_, summary) in COMMANDS.items())
-    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
-    parser = argparse.ArgumentParser(
-        prog="vistubes",
-        usage="vistubes VERB [options]",
-        description="Video in, object tubes out: find, track and finely mask the objects of a video.",
-        epilog=f"verbs (each has its own --help):\n{verbs}\n\nexit codes:\n{codes}\n\n"
-        "example:\n  vistubes run clip.mp4 --out runs/clip",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"vis-tubes {__version__}")
+    parser = top_parser()
     if not words:
         parser.print_help(sys.stderr)
         return 2
     if not words[0].startswith("-"):
         known = ", ".join(COMMANDS)
         parser.error(f"no verb {words[0]!r}; the verbs are: {known}")
-    parser.parse_args(words)
+    args = parser.parse_args(words)
+    if args.print_completion:
+        from apps.completion import completion_script
+
+        print(completion_script(whole_parser(), args.print_completion), end="")
     return 0
+
+
+def top_parser() -> argparse.ArgumentParser:
+    """The parser of ``vistubes`` without a verb: ``--help`` lists the verbs by task."""
+    width = max(map(len, COMMANDS))
+    verbs = "\n\n".join(
+        "\n".join([f"{task}:", *(f"  {verb:<{width}}  {summary}" for verb, (_, summary) in group.items())])
+        for task, group in COMMAND_GROUPS.items()
+    )
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    parser = Parser(
+        prog="vistubes",
+        usage="vistubes VERB [options]",
+        description=f"{TOP_DESCRIPTION}\n\n{verbs}\n\nEach verb has its own --help, as vistubes run --help.",
+        epilog=f"exit codes:\n{codes}\n\nexample:\n  vistubes run clip.mp4 --out runs/clip",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vis-tubes {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        metavar="SHELL",
+        help="print the completion script of a shell: bash, zsh, fish or tcsh (needs the package shtab)",
+    )
+    return parser
 
 
 def _show_warning(  # noqa: PLR0917 - the signature is Python's

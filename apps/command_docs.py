@@ -5,24 +5,50 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from apps.cli import COMMANDS, EXIT_CODES, build_parser
+from apps.cli import COMMAND_GROUPS, COMMANDS, EXIT_CODES, build_parser
 
 __all__ = ["markdown"]
 
 HEAD = """\
 # The command line
 
+Every verb and option of `vistubes`:
+
+```text
+vistubes --help
+vistubes run --help
+```
+
 Made from the program itself by `python -m apps.command_docs`; a test holds it to the program.
 
 Results that programs read go to stdout (`--json`: exactly one JSON object); progress, tables and
 warnings go to stderr. Without a terminal there are no bars and no control characters.
+
+## Completion with the Tab key
+
+After `pip install 'vis-tubes[completion]'` a script completes verbs, options, names of detectors, trackers and models,
+and files. Make it again after an update of vis-tubes:
+
+```sh
+vistubes --print-completion bash > ~/.local/share/bash-completion/completions/vistubes
+vistubes --print-completion zsh > ~/.zfunc/_vistubes           # with fpath+=(~/.zfunc) before compinit in ~/.zshrc
+vistubes --print-completion fish > ~/.config/fish/completions/vistubes.fish
+```
 """
 
 
 def markdown() -> str:
     """The whole page."""
     codes = "".join(f"| {code} | {meaning} |\n" for code, meaning in EXIT_CODES.items())
-    parts = [HEAD, f"## Exit codes\n\n| code | meaning |\n|---|---|\n{codes}"]
+    verbs = "".join(
+        f"| {task} | {', '.join(f'[`{verb}`](#vistubes-{verb})' for verb in group)} |\n"
+        for task, group in COMMAND_GROUPS.items()
+    )
+    parts = [
+        HEAD,
+        f"## The verbs by task\n\n| task | verbs |\n|---|---|\n{verbs}",
+        f"## Exit codes\n\n| code | meaning |\n|---|---|\n{codes}",
+    ]
     for verb in COMMANDS:
         parts += _section(build_parser(verb), depth=2)
     return "\n".join(parts)

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -166,26 +165,32 @@ def _scores(file: Path, truths: list[Path]) -> Iterator[Step]:
     yield Step("eval", file, (*VISTUBES, "eval", "zip", "--results", str(file), "--out", "OUT"))
 
 
+# A program that limits itself and becomes the command: what Popen could run before that, between fork and exec, may
+# wait for ever on a lock that another thread of this process had.
+LIMITED = """
+import os, resource, sys
+memory, file = map(int, sys.argv[1:3])
+resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+resource.setrlimit(resource.RLIMIT_FSIZE, (file, file))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
 def execute(words: tuple[str, ...], *, seconds: float, memory_bytes: int) -> Outcome:
     """Run a command under limits; OUT among the words becomes a path in a folder that goes afterwards."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
+    limited = (sys.executable, "-I", "-S", "-c", LIMITED, str(memory_bytes), str(FILE_BYTES))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "VISTUBES_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="robustness-") as place, tempfile.TemporaryFile() as said:
         fresh = str(Path(place) / "out")
         began = time.monotonic()
         process = subprocess.Popen(
-            [fresh if word == "OUT" else word for word in words],
+            [*limited, *(fresh if word == "OUT" else word for word in words)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
             cwd=place,
             env=environment,
-            preexec_fn=limit,
             start_new_session=True,  # its own children go with it
         )
         overdue = threading.Event()

@@ -152,7 +152,7 @@ def _save(folder: Path, model: Any, processor: Any, side: int) -> Path:
 @pytest.fixture(scope="session")
 def sam2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random SAM 2.1 of 64 x 64 pixels, saved as its hub repositories are: a video model."""
-    import transformers
+    transformers = pytest.importorskip("transformers")
 
     backbone = {
         "model_type": "sam2_hiera_det_model",
@@ -181,7 +181,7 @@ def sam2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def edgetam_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random EdgeTAM of 64 x 64 pixels."""
-    import transformers
+    transformers = pytest.importorskip("transformers")
 
     backbone = transformers.TimmWrapperConfig(
         architecture="test_convnext",
@@ -212,7 +212,7 @@ def edgetam_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sam3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random SAM 3 of 56 x 56 pixels: detector, tracker and what belongs to both, as its hub repository is."""
-    import transformers
+    transformers = pytest.importorskip("transformers")
 
     backbone = {
         "model_type": "sam3_vit_model",

@@ -34,7 +34,7 @@ __all__ = ["configure", "run"]
 
 EPILOG = """\
 A training set of one's own videos, in the three stages of the Segment Anything paper:
-  assisted        draw and follow objects in the page ('vistubes demo'), and take the training set home there
+  assisted        draw and follow objects in the page ('vistubes demo'), and download the training set there
   semi-automatic  label what a detector found; draw the rest in the page; left/NAME.json says which tubes wait
   automatic       every region by SAM's grid of points, linked, and labelled without anybody looking
 

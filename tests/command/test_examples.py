@@ -7,7 +7,6 @@ import re
 import runpy
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +41,9 @@ def test_a_detector_of_ones_own_from_frames_to_ap(
     assert [tube.boxes.tolist() for tube in again.tubes] == [tube.boxes.tolist() for tube in result.tubes]
 
 
-PLAIN = ["--tracker", "iou", "--no-link", "--model", "none", "--min-frames", "1", "--score", "0", "--quiet"]
-"""What makes the commands of docs/ways.md quick: no networks."""
-
-
 @pytest.fixture
-def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_in_this_process: None, run_lines: Any) -> Any:
     """``way(heading)`` runs the commands below a heading of docs/ways.md, in a folder with clips and a detector."""
-    from apps.batch import pool
-    from apps.batch.events import Event, run_item
-    from apps.batch.work import Worker
-
-    def run_local(items: Any, settings: Any, **_: Any) -> Iterator[Event]:
-        worker = Worker(settings)
-        for at, item in enumerate(items):
-            kind, data = run_item(worker, item, lambda *_: None)
-            yield Event(kind, at, "0", data)
-
-    monkeypatch.setattr(pool, "run_local", run_local)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "own_detector", raising=False)  # that of another test's folder
     monkeypatch.syspath_prepend(tmp_path)
@@ -75,11 +59,7 @@ def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(heading: str) -> Any:
         part = text.split(f"## {heading}", 1)[1]
         (block, *_) = re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
-        for line in block.splitlines():
-            words = line.removeprefix("vistubes ").split()
-            if words[0] in ("run", "batch"):
-                words += [*PLAIN, *([] if "--detector" in words else ["--detector", "own_detector:Bright"])]
-            assert main(words) == 0, line
+        run_lines(block)
         return truth
 
     return run

@@ -299,25 +299,6 @@ def test_doctor_examines_this_machine(vistubes: Call) -> None:
     assert done.code == int("broken" in states.values())
 
 
-@pytest.mark.slow
-def test_the_main_job_on_the_sample_clip(vistubes: Call, tmp_path: Path) -> None:
-    """Six frames of the sample through saliency, association and Light HQ-SAM."""
-    for name in weights.QUICK:
-        if not weights.cached(weights.WEIGHTS[name]):
-            pytest.skip(f"{name} is not in the cache: vistubes models fetch {name}")
-    out = tmp_path / "sample"
-    done = vistubes("run", "sample", "--start", 40, "--end", 124, "--stride", 16, "--out", out, "--quiet")
-    assert done.code == 0, done.err
-    result = tubes.read(out / "tubes.json")
-    rabbit = max(result.tubes, key=len)
-    assert len(rabbit) >= 5
-    assert rabbit.masks is not None
-    # The rabbit fills 10 to 16 % of the picture while it stands before its hole.
-    shares = [decode(mask).mean() for mask in rabbit.masks]
-    assert min(shares) > 0.08
-    assert max(shares) < 0.25
-
-
 @pytest.mark.parametrize(
     ("words", "link", "overlap", "clean"),
     [

@@ -97,6 +97,8 @@ def _peaked(model, factor: float = 60.0):
 def mask2former_folder(tmp_path_factory) -> Path:
     """A random Mask2Former of 5 classes and 12 queries, saved as a hub repository looks."""
     import torch
+
+    pytest.importorskip("transformers")
     from transformers import (
         Mask2FormerConfig,
         Mask2FormerForUniversalSegmentation,
@@ -155,6 +157,8 @@ def film():
 def videomt_folder(tmp_path_factory) -> Path:
     """A random VidEoMT of 4 classes and 10 queries."""
     import torch
+
+    pytest.importorskip("transformers")
     from transformers import VideomtConfig, VideomtForUniversalSegmentation, VideomtVideoProcessor
 
     torch.manual_seed(0)
@@ -297,6 +301,7 @@ def original_state(backbone: str) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module", params=["swin", "resnet"])
 def original(request, tmp_path_factory):
     """(kind, state, file): a detectron2 checkpoint with random values."""
+    pytest.importorskip("transformers")
     state = original_state(request.param)
     path = tmp_path_factory.mktemp("original") / f"video_{request.param}_2021.pkl"
     path.write_bytes(pickle.dumps({"model": state, "__author__": "test", "matching_heuristics": True}))

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 
 import detectors
 from vis.errors import UsageError
+
+transformers = pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module", params=["dinov2", "dinov3"])

@@ -71,6 +71,7 @@ def test_maskrcnn_without_weights_says_where_they_go(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def rfdetr_folder(tmp_path_factory):
+    pytest.importorskip("transformers")
     from transformers import RfDetrConfig, RfDetrForInstanceSegmentation, RfDetrImageProcessor
     from transformers.models.rf_detr.configuration_rf_detr import RfDetrDinov2Config
 
@@ -106,6 +107,7 @@ def rfdetr_folder(tmp_path_factory):
 
 
 def test_rfdetr_gives_the_librarys_objects(rfdetr_folder, film):
+    pytest.importorskip("transformers")
     from transformers import RfDetrForInstanceSegmentation, RfDetrImageProcessor
 
     images = film(3)
@@ -146,7 +148,7 @@ def grounding_kind(request):
 
 @pytest.fixture(scope="module")
 def grounding_folder(grounding_kind, tmp_path_factory):
-    import transformers
+    transformers = pytest.importorskip("transformers")
     from transformers import BertConfig, BertTokenizer, GroundingDinoImageProcessorPil, SwinConfig
 
     torch.manual_seed(0)
@@ -189,7 +191,7 @@ def grounding_folder(grounding_kind, tmp_path_factory):
 
 
 def test_text_gives_the_librarys_boxes(grounding_folder, grounding_kind, film):
-    import transformers
+    transformers = pytest.importorskip("transformers")
     from transformers import AutoTokenizer, GroundingDinoImageProcessorPil, GroundingDinoProcessor
 
     images = film(2)

@@ -14,6 +14,7 @@ from vis.errors import CheckpointError, UsageError
 @pytest.fixture(scope="module")
 def library(mask2former_folder):
     """transformers' own model and processor, in double precision so that roundings flip no pixel."""
+    pytest.importorskip("transformers")
     from transformers import Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessorPil
 
     model = Mask2FormerForUniversalSegmentation.from_pretrained(mask2former_folder).double().eval()

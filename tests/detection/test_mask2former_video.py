@@ -161,6 +161,7 @@ def test_an_orphaned_conversion_loads_whatever_class_it_names(mask2former_folder
 
 @pytest.fixture(scope="module")
 def double_model(mask2former_folder):
+    pytest.importorskip("transformers")
     from transformers import Mask2FormerForUniversalSegmentation
 
     return Mask2FormerForUniversalSegmentation.from_pretrained(mask2former_folder).double().eval()

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 
 import detectors
 from apps.cli import main
@@ -18,6 +17,8 @@ from vis.errors import DependencyError, FallbackWarning, UsageError
 from vis.formats import tubes
 from vis.interfaces import Detector, Resettable, WeightsRecord
 from vis.video import VideoWriter
+
+transformers = pytest.importorskip("transformers")
 
 pytestmark = pytest.mark.filterwarnings("ignore:without the package kernels")
 # A random model is never sure, so thresholds are low; and few of its objects are new.

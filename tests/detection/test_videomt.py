@@ -19,6 +19,7 @@ def detector(videomt_folder):
 
 @pytest.fixture(scope="module")
 def library(videomt_folder):
+    pytest.importorskip("transformers")
     from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
     model = VideomtForUniversalSegmentation.from_pretrained(videomt_folder).double().eval()

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from numpy.typing import NDArray
 
 from vis import refiners
@@ -22,6 +21,8 @@ from vis.prompts import check_prompts
 from vis.sam2 import StretchedPredictor
 from vis.sam2.layout import padded_of, stretched_of
 from vis.structures import Detections
+
+transformers = pytest.importorskip("transformers")
 
 FAMILIES = {
     "sam2": ("Sam2Model", "Sam2Processor", "Sam2ImageProcessor"),

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import transformers
 from numpy.typing import NDArray
 
 from apps.cli import main
@@ -26,6 +25,8 @@ from vis.formats import tubes
 from vis.pipeline import collect
 from vis.structures import Frame, VideoInfo
 from vis.video import VideoWriter
+
+transformers = pytest.importorskip("transformers")
 
 FAMILIES = {
     "sam2": ("Sam2VideoModel", "Sam2VideoProcessor", "Sam2ImageProcessor"),

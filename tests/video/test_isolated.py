@@ -76,7 +76,9 @@ def test_warnings_come_through_once(tmp_path, make_clip):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             list(isolated)
-    with pytest.raises(VideoError, match="frames decode"), IsolatedReader(cut, strict=True) as strict:
+    # FFmpeg gives the packet that was cut as a short one, or an error, by its version.
+    said = "frames decode|does not decode after frame"
+    with pytest.raises(VideoError, match=said), IsolatedReader(cut, strict=True) as strict:
         list(strict)
     hdr = make_clip("hdr.mp4", frames=3, transfer=16)
     with IsolatedReader(hdr) as isolated, pytest.warns(HdrVideoWarning):

@@ -1,0 +1,110 @@
+"""README, docs, ``--help`` and the page use the field's words: former names of things are gone from what users read."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apps.cli import top_parser, whole_parser
+
+ROOT = Path(__file__).resolve().parents[2]
+
+NAMES = re.findall(
+    r"\S+",
+    """
+    TokensLook ImageLooks last_look draw_within rows_above best_of everything.py judge.py
+    overlaps.py diagnosis.py decoding_process new_file SoughtFrames not_held birth_score LOOK_SECONDS _Crew
+    taking_home take_home whole_or_part whole-or-part timetable shelve
+    """,
+)
+"""Former identifiers that are no words of English: nowhere."""
+
+WORDS = re.findall(
+    r"\S+",
+    """
+    Asked Drawn Pieces Recorded Judge Verdict Leg Walk Followed Newest Fate Desk Engines excused bands gather
+    painting taught pacing tone glance evidence columns assemble heap films correcting opening measuring wish
+    attempt
+    """,
+)
+"""Former identifiers that are everyday words: not as code, between backticks."""
+
+PHRASES = (
+    r"graphics processor",
+    r"processor (seconds|time|core)",
+    r"\bhold(s|ing)? better\b",
+    r"\b(take|takes|taken|took|taking)( \w+){0,4} home\b",
+    r"\bcomes? home\b",
+)
+"""Phrases, whatever their case."""
+
+LEFT = {
+    ("README.md", r"\bhold(s|ing)? better\b"),
+    ("docs/architecture.md", "whole_or_part"),
+    ("docs/hqsam.md", "whole_or_part"),
+    ("docs/hqsam.md", "whole-or-part"),
+    *((place, "whole-or-part") for place in ("docs/cli.md", "vistubes --help")),
+}
+"""What is still there; a line goes when its page is mended."""
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """(place, text) of what users read. The changelog names what things were called before."""
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "examples" / "quickstart.ipynb"):
+        if path.name != "CHANGELOG.md":
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+    yield "vistubes --help", top_parser().format_help() + "".join(helps(whole_parser()))
+    for path in (ROOT / "apps" / "demo").rglob("*.*"):
+        if path.suffix in (".html", ".js"):
+            yield f"the page's {path.name}", path.read_text(encoding="utf-8")
+        elif path.suffix == ".py":
+            yield f"the page's {path.name}", "\n".join(sentences(path.read_text(encoding="utf-8")))
+
+
+def helps(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The help of a parser and of all below it."""
+    yield parser.format_help()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                yield from helps(verb)
+
+
+def sentences(source: str) -> Iterator[str]:
+    """The texts in a module that have a blank in them, and so are for people; no docstrings."""
+    tree = ast.parse(source)
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield from [node.value] if " " in node.value else []
+
+
+def former(text: str) -> set[str]:
+    """Which of the former names, words as code, and phrases a text has."""
+    found = {name for name in NAMES if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)}
+    found |= {word for word in WORDS if f"`{word}`" in text}
+    return found | {phrase for phrase in PHRASES if re.search(phrase, text, re.IGNORECASE)}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("`--whole-or-part` and `TokensLook`", {"whole-or-part", "TokensLook"}),
+        ("It judged the pieces that it was asked about.", set()),
+        ("a `Judge` of `evidence`", {"Judge", "evidence"}),
+        ("Take your clip home", {PHRASES[3]}),
+    ],
+)
+def test_former_words_are_found(text: str, found: set[str]) -> None:
+    assert former(text) == found
+
+
+def test_what_users_read_uses_the_fields_words() -> None:
+    there = {(place, word) for place, text in texts() for word in former(" ".join(text.split()))}
+    assert there - LEFT == set(), "former names; write today's"
+    assert LEFT - there == set(), "mended: take these off the list"
