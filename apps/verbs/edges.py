@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     settings = {
         "model": args.model,
         "weights": refiners.checksums(args.model),
-        "mode": args.mode,
+        "precision": args.precision,
         "points": args.points,
         "nms": args.nms,
         "thin": args.thin,
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         if _wanted(target, record := _record(settings, picture), overwrite=args.overwrite)
     }
     failed: list[InputError] = []
-    predictor = refiners.create(args.model, device=args.device, mode=args.mode) if waiting else None
+    predictor = refiners.create(args.model, device=args.device, mode=args.precision) if waiting else None
     for target, (picture, record) in progress(
         waiting.items(), what="edges", total=len(waiting), quiet=args.quiet, unit="pictures"
     ):
