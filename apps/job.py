@@ -6,6 +6,7 @@ import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from apps.plan import SPEEDS, Plan, Refining
@@ -127,7 +128,12 @@ class Job:
 
         self.start()
         frames = timed(source, self.watch, "decode")
-        tracked = self._carried(frames) if SPEEDS[self.plan.speed].interval > 1 else self._seen(frames)
+        if self.skips_frames:
+            if self.refiner is not None:
+                self.refiner.reset()
+            tracked: Iterator[TrackedFrame] = chain.from_iterable(self.keyframe_groups(frames))
+        else:
+            tracked = self._seen(frames)
         total = source.expected_frames if isinstance(source, CountedFrames) else None
         return progress(tracked, what="tubes", total=total, quiet=quiet)
 
@@ -140,14 +146,23 @@ class Job:
             return tracked
         return pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
 
-    def _carried(self, frames: Iterator[Frame]) -> Iterator[TrackedFrame]:
-        """The same where networks look at key frames only."""
-        from vis.follow.keyframes import carry_between_keyframes
+    @property
+    def skips_frames(self) -> bool:
+        """Whether networks look at key frames only."""
+        return SPEEDS[self.plan.speed].interval > 1
 
-        if self.refiner is not None:
-            self.refiner.reset()
+    def keyframe_groups(
+        self, frames: Iterator[Frame], start: TrackedFrame | None = None
+    ) -> Iterator[list[TrackedFrame]]:
+        """Objects of frames of which networks look at key frames only, in lists that end in one.
+
+        ``start``: the key frame before, of a run that is taken up again. Goes on from whatever tracker, detector and
+        refiner remember.
+        """
+        from vis.follow.keyframes import keyframe_groups
+
         speed = SPEEDS[self.plan.speed]
-        return carry_between_keyframes(
+        return keyframe_groups(
             frames,
             self._look,
             interval=speed.interval,
@@ -156,6 +171,7 @@ class Job:
             carried=self._note_carried,
             resolve=self.plan.overlap == "resolve",
             clean=self.plan.clean,
+            start=start,
         )
 
     def _look(self, frame: Frame) -> TrackedFrame:

@@ -40,12 +40,15 @@ class ChunkedRun:
     ) -> tuple[VideoResult, dict[str, Any] | None]:
         """The result, and what part of the video it is where reading failed in its middle.
 
-        ``association``: where the objects with their coarse masks are saved; they are replayed if they are there.
+        ``association``: where the objects with their coarse masks are saved; they are replayed if they are there. Not
+        so where networks look at key frames only: what lies between is not found before it is refined.
         """
         video, names = self.source.info, self.job.class_names
-        saved = read_result(association)
+        saved = None if self.job.skips_frames else read_result(association)
         rows: list[Row] = []
         done = self.chunks.read(video.size)
+        if self.job.skips_frames and done and not self._is_saved_whole():
+            done = []
         expected = self.source.expected_frames if isinstance(self.source, CountedFrames) else None
         number = len(done)
         for chunk in done:
@@ -61,7 +64,7 @@ class ChunkedRun:
                 rows += chunk.rows
                 failure = chunk.failure
                 report_progress("tubes", len(rows), expected)
-        if saved is None:
+        if saved is None and not self.job.skips_frames:
             tubes.write(association, collected(rows, video, names, fine=False))
         result = collected(
             rows,
@@ -78,9 +81,9 @@ class ChunkedRun:
         """The chunks that are still to be done, in order; the last one says so, even if it is empty."""
         rows: list[Row] = []
         before = dict(self.job.watch.seconds)
-        for tracked in self._tracked(saved, done, skip):
-            rows.append(self._refined(tracked))
-            if len(rows) == self.length:
+        for group in self._groups(saved, done, skip):
+            rows += group
+            if len(rows) >= self.length:
                 yield self._chunk(rows, before, last=False)
                 rows, before = [], dict(self.job.watch.seconds)
         failure = self.source.failure if isinstance(self.source, ReadableFrames) else None
@@ -100,8 +103,8 @@ class ChunkedRun:
             failure=failure,
         )
 
-    def _tracked(self, saved: VideoResult | None, done: list[Chunk], skip: int) -> Iterator[TrackedFrame]:
-        """Objects with ids, from the first frame that is not in a chunk."""
+    def _groups(self, saved: VideoResult | None, done: list[Chunk], skip: int) -> Iterator[list[Row]]:
+        """Refined objects with ids, from the first frame that is not in a chunk, in pieces after which one may stop."""
         frames = timed(self.source, self.job.watch, "decode")
         if self.job.refiner is not None:
             self.job.refiner.reset()
@@ -111,7 +114,18 @@ class ChunkedRun:
             covered = set(saved.frames.tolist())
             wanted = (frame for frame in frames if frame.index in covered)
             _pass_over(wanted, skip)
-            return pipeline.replay(wanted, saved)
+            yield from ([self._refined(tracked)] for tracked in pipeline.replay(wanted, saved))
+            return
+        last = self._take_up(frames, done, skip)
+        if self.job.skips_frames:
+            start = None if last is None else self._key_frame(last, done[-1].rows[-1])
+            for group in self.job.keyframe_groups(frames, start):
+                yield [self._row(tracked) for tracked in group]
+            return
+        yield from ([self._refined(tracked)] for tracked in self.job.associate(frames))
+
+    def _take_up(self, frames: Iterator[Frame], done: list[Chunk], skip: int) -> Frame | None:
+        """Let the frames of chunks go by, with all that remembers frames as it was; the last of them."""
         job = self.job
         job.start()
         if done and done[-1].tracker is not None:
@@ -130,7 +144,27 @@ class ChunkedRun:
             last = _pass_over(frames, skip)
         if last is not None and job.camera is not None:
             job.camera(last.image)  # motion is measured from the frame before
-        return job.associate(frames)
+        return last
+
+    def _is_saved_whole(self) -> bool:
+        """Whether a chunk has all that the detector remembers: which frames it saw cannot be done over."""
+        return isinstance(self.job.detector, Stateful) or not isinstance(self.job.detector, Resettable)
+
+    def _key_frame(self, frame: Frame, row: Row) -> TrackedFrame:
+        """The key frame that a chunk ended in."""
+        shapes = row.coarse if self.job.refiner is None else row.fine
+        dense = None if shapes is None else masks.decode_many(shapes, frame.size)
+        return TrackedFrame(frame, replace(row.detections, masks=dense))
+
+    def _row(self, tracked: TrackedFrame) -> Row:
+        """Objects whose masks are final, sorted by id."""
+        found = tracked.detections
+        assert found.track_ids is not None  # TrackedFrame holds this
+        found = found.select(np.argsort(found.track_ids, kind="stable"))
+        shapes = None if found.masks is None else masks.encode_many(found.masks)
+        coarse, fine = (shapes, None) if self.job.refiner is None else (None, shapes or ())
+        frame = tracked.frame
+        return Row(frame.index, frame.pts_seconds, replace(found, masks=None), coarse, fine)
 
     def _refined(self, tracked: TrackedFrame) -> Row:
         """Sort by id, then refine: replayed and fresh objects prompt the network in the same order."""

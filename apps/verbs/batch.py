@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.option_types import moment, number, path_text, positive, rate, seconds, whole
-from apps.options import add_association, add_overlay, add_reading, add_refiner, plan_of, selection_of
+from apps.options import (
+    add_association,
+    add_overlay,
+    add_reading,
+    add_refiner,
+    add_speed,
+    plan_of,
+    selection_of,
+)
 from vis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +90,7 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     """What is done with each video, and by whom; shared with ``vistubes eval hq-ytvis``."""
     add_association(parser)
     add_refiner(parser)
+    add_speed(parser)
     group = parser.add_argument_group("work")
     group.add_argument(
         "--jobs",

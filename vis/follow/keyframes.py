@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from vis.mask_cleaning import cleaned, resolve_overlaps
 from vis.masks import extent
 from vis.structures import Detections, Frame, TrackedFrame
 
-__all__ = ["SIDE", "carry_between_keyframes"]
+__all__ = ["SIDE", "carry_between_keyframes", "keyframe_groups"]
 
 Float32 = NDArray[np.float32]
 
@@ -94,6 +95,35 @@ def carry_between_keyframes(
 
     Yields one item per frame, in order. Boxes and scores between key frames are interpolated.
     """
+    groups = keyframe_groups(
+        frames,
+        look,
+        interval=interval,
+        agreement=agreement,
+        refine=refine,
+        carried=carried,
+        resolve=resolve,
+        clean=clean,
+    )
+    return chain.from_iterable(groups)
+
+
+def keyframe_groups(
+    frames: Iterable[Frame],
+    look: Callable[[Frame], TrackedFrame],
+    *,
+    interval: int,
+    agreement: float = 0.7,
+    refine: Refine | None = None,
+    carried: Carried | None = None,
+    resolve: bool = False,
+    clean: bool = False,
+    start: TrackedFrame | None = None,
+) -> Iterator[list[TrackedFrame]]:
+    """:func:`carry_between_keyframes` in lists that end in a key frame each: there, work can be left and taken up.
+
+    ``start`` is the key frame that ended the last list of before, with its masks; ``frames`` go on behind it.
+    """
     grid: Grid | None = None
     finder: FlowFinder | None = None
     key: _KeyFrame | None = None
@@ -101,6 +131,10 @@ def carry_between_keyframes(
     waiting: list[Frame] = []
     steps: list[tuple[Field, Field]] = []
     last: NDArray[np.uint8] | None = None
+    if start is not None:
+        grid = Grid(start.frame.size, SIDE)
+        finder = FlowFinder(grid)
+        key, last = _KeyFrame.of(start.detections, grid), finder.grey(start.frame.image)
     for frame, following in with_next(frames):
         if grid is None or finder is None:
             grid = Grid(frame.size, SIDE)
@@ -117,11 +151,12 @@ def carry_between_keyframes(
                 continue
         tracked = look(frame)
         now = _KeyFrame.of(tracked.detections, grid)
+        group: list[TrackedFrame] = []
         if key is not None:
             between = _Between(grid, agreement, refine, resolve, clean)
-            yield from between.frames(key, now, waiting, steps)
+            group = between.frames(key, now, waiting, steps)
         key, back, waiting, steps, last = now, None, [], [], grey
-        yield tracked
+        yield [*group, tracked]
 
 
 def _worst(key: _KeyFrame, back: Field, grid: Grid) -> float:
