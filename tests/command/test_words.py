@@ -44,7 +44,6 @@ PHRASES = (
 """Phrases, whatever their case."""
 
 LEFT = {
-    ("README.md", r"\bhold(s|ing)? better\b"),
     ("docs/architecture.md", "whole_or_part"),
     ("docs/hqsam.md", "whole_or_part"),
     ("docs/hqsam.md", "whole-or-part"),
