@@ -304,6 +304,25 @@ def test_two_objects_stay_two_tubes(other):
     assert [t.id for t in merge_duplicates(both).tubes] == [2, 5]
 
 
+@pytest.mark.parametrize(
+    ("first", "box", "merged"),
+    [
+        (52, [100, 100, 150, 150], True),
+        (40, [100, 100, 150, 150], False),
+        (52, [180, 180, 280, 280], False),
+    ],
+    ids=["a part that grows out of it", "too long together", "a neighbour"],
+)
+def test_a_tube_that_ends_where_another_begins_inside_it_is_handed_over(first, box, merged):
+    """A detector that sees a part, and then the whole from the part on: one object in two tubes."""
+    one = tube(2, range(60), lambda i: [100, 100, 200, 200])
+    other = tube(5, range(first, 110), lambda i: box)
+    kept = merge_duplicates(result(one, other)).tubes
+    assert [t.id for t in kept] == ([5 if 110 - first > 60 else 2] if merged else [2, 5])
+    if merged:
+        assert len(kept[0]) == 110
+
+
 def test_of_three_tubes_only_those_alike_are_merged():
     """The one in the middle is like either neighbour, which are not alike: it goes with the more similar one."""
     tubes = [
