@@ -116,7 +116,7 @@ def stages(clip: Path, frames: Stored, folder: Path) -> dict[str, Callable[[], f
     def draw() -> float:
         return spent(renderer.draw(images[n % len(images)], frames.scene[moment(n)]) for n in range(count))
 
-    drawn = [renderer.draw(image, found) for image, found in zip(images, frames.scene, strict=False)]
+    drawn = [renderer.draw(image, frames.scene[moment(n)]) for n, image in enumerate(images)]
 
     def encode() -> float:
         start = time.process_time()

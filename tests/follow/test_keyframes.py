@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,13 @@ import pytest
 
 from vis.evaluation.davis import region_j
 from vis.follow.grid import Grid
-from vis.follow.keyframes import carry_between_keyframes
+from vis.follow.keyframes import keyframe_groups
 from vis.structures import Detections, Frame, TrackedFrame
+
+
+def objects_of(*given: Any, **options: Any) -> Iterator[TrackedFrame]:
+    return chain.from_iterable(keyframe_groups(*given, **options))
+
 
 IDS = {"red": 3, "blue": 5}
 
@@ -47,9 +54,7 @@ def test_frames_between_are_known_by_motion(scene: Any) -> None:
     pictures = scene(19)
     look = Looking(pictures)
     told: list[int] = []
-    out = list(
-        carry_between_keyframes(pictures, look, interval=3, carried=lambda frame, _: told.append(frame.index))
-    )
+    out = list(objects_of(pictures, look, interval=3, carried=lambda frame, _: told.append(frame.index)))
     assert [item.frame.index for item in out] == list(range(19))
     assert look.asked == [0, 3, 6, 9, 12, 15, 18]
     assert told == [index for index in range(19) if index % 3]
@@ -68,7 +73,7 @@ def test_frames_between_are_known_by_motion(scene: Any) -> None:
 def test_a_tracker_is_told_where_the_boxes_went(scene: Any) -> None:
     pictures = scene(4)
     moved = {}
-    stream = carry_between_keyframes(
+    stream = objects_of(
         pictures,
         Looking(pictures),
         interval=3,
@@ -86,7 +91,7 @@ def test_a_tracker_is_told_where_the_boxes_went(scene: Any) -> None:
 def test_an_interval_of_one_is_looking_everywhere(scene: Any) -> None:
     pictures = scene(5)
     look = Looking(pictures)
-    out = list(carry_between_keyframes(pictures, look, interval=1))
+    out = list(objects_of(pictures, look, interval=1))
     assert look.asked == [0, 1, 2, 3, 4]
     for item in out:
         np.testing.assert_array_equal(item.detections.masks[0], pictures.truth("red", item.frame.index))
@@ -94,7 +99,7 @@ def test_an_interval_of_one_is_looking_everywhere(scene: Any) -> None:
 
 def test_what_only_one_key_frame_shows_is_carried_half_of_the_way(scene: Any) -> None:
     pictures = scene(5)
-    out = list(carry_between_keyframes(pictures, Looking(pictures, born=4), interval=4))
+    out = list(objects_of(pictures, Looking(pictures, born=4), interval=4))
     assert [5 in item.detections.track_ids for item in out] == [False, False, True, True, True]
     assert region_j(out[3].detections.masks[1], pictures.truth("blue", 3)) > 0.9
 
@@ -104,7 +109,7 @@ def test_motion_that_cannot_be_told_makes_a_key_frame(scene: Any) -> None:
     noise = np.random.default_rng(2).integers(0, 256, pictures[0].image.shape).astype(np.uint8)
     pictures[2] = Frame(2, pictures[2].pts_seconds, noise)
     look = Looking(scene(9))
-    list(carry_between_keyframes(pictures, look, interval=6))
+    list(objects_of(pictures, look, interval=6))
     assert 2 in look.asked
     assert 1 not in look.asked
 
@@ -125,19 +130,19 @@ def test_where_motion_does_not_explain_two_key_frames_the_network_looks_between(
         assert objects.track_ids.tolist() == [3, 5]
         return replace(objects, masks=look(frame).detections.masks)
 
-    out = list(carry_between_keyframes(pictures, half_of_it_on_frame_6, interval=6, refine=refine))
+    out = list(objects_of(pictures, half_of_it_on_frame_6, interval=6, refine=refine))
     assert asked == [3, 5, 9, 8, 7]  # halves, down to where motion explains both sides
     for item in out:
         right = region_j(item.detections.masks[0], pictures.truth("red", item.frame.index))
         assert (right > 0.9) == (item.frame.index != 6), item.frame.index
     asked.clear()
-    list(carry_between_keyframes(pictures, look, interval=6, refine=refine))
+    list(objects_of(pictures, look, interval=6, refine=refine))
     assert asked == []
 
 
 def test_boxes_without_masks_stay_so(scene: Any) -> None:
     pictures = scene(7)
-    out = list(carry_between_keyframes(pictures, Looking(pictures, masks=False), interval=3))
+    out = list(objects_of(pictures, Looking(pictures, masks=False), interval=3))
     assert all(item.detections.masks is None and len(item.detections) == 2 for item in out)
 
 
@@ -150,7 +155,7 @@ def test_no_more_than_an_interval_of_frames_is_held(scene: Any) -> None:
             held.append(weakref.ref(frame.image))
             yield frame
 
-    for _ in carry_between_keyframes(frames(), Looking(scene(30)), interval=4):
+    for _ in objects_of(frames(), Looking(scene(30)), interval=4):
         gc.collect()
         most = max(most, sum(one() is not None for one in held))
     assert most <= 6  # an interval, the key frame that ends it, and the one read ahead

@@ -274,15 +274,16 @@ def _curves(evaluation: TubeEvaluation, kind: str) -> str:
 
 
 def curve_plot(title: str, lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> str:
-    """Up to three lines in the unit square, by their label (recall, precision), as SVG."""
+    """Lines in the unit square, by their label (recall, precision), as SVG."""
     drawn: list[str] = []
     labels: list[str] = []
-    for colour, (label, (recalls, precisions)) in zip(COLOURS, lines.items(), strict=False):
+    for place, (label, (recalls, precisions)) in enumerate(lines.items()):
+        colour = COLOURS[place % len(COLOURS)]
         points = " ".join(
             f"{40 + 300 * r:.1f},{310 - 300 * p:.1f}" for r, p in zip(recalls, precisions, strict=True)
         )
         drawn.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
-        at = 28 + 16 * len(labels)
+        at = 28 + 16 * place
         labels.append(f'<text x="270" y="{at}" fill="{colour}">{html.escape(label)}</text>')
     axes = '<path d="M40 10H340V310M40 160H340M190 10V310" fill="none" stroke="#dde3ea"/>'
     axes += '<path d="M40 10V310H340" fill="none" stroke="#8a95a3"/>'

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from vis.mask_cleaning import cleaned, resolve_overlaps
 from vis.masks import extent
 from vis.structures import Detections, Frame, TrackedFrame
 
-__all__ = ["SIDE", "carry_between_keyframes", "keyframe_groups"]
+__all__ = ["SIDE", "keyframe_groups"]
 
 Float32 = NDArray[np.float32]
 
@@ -67,7 +66,7 @@ class _KeyFrame:
         return cls(objects, rows, logits)
 
 
-def carry_between_keyframes(
+def keyframe_groups(
     frames: Iterable[Frame],
     look: Callable[[Frame], TrackedFrame],
     *,
@@ -77,7 +76,8 @@ def carry_between_keyframes(
     carried: Carried | None = None,
     resolve: bool = False,
     clean: bool = False,
-) -> Iterator[TrackedFrame]:
+    start: TrackedFrame | None = None,
+) -> Iterator[list[TrackedFrame]]:
     """Objects of every frame, of which ``look`` sees the key frames only.
 
     Args:
@@ -92,37 +92,10 @@ def carry_between_keyframes(
             their ids, labels, scores and embeddings: a tracker that takes them is not surprised by the next key frame.
         resolve: pixels that two carried masks claim go to the surer one.
         clean: carried masks lose specks and pin-holes.
+        start: the key frame that ended the last list of a run before, with its masks; ``frames`` go on behind it.
 
-    Yields one item per frame, in order. Boxes and scores between key frames are interpolated.
-    """
-    groups = keyframe_groups(
-        frames,
-        look,
-        interval=interval,
-        agreement=agreement,
-        refine=refine,
-        carried=carried,
-        resolve=resolve,
-        clean=clean,
-    )
-    return chain.from_iterable(groups)
-
-
-def keyframe_groups(
-    frames: Iterable[Frame],
-    look: Callable[[Frame], TrackedFrame],
-    *,
-    interval: int,
-    agreement: float = 0.7,
-    refine: Refine | None = None,
-    carried: Carried | None = None,
-    resolve: bool = False,
-    clean: bool = False,
-    start: TrackedFrame | None = None,
-) -> Iterator[list[TrackedFrame]]:
-    """:func:`carry_between_keyframes` in lists that end in a key frame each: there, work can be left and taken up.
-
-    ``start`` is the key frame that ended the last list of before, with its masks; ``frames`` go on behind it.
+    Yields lists of one item per frame, in order. Each ends in a key frame: there, work can be left and taken up. Boxes
+    and scores between key frames are interpolated.
     """
     grid: Grid | None = None
     finder: FlowFinder | None = None
