@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from apps import job
+from apps.batch.item import Item
 from apps.batch.work import Settings, Worker
 from apps.verbs import batch
 from vis.structures import Detections
@@ -62,6 +63,11 @@ def parse() -> Callable[..., argparse.Namespace]:
         return parser.parse_args([*words, *fast, *model])
 
     return call
+
+
+@pytest.fixture
+def item(tmp_path: Path, write_clip: Any) -> Item:
+    return Item("clip", str(write_clip(tmp_path / "clip.mp4", frames=26)))
 
 
 class Thin:
