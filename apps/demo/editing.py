@@ -196,7 +196,8 @@ def follow(session: Session, model_cache: ModelCache, engine: str = engines.DEFA
             )
         if failure is not None:
             text += f" Note: {clean_text(str(failure), session.spoken)}."
-        yield Update(view(session), timeline(session), text)
+        last = Update(view(session), timeline(session), text)
+    yield last  # after the claim: what the visitor does on seeing it is not refused
 
 
 def _reach(history: History, tube: Tube, frame: int) -> Follow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,7 +67,8 @@ def run(
     max_frames: int = 3000,
     offer: str = "Use the sample clip",
 ) -> Iterator[Update]:
-    """Run the words on the session's clip. The last update says how it ended.
+    """Run the words on the session's clip. The last update says how it ended; the claim is over by then, so that
+    what the visitor does on seeing it is not refused.
 
     ``offer`` is what stands on the button that opens a clip of the server.
 
@@ -86,7 +87,8 @@ def run(
                     f"{total} frames are more than the {max_frames} that this page takes; choose a shorter part, or "
                     "a stride"
                 )
-            yield from _Run(session, model_cache, plan, words, source, max_frames).updates()
+            last = yield from _Run(session, model_cache, plan, words, source, max_frames).updates()
+    yield last
 
 
 @dataclass(slots=True)
@@ -104,8 +106,8 @@ class _Run:
     last: int = 0
     """Number of the last one in the clip."""
 
-    def updates(self) -> Iterator[Update]:
-        """What changes on the page, up to the saved result."""
+    def updates(self) -> Generator[Update, None, Update]:
+        """What changes on the page, up to the saved result; returns the last update."""
         job = self.model_cache.job_of(self.plan)
         readable = ReadableFrames(self.source)
         info = replace(self.source.info, name=Path(self.session.name).stem or "clip")
@@ -140,7 +142,7 @@ class _Run:
         said = [] if failure is None else [str(failure)]
         said += [str(warning.message) for warning in caught if issubclass(warning.category, VisWarning)]
         text += "".join(f" Note: {clean_text(note, self.session.spoken)}." for note in dict.fromkeys(said))
-        yield Update(view(self.session), timeline(self.session), text)
+        return Update(view(self.session), timeline(self.session), text)
 
     def _frames(
         self, tracked: Iterable[TrackedFrame], collector: TubeCollector, names: tuple[str, ...]

@@ -29,7 +29,13 @@ def open_and_run(tab):
     wait_for(tab, "#vt-card", "320 × 180")
     tab.click("#vt-run")
     wait_for(tab, STATUS, "objects in 24 frames")
+    wait_done(tab)
     wait_for(tab, ".vt-where", "1 of 24")
+
+
+def wait_done(tab):
+    """The status and the picture come one after the other; keys count once the picture knows that nothing runs."""
+    tab.wait_for_function("() => document.body.dataset.vtState === 'done'")
 
 
 def at(tab, x, y, size=(320, 180)):
@@ -66,6 +72,7 @@ def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
 
     tab.click("#vt-run")
     wait_for(tab, STATUS, "objects in 24 frames")
+    wait_done(tab)
     wait_for(tab, ".vt-where", "1 of 24")
     # The blue square is away for longer than the association bridges, or not: two or three rows.
     rows = tab.locator(".vt-row")
@@ -241,7 +248,7 @@ def test_a_clip_of_the_webcam_is_an_upload_like_any_other(tab, served, shots):
         tab.wait_for_function("() => document.querySelector('.vt-image').naturalWidth > 0")
     assert all(re.fullmatch(r"webcam \d\d-\d\d-\d\d\.(mp4|webm)", name) for name in names)
     tab.click("#vt-run")
-    tab.wait_for_function("() => document.body.dataset.vtState === 'done'")
+    wait_done(tab)
     assert "frames" in tab.inner_text(STATUS)
     tab.get_by_role("button", name="Use the webcam").click()
     tab.get_by_role("button", name="Close", exact=True).click()
@@ -273,6 +280,8 @@ def test_looking_around_by_mouse_keys_and_play(tab):
 
 
 def test_new_objects_one_click_each_followed_at_once(tab):
+    from playwright.sync_api import expect
+
     open_and_run(tab)
     tool(tab, "New object")
     tab.get_by_text("follow it at once").click()
@@ -285,25 +294,27 @@ def test_new_objects_one_click_each_followed_at_once(tab):
         click_video(tab, x, y)
         wait_for(tab, STATUS, f"Followed object {number} over frames 0 to")
         row = tab.locator(f".vt-row[data-id='{number}']")
-        assert row.locator(".vt-present").count() == stretches
+        expect(row.locator(".vt-present")).to_have_count(stretches)
         assert "fin" in row.inner_text()
     tab.keyboard.press("z")
     wait_for(tab, ".vt-message", "Undone: follow 4")
 
 
 def test_by_hand_from_an_empty_timeline(tab, shots):
+    from playwright.sync_api import expect
+
     tab.click("#vt-sample")
     wait_for(tab, "#vt-card", "320 × 180")
     tab.click("#vt-hand")
     wait_for(tab, STATUS, "24 frames are ready")
-    assert tab.locator(".vt-row").count() == 0
+    expect(tab.locator(".vt-row")).to_have_count(0)
     wait_for(tab, ".vt-none", "nothing was looked for")
     tool(tab, "New object")
     click_video(tab, 40, 60)
     wait_for(tab, ".vt-message", "Press Follow (f)")
     tab.keyboard.press("f")
     wait_for(tab, STATUS, "Followed object 1 over frames 0 to 23")
-    assert tab.locator(".vt-row").count() == 1
+    expect(tab.locator(".vt-row")).to_have_count(1)
     shots(tab, "12-by-hand")
 
 

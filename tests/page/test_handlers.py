@@ -106,6 +106,18 @@ def test_a_visitor_runs_one_thing_at_a_time(handlers, model_cache, clip):
     assert "a run is going on" in answers[0].lower()
 
 
+def test_who_sees_that_something_has_ended_is_not_refused(handlers, clip):
+    """The browser may ask before the server has taken the step after the last update."""
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    steps = [lambda: handlers.run(token, Form()), lambda: handlers.follow(token, {"on": 3})]
+    for number, step in enumerate([*steps, lambda: handlers.download(token, ["tubes"])]):
+        updates = step()
+        while "<progress" in (update := next(updates)).text or getattr(update, "share", None) is not None:
+            pass
+        assert handlers.seek(token, {"to": number, "request_id": number}).view["request_id"] == number
+
+
 def test_a_run_asked_for_while_a_clip_comes_in_is_about_that_clip(
     handlers, visit, clip, tmp_path, monkeypatch
 ):

@@ -71,6 +71,7 @@ def test_reloading_the_page_brings_work_settings_and_status_back(tab):
     wait_for(tab, "#vt-card", "To process: 9 frames")
     tab.click("#vt-run")
     wait_for(tab, "#vt-status", "objects in 9 frames")
+    tab.wait_for_function("() => document.body.dataset.vtState === 'done'")  # keys count from here on
     told = tab.inner_text("#vt-status .vt-status")
     tab.keyboard.press("End")
     wait_for(tab, ".vt-where", "9 of 9")
