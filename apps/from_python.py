@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from apps.option_types import FormerName, Parser
+from apps.option_types import Parser
 from apps.options import output_of, plan_of, selection_of
 from apps.plan import source_path
 from vis.errors import UsageError
@@ -66,11 +66,7 @@ def run_parser() -> Parser:
 
 def _words(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> list[str]:
     """The options as they are spelled on a command line."""
-    known = {
-        action.option_strings[0][2:] if isinstance(action, FormerName) else action.dest: action
-        for action in parser._actions
-        if action.option_strings
-    }
+    known = {_keyword(action): action for action in parser._actions if action.option_strings}
     words = []
     for name, value in options.items():
         if name not in known:
@@ -78,19 +74,25 @@ def _words(parser: argparse.ArgumentParser, options: Mapping[str, Any]) -> list[
             hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(known)}"
             raise UsageError(f"run has no option {name!r}; {hint}")
         if value is not None:
-            words += _word(known[name], value)
+            words += _word(known[name], name, value)
     return words
 
 
-def _word(action: argparse.Action, value: Any) -> list[str]:
+def _keyword(action: argparse.Action) -> str:
+    """``--min-frames`` -> "min_frames"; ``--overlay`` only takes ``--no-overlay`` back, and goes by its name."""
+    name = action.option_strings[0][2:].replace("-", "_")
+    return action.dest if action.dest == f"no_{name}" else name
+
+
+def _word(action: argparse.Action, name: str, value: Any) -> list[str]:
     flag = action.option_strings[0]
     if action.nargs != 0:
         if isinstance(value, bool):
-            raise UsageError(f"{action.dest}: expected a value, got {value}")
+            raise UsageError(f"{name}: expected a value, got {value}")
         text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         return [f"{flag}={text}"]
     if not isinstance(value, bool):
-        raise UsageError(f"{action.dest}: expected True or False, got {value!r}")
+        raise UsageError(f"{name}: expected True or False, got {value!r}")
     if isinstance(action, argparse.BooleanOptionalAction):
         return [flag if value else action.option_strings[1]]
     return [flag] if value else []

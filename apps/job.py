@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -263,7 +263,7 @@ class RefineJob:
         return {
             "program": "vis-tubes",
             "version": __version__,
-            "options": asdict(self.refining),
+            "options": self.refining.record(),
             "weights_sha256": model_checksums(self.refining.model),
             "association": dict(self.saved.made_with),
         }
@@ -319,7 +319,7 @@ def build_refiner(refining: Refining | None, *, device: str) -> Any:
         device=device,
         mode=refining.precision,
         policy=refining.policy,
-        whole_or_part=refining.whole_or_part,
+        multimask_selection=refining.multimask_selection,
         zoom=refining.zoom,
         overlap=refining.overlap,
         clean=refining.clean,
@@ -331,7 +331,7 @@ def describe_refiner(refiner: Any) -> str:
     if refiner is None:
         return "no refinement"
     model = refiner.predictor.describe()
-    asked = refiner.policy + (", whole or part" if refiner.whole_or_part else "")
+    asked = refiner.policy + (", multimask tube" if refiner.multimask_selection == "tube" else "")
     return f"{model['network']} {model['size']} ({asked}; {model['mode']}; {model['device']})"
 
 

@@ -21,6 +21,7 @@ from vis.errors import VisWarning
 
 __all__ = [
     "FormerName",
+    "FormerSwitch",
     "Parser",
     "file_path",
     "ids",
@@ -57,12 +58,37 @@ class FormerName(argparse.Action):
         option: str | None = None,
     ) -> None:
         """Set the option, and say what it is called now."""
-        warnings.warn(
-            f"{option} is now {self.const}; the former name goes in the next version",
-            VisWarning,
-            stacklevel=2,
-        )
+        _tell_former(option, self.const)
         setattr(namespace, self.dest, values)
+
+
+class FormerSwitch(argparse.BooleanOptionalAction):
+    """``--name`` and ``--no-name`` of what is an option with values now: for one version more, with a warning.
+
+    ``present``: the option; ``values``: its value for ``--no-name``, and that for ``--name``.
+    """
+
+    def __init__(self, *args: Any, present: str, values: tuple[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.present, self.values = present, values
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse gives it
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ARG002
+        option: str | None = None,
+    ) -> None:
+        """Set the option, and say what it is called now."""
+        value = self.values[option == self.option_strings[0]]
+        _tell_former(option, f"{self.present} {value}")
+        setattr(namespace, self.dest, value)
+
+
+def _tell_former(option: str | None, present: str) -> None:
+    warnings.warn(
+        f"{option} is now {present}; the former name goes in the next version", VisWarning, stacklevel=3
+    )
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from apps.option_types import FormerName, moment, path_text, positive, rate, unit, whole
+from apps.option_types import FormerName, FormerSwitch, moment, path_text, positive, rate, unit, whole
 from apps.plan import SPEEDS, Plan, Refining, Selection
 from apps.presets import PRESETS
 from apps.run_folder import Output
@@ -38,7 +38,7 @@ ASSOCIATION = (
     *("preset", "detector", "weights", "video_id", "text", "tracker", "camera_motion"),
     *("classes", "score", "min_frames", "link", "top", "speed"),
 )
-MASKS = ("model", "policy", "whole_or_part", "overlap", "clean", "zoom", "precision")
+MASKS = ("model", "policy", "multimask_selection", "overlap", "clean", "zoom", "precision")
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -149,10 +149,19 @@ def add_refiner(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--policy", metavar="NAME", help="prompts: box, box+mask, box+points or gated")
     group.add_argument(
+        "--multimask",
+        dest="multimask_selection",
+        choices=("single", "tube"),
+        help="single: SAM's single mask; tube: of its masks of the whole and of a part the one that it thinks best "
+        "over the frames so far, for loose boxes (default of preset quick)",
+    )
+    group.add_argument(
         "--whole-or-part",
-        action=argparse.BooleanOptionalAction,
-        help="of SAM's masks of the whole and of a part the one that it thinks best over the frames so far, "
-        "instead of its single mask: for loose boxes (default of preset quick)",
+        dest="multimask_selection",
+        action=FormerSwitch,
+        present="--multimask",
+        values=("single", "tube"),
+        help=argparse.SUPPRESS,
     )
     group.add_argument(
         "--overlap",

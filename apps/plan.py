@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -100,7 +100,7 @@ class Refining:
     model: str
     """Name in vis.weights.MODELS, or a checkpoint; "none": not at all."""
     policy: str
-    whole_or_part: bool
+    multimask_selection: str
     zoom: bool
     precision: str
     overlap: str = "keep"
@@ -113,7 +113,7 @@ class Refining:
         *,
         model: str | None = None,
         policy: str | None = None,
-        whole_or_part: bool | None = None,
+        multimask_selection: str | None = None,
         zoom: bool = False,
         precision: str | None = None,
         overlap: str | None = None,
@@ -124,12 +124,24 @@ class Refining:
         return cls(
             model=value_or_default(model, row.model),
             policy=value_or_default(policy, row.policy),
-            whole_or_part=value_or_default(whole_or_part, row.whole_or_part),
+            multimask_selection=value_or_default(multimask_selection, row.multimask_selection),
             zoom=zoom,
             precision=value_or_default(precision, "fast"),
             overlap=value_or_default(overlap, row.overlap),
             clean=value_or_default(clean, row.clean),
         )
+
+    def record(self) -> dict[str, Any]:
+        """What a result says of it."""
+        return saved_options(asdict(self))
+
+
+def saved_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names that saved files have for them, which stay when an option is renamed."""
+    saved = dict(options)
+    saved["mode"] = saved.pop("precision")
+    saved["whole_or_part"] = saved.pop("multimask_selection") == "tube"
+    return saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +157,7 @@ class Plan:
     model: str | None
     """None: keep the detector's own masks."""
     policy: str
-    whole_or_part: bool
+    multimask_selection: str
     zoom: bool
     precision: str
     classes: tuple[str, ...]
@@ -200,7 +212,7 @@ class Plan:
             tracker=tracker,
             model=None if masks.model == "none" else masks.model,
             policy=masks.policy,
-            whole_or_part=masks.whole_or_part,
+            multimask_selection=masks.multimask_selection,
             zoom=masks.zoom,
             precision=masks.precision,
             classes=tuple(name.strip() for name in (classes or "").split(",") if name.strip()),
@@ -218,8 +230,7 @@ class Plan:
 
     def record(self) -> dict[str, Any]:
         """What a result says of it, and what a batch's finished videos are known by."""
-        options = {**asdict(self), "classes": list(self.classes)}
-        options["mode"] = options.pop("precision")
+        options = {**saved_options(asdict(self)), "classes": list(self.classes)}
         # Results of before are named by their options, and had none of these names.
         if self.video_id is None:
             del options["video_id"]
@@ -236,7 +247,13 @@ class Plan:
         if self.model is None:
             return None
         return Refining(
-            self.model, self.policy, self.whole_or_part, self.zoom, self.precision, self.overlap, self.clean
+            self.model,
+            self.policy,
+            self.multimask_selection,
+            self.zoom,
+            self.precision,
+            self.overlap,
+            self.clean,
         )
 
     def tracker_settings(self) -> dict[str, Any]:

@@ -25,8 +25,8 @@ class Preset:
     """Name in vis.weights.MODELS, for the refiner."""
     policy: str
     """Prompt policy of vis.prompt_policies."""
-    whole_or_part: bool
-    """Whether the refiner chooses between SAM's masks of the whole and of a part, instead of its single one."""
+    multimask_selection: str
+    """``single``: SAM's single mask; ``tube``: of its masks of the whole and of a part the better over the tube."""
     min_score: float
     """Detections below it are not tracked."""
     min_frames: int
@@ -61,7 +61,7 @@ PRESETS = {
         model="hq-tiny",
         policy="box",
         # Saliency's boxes are loose; on DAVIS this is worth 1.5 points there, and half a point where they fit.
-        whole_or_part=True,
+        multimask_selection="tube",
         min_score=0.15,
         min_frames=2,
         top=None,
@@ -79,7 +79,7 @@ PRESETS = {
         model="hq-b",
         # A strong detector's own mask knows the extent that a box throws away.
         policy="gated",
-        whole_or_part=False,
+        multimask_selection="single",
         min_score=0.5,
         min_frames=3,
         top=None,
@@ -95,7 +95,7 @@ PRESETS = {
         tracker_settings={},
         model="hq-l",
         policy="gated",
-        whole_or_part=False,
+        multimask_selection="single",
         min_score=0.3,
         min_frames=3,
         top=None,
@@ -111,7 +111,7 @@ PRESETS = {
         tracker_settings={},
         model="hq-l",
         policy="gated",
-        whole_or_part=False,
+        multimask_selection="single",
         min_score=0.5,
         min_frames=3,
         top=None,
@@ -127,7 +127,7 @@ PRESETS = {
         tracker_settings={},
         model="hq-l",
         policy="box",
-        whole_or_part=False,
+        multimask_selection="single",
         min_score=0.0,
         min_frames=1,
         top=10,

@@ -53,7 +53,7 @@ class OncePerFrame:
         stand_in: Any = SimpleNamespace(
             embed=lambda image: self.embedding(image, model), decode=partial(predictor.decode, **best)
         )
-        return HQSamRefiner(stand_in, whole_or_part=choice.startswith("whole"))
+        return HQSamRefiner(stand_in, multimask_selection="tube" if choice.startswith("whole") else "single")
 
     def embedding(self, image: NDArray[np.uint8], model: str) -> ImageEmbedding:
         if self._last is None or self._last[0] is not image:

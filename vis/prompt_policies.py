@@ -13,10 +13,10 @@ nothing. What a policy turns into prompts:
 ==============  =====================================================================
 
 Any of them may choose between SAM's masks of the whole and of a part in place of its single one
-(``whole_or_part``): a detector's box is often too large or cuts something off, and the single mask then has to
-average over what is meant. SAM's own estimates choose, in a running mean over the tube's frames, so that it
-does not jump between the two. The third, of a part of a part, is left out: under a box it is the worst of them
-even where SAM thinks it the best.
+(``multimask_selection="tube"``): a detector's box is often too large or cuts something off, and the single mask
+then has to average over what is meant. SAM's own estimates choose, in a running mean over the tube's frames, so
+that it does not jump between the two. The third, of a part of a part, is left out: under a box it is the worst of
+them even where SAM thinks it the best.
 
 Scores stay the detector's: the HQ mask has no predicted quality of its own. Boxes stay too, so that
 refining a saved result again asks the same question again.
@@ -33,14 +33,16 @@ from numpy.typing import NDArray
 from vis import boxes as box_maths
 from vis.errors import UsageError
 from vis.mask_cleaning import cleaned, resolve_overlaps
+from vis.renamed import renamed_arguments, renamed_attribute
 from vis.structures import Detections
 from vis.zoom import zoom_refine
 
 if TYPE_CHECKING:
     from vis.interfaces import MaskPredictor
 
-__all__ = ["OVERLAPS", "POLICIES", "HQSamRefiner", "deepest_point", "mask_prompt"]
+__all__ = ["MULTIMASK_SELECTIONS", "OVERLAPS", "POLICIES", "HQSamRefiner", "deepest_point", "mask_prompt"]
 
+MULTIMASK_SELECTIONS = ("single", "tube")
 OVERLAPS = ("keep", "resolve")
 POLICIES = ("box", "box+mask", "box+points", "gated")
 PROMPT_LOGIT = 8.0  # about the magnitude of SAM's own low-resolution logits inside an object
@@ -66,13 +68,18 @@ class RefineCounts:
 class HQSamRefiner:
     """Refiner over any promptable mask model."""
 
+    whole_or_part = renamed_attribute("whole_or_part", "multimask_selection", {"single": False, "tube": True})
+
+    @renamed_arguments(
+        {"whole_or_part": {False: "single", True: "tube"}}, whole_or_part="multimask_selection"
+    )
     def __init__(
         self,
         predictor: MaskPredictor,
         *,
         policy: str = "box",
         gate: float = 0.5,
-        whole_or_part: bool = False,
+        multimask_selection: str = "single",
         hq_token_only: bool = False,
         zoom: bool = False,
         overlap: str = "keep",
@@ -80,9 +87,9 @@ class HQSamRefiner:
     ) -> None:
         """``gate``: least IoU in [0, 1] with the coarse mask, for policy ``gated``.
 
-        ``whole_or_part``: of SAM's masks of the whole and of a part the one that it thinks best, instead of
-        its single mask, with the HQ logits added to either: for loose boxes. Where objects have ids, what it
-        thought of the same object's masks on the frames before counts too (:data:`MEMORY`).
+        ``multimask_selection``: ``single``, SAM's single mask, or ``tube``: of its masks of the whole and of a part
+        the one that it thinks best, with the HQ logits added to either: for loose boxes. Where objects have ids, what
+        it thought of the same object's masks on the frames before counts too (:data:`MEMORY`).
         ``hq_token_only``: HQ-SAM's own logits alone instead; its authors advise it for images of one object.
         ``zoom``: embed a crop around each small object as well, which is slower and finer than the reference.
         ``overlap``: ``keep``, or ``resolve``: a pixel that several masks claim goes to the one whose logit is highest;
@@ -93,8 +100,13 @@ class HQSamRefiner:
             raise UsageError(f"policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
         if not 0 <= gate <= 1:
             raise UsageError(f"gate {gate} is out of range; give an IoU between 0 and 1")
-        if whole_or_part and hq_token_only:
-            raise UsageError("whole_or_part chooses SAM's mask, hq_token_only leaves SAM's out; choose one")
+        if multimask_selection not in MULTIMASK_SELECTIONS:
+            known = ", ".join(MULTIMASK_SELECTIONS)
+            raise UsageError(f"multimask_selection {multimask_selection!r} is unknown; choose one of {known}")
+        if multimask_selection == "tube" and hq_token_only:
+            raise UsageError(
+                "multimask_selection 'tube' chooses SAM's mask, hq_token_only leaves SAM's out; choose one"
+            )
         if overlap not in OVERLAPS:
             raise UsageError(f"overlap {overlap!r} is unknown; choose one of {', '.join(OVERLAPS)}")
         self.predictor = predictor
@@ -102,7 +114,7 @@ class HQSamRefiner:
         self.clean = clean
         self.policy = policy
         self.gate = gate
-        self.whole_or_part = whole_or_part
+        self.multimask_selection = multimask_selection
         self.hq_token_only = hq_token_only
         self.zoom = zoom
         self.counts = RefineCounts()
@@ -184,7 +196,7 @@ class HQSamRefiner:
 
     def _output(self, count: int, ids: NDArray[np.int64] | None) -> dict[str, Any]:
         """Which mask of each object the predictor is asked for."""
-        if not self.whole_or_part:
+        if self.multimask_selection == "single":
             return {"hq_token_only": True} if self.hq_token_only else {}
         iou_bias = np.tile(NO_SUB_PART, (count, 1))
         if ids is not None:  # so the estimates of this frame choose as the running mean would

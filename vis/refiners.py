@@ -125,7 +125,7 @@ def load_refiner(
     """The refiner of that name, ready for :func:`vis.pipeline.refine`.
 
     ``name``, ``device`` and ``mode`` as for :func:`create`, which tells the errors too; ``settings`` are those of
-    :class:`vis.prompt_policies.HQSamRefiner`: ``policy``, ``gate``, ``whole_or_part``, ``zoom``, ``overlap``, ...
+    :class:`vis.prompt_policies.HQSamRefiner`: ``policy``, ``gate``, ``multimask_selection``, ``zoom``, ``overlap``, ...
     """
     from vis.prompt_policies import HQSamRefiner  # OpenCV comes with it
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 __all__ = ["renamed_arguments", "renamed_attribute", "renamed_names"]
@@ -14,8 +14,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def renamed_arguments(**now: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A function that takes keyword arguments by their former names too (``former="present"``), with a warning."""
+def renamed_arguments(
+    values: Mapping[str, Mapping[Any, Any]] | None = None, /, **now: str
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function that takes keyword arguments by their former names too (``former="present"``), with a warning.
+
+    ``values``: former name -> what each of its values is called now, where these have changed too.
+    """
+    present_values = values or {}
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -24,14 +30,15 @@ def renamed_arguments(**now: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 if former not in kwargs:
                     continue
                 if present in kwargs:
-                    raise TypeError(f"{function.__name__}() got {present} twice: {former} is its former name")
+                    raise TypeError(f"{_name(function)}() got {present} twice: {former} is its former name")
                 warnings.warn(
-                    f"{function.__name__}(): {former} is now called {present}; "
+                    f"{_name(function)}(): {former} is now called {present}; "
                     "the former name goes in the next version",
                     DeprecationWarning,
                     stacklevel=2,
                 )
-                kwargs[present] = kwargs.pop(former)
+                value = kwargs.pop(former)
+                kwargs[present] = present_values.get(former, {}).get(value, value)
             return function(*args, **kwargs)
 
         return call
@@ -39,12 +46,16 @@ def renamed_arguments(**now: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def renamed_attribute(former: str, present: str) -> property:
-    """An attribute of a class under its former name, with a warning."""
+def renamed_attribute(former: str, present: str, values: Mapping[Any, Any] | None = None) -> property:
+    """An attribute of a class under its former name, with a warning.
+
+    ``values``: what each value was called, where these have changed too.
+    """
 
     def get(self: object) -> Any:
         _warn(f"{type(self).__name__}.{former}", present)
-        return getattr(self, present)
+        value = getattr(self, present)
+        return value if values is None else values[value]
 
     return property(get)
 
@@ -59,6 +70,11 @@ def renamed_names(module: str, **now: str) -> Callable[[str], Any]:
         return getattr(sys.modules[module], now[name])
 
     return get
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """A function's name; of what makes objects, the class's."""
+    return function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
 
 def _warn(former: str, present: str) -> None:

@@ -76,7 +76,7 @@ class Thin:
     def __init__(self, policy: str) -> None:
         self.predictor = SimpleNamespace(describe=lambda: {"network": "fake"})
         self.policy = policy
-        self.whole_or_part = False
+        self.multimask_selection = "single"
         self.counts = SimpleNamespace(kept_coarse=0)
         self.seen = 0
 

@@ -76,7 +76,7 @@ def test_the_refiner_goes_on_from_its_saved_state(tmp_path: Path) -> None:
             refiner.refine(np.full((*SIZE, 3), index, np.uint8), frames[index])
 
     for cut in (0, 5, 9):  # before anything, after an empty frame, amid
-        whole, first, second = (HQSamRefiner(Estimating(), whole_or_part=True) for _ in range(3))
+        whole, first, second = (HQSamRefiner(Estimating(), multimask_selection="tube") for _ in range(3))
         refine(whole, range(12))
         refine(first, range(cut))
         folder = ChunkFolder(tmp_path / str(cut), "key")

@@ -23,7 +23,7 @@ class Bright:
 
     def __init__(self) -> None:
         self.predictor = SimpleNamespace(describe=lambda: {"network": "bright"})
-        self.policy, self.whole_or_part = "box", False
+        self.policy, self.multimask_selection = "box", "single"
         self.counts = SimpleNamespace(kept_coarse=0)
         self.calls: list[str] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import apps
 import vis
 from detectors.motion import Motion
-from vis.errors import InputError, UsageError
+from vis.errors import InputError, UsageError, VisWarning
 from vis.formats.tubes import to_json
 from vis.structures import Detections
 
@@ -56,6 +57,20 @@ def test_a_wrong_option_says_what_is_wrong(options: dict[str, Any], message: str
     with pytest.raises(UsageError) as caught:
         apps.run("clip.mp4", **options)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "tube"),
+    [({"multimask": "tube"}, True), ({"multimask": "single"}, False), ({"whole_or_part": True}, True)],
+)
+def test_options_go_by_the_commands_names_the_former_ones_too(
+    options: dict[str, Any], tube: bool, square_clip: Path
+) -> None:
+    with pytest.warns(VisWarning) if "whole_or_part" in options else contextlib.nullcontext():
+        result = apps.run(square_clip, "paper", **{**MOVING, "end": 2, **options})
+    assert result.made_with["options"]["whole_or_part"] is tube
+    with pytest.raises(UsageError, match="no option 'multimask_selection'; did you mean 'multimask'"):
+        apps.run(square_clip, multimask_selection="tube")
 
 
 def test_a_wrong_path_is_told_before_anything_is_loaded(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from apps.cli import build_parser
 from apps.option_types import Parser, file_path, moment, number, positive, rate, read_moment, unit, whole
+from vis.errors import VisWarning
 
 Call = Callable[..., Any]
 FUZZ = Path(__file__).with_name("fuzz_options.py")
@@ -78,6 +80,24 @@ def test_paths_are_ones_that_a_file_system_holds(name: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"too long for the file system|no path|got nothing"):
         file_path(name)
     assert file_path("e" * 255) == Path("e" * 255)
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "option"),
+    [
+        (["--mode", "exact"], "--mode is now --precision;", ("precision", "exact")),
+        (["--whole-or-part"], "^--whole-or-part is now --multimask tube;", ("multimask_selection", "tube")),
+        (["--no-whole-or-part"], "--multimask single;", ("multimask_selection", "single")),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "batch", "refine"])
+def test_former_options_work_and_say_what_they_are_called_now(
+    verb: str, words: list[str], said: str, option: tuple[str, str]
+) -> None:
+    files = ["tubes.json", "clip.mp4"] if verb == "refine" else ["clip.mp4"]
+    with pytest.warns(VisWarning, match=said):
+        args = build_parser(verb).parse_args([*files, "--out", "out", *words])
+    assert getattr(args, option[0]) == option[1]
 
 
 def test_plain_types_have_bounds_in_every_parser() -> None:

@@ -324,15 +324,15 @@ def test_presets_and_options_say_what_is_done_to_masks_and_tubes(
 
 
 @pytest.mark.parametrize(
-    ("words", "chooses"),
+    ("words", "chosen"),
     [
-        ([], True),
-        (["--no-whole-or-part"], False),
-        (["--preset", "paper"], False),
-        (["--preset", "paper", "--whole-or-part"], True),
+        ([], "tube"),
+        (["--multimask", "single"], "single"),
+        (["--preset", "paper"], "single"),
+        (["--preset", "paper", "--multimask", "tube"], "tube"),
     ],
 )
-def test_presets_and_options_say_whether_tubes_choose_whole_or_part(words: list[str], chooses: bool) -> None:
+def test_presets_and_options_say_how_tubes_choose_among_masks(words: list[str], chosen: str) -> None:
     import argparse
 
     from apps.options import add_association, add_refiner, plan_of
@@ -343,5 +343,5 @@ def test_presets_and_options_say_whether_tubes_choose_whole_or_part(words: list[
     plan = plan_of(parser.parse_args(words))
     refining = plan.refining()
     assert refining is not None
-    assert refining.whole_or_part is plan.whole_or_part is chooses
+    assert refining.multimask_selection == plan.multimask_selection == chosen
     assert plan_of(parser.parse_args([*words, "--model", "none"])).refining() is None

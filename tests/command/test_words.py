@@ -43,14 +43,6 @@ PHRASES = (
 )
 """Phrases, whatever their case."""
 
-LEFT = {
-    ("docs/architecture.md", "whole_or_part"),
-    ("docs/hqsam.md", "whole_or_part"),
-    ("docs/hqsam.md", "whole-or-part"),
-    *((place, "whole-or-part") for place in ("docs/cli.md", "vistubes --help")),
-}
-"""What is still there; a line goes when its page is mended."""
-
 
 def texts() -> Iterator[tuple[str, str]]:
     """(place, text) of what users read. The changelog names what things were called before."""
@@ -105,5 +97,4 @@ def test_former_words_are_found(text: str, found: set[str]) -> None:
 
 def test_what_users_read_uses_the_fields_words() -> None:
     there = {(place, word) for place, text in texts() for word in former(" ".join(text.split()))}
-    assert there - LEFT == set(), "former names; write today's"
-    assert LEFT - there == set(), "mended: take these off the list"
+    assert there == set(), "former names; write today's"

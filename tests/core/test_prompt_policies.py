@@ -194,21 +194,21 @@ def test_deepest_point_counts_the_frames_border_as_a_border() -> None:
 @pytest.mark.parametrize("choose", [False, True])
 def test_every_policy_may_choose_between_whole_and_part(policy: str, choose: bool) -> None:
     network = BoxNetwork([[0.9, 0.6, 0.7]])
-    refiner = HQSamRefiner(network, policy=policy, whole_or_part=choose)  # type: ignore[arg-type]
+    refiner = HQSamRefiner(network, policy=policy, multimask_selection="tube" if choose else "single")  # type: ignore[arg-type]
     refiner.refine(IMAGE, detections(BOXES, coarse()))
     for asked in network.asked:
         assert asked.get("best_of_three", False) is choose
         if choose:  # the sub-part, of the highest estimate here, does not win
             assert ((np.array([0.9, 0.6, 0.7]) + asked["iou_bias"]).argmax(axis=1) == 2).all()
     with pytest.raises(UsageError, match="hq_token_only leaves SAM's out; choose one"):
-        HQSamRefiner(network, whole_or_part=True, hq_token_only=True)  # type: ignore[arg-type]
+        HQSamRefiner(network, multimask_selection="tube", hq_token_only=True)  # type: ignore[arg-type]
 
 
 def test_earlier_frames_of_a_tube_have_a_say_in_the_choice() -> None:
     """The running mean of the estimates is known in closed form, and the choice is by it."""
     scores = np.array([[0.5, 0.9, 0.8], [0.9, 0.6, 0.9], [0.5, 0.6, 0.9], [0.5, 0.2, 0.9]])
     network = BoxNetwork(scores)
-    refiner = HQSamRefiner(network, whole_or_part=True)  # type: ignore[arg-type]
+    refiner = HQSamRefiner(network, multimask_selection="tube")  # type: ignore[arg-type]
     mean, chosen = None, []
     for now in scores:
         refiner.refine(IMAGE, detections(BOXES))
@@ -223,11 +223,11 @@ def test_earlier_frames_of_a_tube_have_a_say_in_the_choice() -> None:
 
 def test_memory_is_of_one_object_and_of_consecutive_frames() -> None:
     network = BoxNetwork([[0.9, 0.5, 0.8]])
-    refiner = HQSamRefiner(network, whole_or_part=True)  # type: ignore[arg-type]
+    refiner = HQSamRefiner(network, multimask_selection="tube")  # type: ignore[arg-type]
     refiner.refine(IMAGE, detections(BOXES[:2]))
     refiner.refine(IMAGE, detections(BOXES))  # the third is new
     assert (network.asked[-1]["iou_bias"] != NO_SUB_PART).any(axis=1).tolist() == [True, True, False]
-    other = HQSamRefiner(network, whole_or_part=True)  # type: ignore[arg-type]
+    other = HQSamRefiner(network, multimask_selection="tube")  # type: ignore[arg-type]
     other.load_state_dict(refiner.state_dict())
     assert other.counts == refiner.counts
     for one in (refiner, other):
@@ -245,10 +245,23 @@ def test_memory_is_of_one_object_and_of_consecutive_frames() -> None:
     assert (network.asked[-1]["iou_bias"] == NO_SUB_PART).all(), "nobody knows what they were"
 
 
+@pytest.mark.parametrize(("former", "present"), [(True, "tube"), (False, "single")])
+def test_the_former_name_of_the_choice_works_and_warns(former: bool, present: str) -> None:
+    with pytest.warns(
+        DeprecationWarning, match=r"HQSamRefiner\(\): whole_or_part is now called multimask_selection"
+    ):
+        refiner = HQSamRefiner(BoxNetwork(), whole_or_part=former)  # type: ignore[arg-type, call-arg]
+    assert refiner.multimask_selection == present
+    with pytest.warns(DeprecationWarning, match=r"HQSamRefiner\.whole_or_part is now called"):
+        assert refiner.whole_or_part is former
+
+
 def test_unknown_policy_and_gate_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="choose one of box, box\\+mask"):
         HQSamRefiner(BoxNetwork(), policy="boxes")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="between 0 and 1"):
         HQSamRefiner(BoxNetwork(), gate=2)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="multimask_selection 'best' is unknown; choose one of single, tube"):
+        HQSamRefiner(BoxNetwork(), multimask_selection="best")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="overlap 'mine' is unknown; choose one of keep, resolve"):
         HQSamRefiner(BoxNetwork(), overlap="mine")  # type: ignore[arg-type]

@@ -134,7 +134,7 @@ def vistubes(*words: object) -> None:
 @pytest.mark.parametrize("zoom", [False, True])
 def test_a_refiner_works_over_any_family(installed: None, zoom: bool) -> None:
     assert isinstance(refiners.load_refiner("inner", overlap="resolve"), Refiner)
-    refiner = HQSamRefiner(refiners.create("inner", margin=1), whole_or_part=True, zoom=zoom)
+    refiner = HQSamRefiner(refiners.create("inner", margin=1), multimask_selection="tube", zoom=zoom)
     boxes = np.array([[8, 8, 28, 28]], np.float32)
     found = Detections(boxes, np.ones(1, np.float32), np.zeros(1, np.int64), track_ids=np.ones(1, np.int64))
     masks = refiner.refine(np.zeros((96, 128, 3), np.uint8), found).masks
@@ -177,7 +177,7 @@ def test_commands_take_another_packages_model(
     """One that has no model, no features and no residual."""
     found = ("--detector", "precomputed", "--weights", boxes_file, "--model", "inner", "--min-frames", 1)
     vistubes("run", clip, *found, "--no-link", "--tracker", "iou", "--no-overlay", "--out", tmp_path / "run")
-    assert "inner inner (box, whole or part; exact; auto)" in capsys.readouterr().err
+    assert "inner inner (box, multimask tube; exact; auto)" in capsys.readouterr().err
     assert areas(tmp_path / "run" / "tubes.json") == [32 * 32] * 5
     assert json.loads((tmp_path / "run" / "run.json").read_text())["refiner"]["network"] == "inner"
 

@@ -159,7 +159,7 @@ def test_every_prompt_policy_works(
     assert refined.masks is not None
     assert refined.masks.any()
     assert not np.array_equal(refined.masks, coarse)
-    plain = HQSamRefiner(predictor, policy=policy, gate=0.0, whole_or_part=True, zoom=True)
+    plain = HQSamRefiner(predictor, policy=policy, gate=0.0, multimask_selection="tube", zoom=True)
     assert plain.refine(image, found).masks is not None
 
 
