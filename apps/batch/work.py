@@ -49,7 +49,9 @@ REFINEMENT_ONLY = (
     "link",
     "preset",
 )
-"""Options of a plan that do not touch the association."""
+"""Options of a plan that do not touch the association, by the names that records have for them."""
+ADDED = {"link": False, "overlap": "keep", "clean": False}
+"""Options that version 0.1 had not, and what it did: its batches are known without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +246,21 @@ def work_keys(
             "weights": {name: value for name, value in weights.items() if name not in refiner_weights},
         }
     )
-    result = digest({"association": association, "made_with": made_with})
+    result = digest({"association": association, "made_with": _as_first_known(made_with)})
     return {"association": association, "result": result, "overlay": settings.overlay}
+
+
+def _as_first_known(made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """How a result was made, without what says no more than version 0.1 did."""
+    options = {
+        name: value
+        for name, value in made_with["options"].items()
+        if name not in ADDED or value != ADDED[name]
+    }
+    known = {**made_with, "options": options}
+    if known.get("found_by") in (None, options["detector"]):
+        known.pop("found_by", None)
+    return known
 
 
 def line_of(record: Mapping[str, Any], status: str) -> dict[str, Any]:
