@@ -13,6 +13,7 @@ from vis.errors import UsageError
 
 if TYPE_CHECKING:
     from vis.interfaces import FrameSource
+    from vis.video import RandomAccessReader
 
 __all__ = ["SPEEDS", "Plan", "Refining", "Selection", "Speed", "source_path", "value_or_default"]
 
@@ -87,6 +88,13 @@ class Selection:
                 f"--value-range is for images of more than 8 bits, and {path} is none; leave it out"
             )
         return open_source(path, **self.options())
+
+    def pictures(self, path: Path) -> RandomAccessReader:
+        """All frames of ``path`` by their index, read the same way; neither start, end nor stride count."""
+        from vis.video import RandomAccessReader
+
+        levels = None if self.value_range is None else (self.value_range[0], self.value_range[1])
+        return RandomAccessReader(path, reader=self.reader, fps=self.fps, value_range=levels)
 
     def record(self) -> dict[str, Any]:
         """What ``run.json`` says of it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.job import check_same_size, model_checksums
 from apps.option_types import number, path_text, rate, unit
 from apps.options import add_network, add_output, add_reading, output_of, selection_of
-from apps.plan import source_path
+from apps.plan import Selection, source_path
 from apps.progress import Stopwatch, progress
 from apps.run_folder import tubes_of
 from vis import __version__
@@ -18,9 +19,8 @@ from vis import __version__
 if TYPE_CHECKING:
     from vis.interfaces import FrameSource
     from vis.structures import Frame, VideoResult
-    from vis.video import RandomAccessReader
 
-__all__ = ["FillJob", "configure", "run"]
+__all__ = ["FillJob", "Filling", "configure", "run"]
 
 EPILOG = """\
 A gap is where a tube is absent between two of its frames: the detector missed the object, or was run on some
@@ -62,40 +62,57 @@ def run(args: argparse.Namespace) -> int:
     from vis.formats import tubes
 
     saved = tubes.read(tubes_of(args.result))
-    path = source_path(args.source)
-    return run_job(lambda: FillJob(args, saved, path), path, selection_of(args), output_of(args))
+    path, selection = source_path(args.source), selection_of(args)
+    filling = Filling(args.model, args.precision, args.max_gap, args.cut_below)
+    return run_job(
+        lambda: FillJob(saved, filling, path, selection, device=args.device),
+        path,
+        selection,
+        output_of(args),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """How gaps are filled."""
+
+    model: str
+    """Name in vis.weights.MODELS, or a checkpoint."""
+    precision: str = "fast"
+    max_gap: float | None = None
+    """Longest gap that is filled, seconds; None: any."""
+    cut_below: float = 0.05
+    """A tube whose two sides overlap less than this IoU where they meet is cut."""
 
 
 class FillJob:
     """A saved result whose gaps are filled; no detector, no tracker."""
 
-    def __init__(self, args: argparse.Namespace, saved: VideoResult, path: Path) -> None:
+    def __init__(
+        self, saved: VideoResult, filling: Filling, path: Path, selection: Selection, *, device: str = "auto"
+    ) -> None:
+        """``path``: the video of ``saved``, which is read as ``selection`` says."""
         from vis import refiners
-        from vis.video import RandomAccessReader
 
         self.saved = saved
         self.watch = Stopwatch()
         self.refiner = None
-        self._args = args
+        self._filling = filling
         with self.watch("load"):
-            self._predictor = refiners.create(args.model, device=args.device, mode=args.precision)
-            self._pictures: RandomAccessReader = RandomAccessReader(
-                path, reader=args.reader, fps=args.fps, value_range=args.value_range
-            )
+            self._predictor = refiners.create(filling.model, device=device, mode=filling.precision)
+            self._pictures = selection.pictures(path)
 
     def describe(self) -> str:
         """One line that says what will run."""
-        return f"{len(self._gaps())} gaps of {len(self.saved.tubes)} tubes -> follow -> {self._args.model}"
+        return f"{len(self._gaps())} gaps of {len(self.saved.tubes)} tubes -> follow -> {self._filling.model}"
 
     def made_with(self) -> dict[str, Any]:
         """This step's part, and under ``association`` how the saved result was made."""
-        args = self._args
-        names = ("model", "precision", "max_gap", "cut_below")
         return {
             "program": "vis-tubes",
             "version": __version__,
-            "options": {name: getattr(args, name) for name in names},
-            "weights_sha256": model_checksums(args.model),
+            "options": asdict(self._filling),
+            "weights_sha256": model_checksums(self._filling.model),
             "association": dict(self.saved.made_with),
         }
 
@@ -105,8 +122,6 @@ class FillJob:
         Raises :class:`InputError` when the video is not the one that the result was made from, as far
         as size and frame numbers tell.
         """
-        from dataclasses import replace
-
         from vis.follow import Follower, fill_gaps
 
         saved = self.saved
@@ -124,7 +139,7 @@ class FillJob:
                 lambda: Follower(self._predictor),
                 backwards=backwards,
                 longest=self._longest(),
-                cut_below=self._args.cut_below,
+                cut_below=self._filling.cut_below,
             )
         return replace(filled, made_with=self.made_with())
 
@@ -135,7 +150,7 @@ class FillJob:
 
     def _longest(self) -> float:
         """``--max-gap`` in frames."""
-        seconds = self._args.max_gap
+        seconds = self._filling.max_gap
         if seconds is None:
             return float("inf")
         frames, times = self.saved.frames, self.saved.pts_seconds

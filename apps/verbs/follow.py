@@ -6,28 +6,20 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from apps.job import model_checksums
+from apps import follow_prompts
+from apps.follow_job import Following, FollowJob
 from apps.option_types import path_text, unit
 from apps.options import add_network, add_output, add_source, output_of, selection_of
-from apps.plan import source_path
-from apps.progress import Stopwatch, progress, timed
-from apps.run_folder import check_replaceable
-from apps.verbs import follow_prompts
-from apps.verbs.follow_prompts import Given, Request, Selection
-from vis import __version__, engines
+from apps.plan import Selection, source_path
+from apps.run_folder import Output, check_replaceable
+from vis import engines
 from vis.errors import UsageError, VisWarning
-from vis.interfaces import CountedFrames
 
-if TYPE_CHECKING:
-    from vis.interfaces import FrameSource
-    from vis.structures import Frame, TrackedFrame, VideoResult
-    from vis.video import RandomAccessReader
-
-__all__ = ["FollowJob", "configure", "run"]
+__all__ = ["configure", "run"]
 
 EPILOG = """\
 A prompt is VALUE[@FRAME][#ID]. FRAME is a frame number (120) or a time (4.5s), the first frame where it is
@@ -152,6 +144,17 @@ def run(args: argparse.Namespace) -> int:
     follow_prompts.parse_labels(args.label)  # a mistake is told before any work
     if args.weights is not None and not any(item.kind == "text" for item in given):
         raise UsageError("--weights: is for the detector of --text, and no text is given")
+    following = Following(
+        engine=args.engine,
+        model=engines.model_of(args.engine, args.model),
+        precision=args.precision,
+        speed=args.speed,
+        labels=tuple(args.label),
+        weights=args.weights,
+        text_score=args.text_score,
+        device=args.device,
+    )
+    output = output_of(args)
     if args.live:
         from apps.verbs.follow_live import run_live
 
@@ -167,158 +170,40 @@ def run(args: argparse.Namespace) -> int:
         if unused := [name for name, value in given_too.items() if value is not None]:
             raise UsageError(f"--live takes every picture from its first on: leave out {', '.join(unused)}")
         check_replaceable(args.out or Path("runs") / "live", overwrite=args.overwrite)
-        return run_live(args, given)
-    path = source_path(args.source)
+        return run_live(following, given, args.source, output, end=args.end)
+    path, selection = source_path(args.source), selection_of(args)
     if args.format == "davis":
-        return _run_davis(args, given, path)
+        return _run_davis(lambda: FollowJob(following, given, path, selection), path, selection, output)
     return run_job(
-        lambda: FollowJob(args, given, path), path, selection_of(args), output_of(args), keeps_readable=True
+        lambda: FollowJob(following, given, path, selection), path, selection, output, keeps_readable=True
     )
 
 
-def _run_davis(args: argparse.Namespace, given: list[Given], path: Path) -> int:
+def _run_davis(make: Callable[[], FollowJob], path: Path, selection: Selection, output: Output) -> int:
     from vis.formats import davis
 
-    if args.out is None:
+    if output.folder is None:
         raise UsageError("--format davis: say with --out where the folder of PNG goes")
-    if args.out.exists():
-        check_replaceable(args.out, overwrite=False)
-    if args.overwrite:
+    if output.folder.exists():
+        check_replaceable(output.folder, overwrite=False)
+    if output.overwrite:
         raise UsageError(
             "--overwrite replaces run folders only; give --format davis the name of a new folder"
         )
-    source = selection_of(args).open(path)
-    job = FollowJob(args, given, path)
-    result = job.process(source, quiet=args.quiet)
-    lost = davis.write(args.out, result)
-    if not args.quiet:
+    source = selection.open(path)
+    job = make()
+    result = job.process(source, quiet=output.quiet)
+    lost = davis.write(output.folder, result)
+    if not output.quiet:
         for sentence in lost:
             print(f"vistubes: davis: {sentence}", file=sys.stderr)
-        print(f"{len(result.frames)} PNG written to {args.out}/", file=sys.stderr)
-    if args.json:
+        print(f"{len(result.frames)} PNG written to {output.folder}/", file=sys.stderr)
+    if output.json:
         summary = {
-            "out": str(args.out),
+            "out": str(output.folder),
             "frames": len(result.frames),
             "tubes": len(result.tubes),
             "lost": lost,
         }
         print(json.dumps({**job.made_with(), **summary, "seconds_per_stage": job.watch.report()}))
     return 0
-
-
-class FollowJob:
-    """One video and its prompts; no detector, no tracker."""
-
-    def __init__(self, args: argparse.Namespace, given: list[Given], path: Path) -> None:
-        from vis.video import RandomAccessReader
-
-        self.watch = Stopwatch()
-        self.refiner = None
-        self._args, self._given = args, given
-        self._model = engines.model_of(args.engine, args.model)
-        with self.watch("open"):
-            self._pictures: RandomAccessReader = RandomAccessReader(
-                path, reader=args.reader, fps=args.fps, value_range=args.value_range
-            )
-        self._request: Request | None = None
-
-    def describe(self) -> str:
-        """One line that says what will run."""
-        objects = len({item.place.number or f"row {row}" for row, item in enumerate(self._given)})
-        return f"{objects} prompt{'s' * (objects != 1)} -> follow ({self._args.engine}) -> {self._model}"
-
-    def made_with(self) -> dict[str, Any]:
-        """How the result was made: prompts, options and checksums."""
-        args = self._args
-        options = {
-            "engine": args.engine,
-            "model": self._model,
-            "precision": args.precision,
-            "speed": args.speed,
-        }
-        prompts = [item.spelled for item in self._given]
-        options |= {name: value for name in ("label", "weights") if (value := getattr(args, name))}
-        return {
-            "program": "vis-tubes",
-            "version": __version__,
-            "options": {**options, "prompts": prompts},
-            "weights_sha256": model_checksums(self._model),
-        }
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The objects' names: 'object' first, where one has no other."""
-        if self._request is None:
-            return ("object",)
-        return follow_prompts.class_names(self._request)
-
-    def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
-        """The objects as tubes."""
-        from vis import pipeline
-
-        selection = _selection(source, self._pictures)
-        self._request = follow_prompts.assemble(self._given, source.info, selection, find=self._find)
-        self._request = follow_prompts.labelled(self._request, self._args.label)
-        stream = self._follow(source, selection, quiet=quiet)
-        return pipeline.collect(stream, source.info, self.class_names, made_with=self.made_with())
-
-    def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
-        from vis.follow import SPEEDS, follow
-        from vis.video.prefetch import prefetch
-
-        assert self._request is not None
-        with self.watch("load"):
-            engine = engines.create(
-                self._args.engine, model=self._model, device=self._args.device, mode=self._args.precision
-            )
-        names = self.class_names
-        labels = {number: names.index(name) for number, name in self._request.labels.items()}
-
-        def backwards(high: int, low: int) -> Iterator[Frame]:
-            low = max(low, selection.first)
-            frames = (self._pictures[index] for index in range(high, low - 1, -selection.stride))
-            total = len(range(high, low - 1, -selection.stride))
-            return progress(prefetch(frames, 4), what="backwards", total=total, quiet=quiet)
-
-        stream = follow(
-            source,
-            engine.propagator,
-            self._request.prompts,
-            backwards=backwards,
-            keyframe_interval=SPEEDS[self._args.speed],
-            labels=labels,
-        )
-        total = source.expected_frames if isinstance(source, CountedFrames) else None
-        stream = timed(stream, self.watch, "follow")
-        yield from progress(stream, what="follow", total=total, quiet=quiet)
-
-    def _find(self, words: str, frame: int) -> list[tuple[tuple[float, float, float, float], str]]:
-        import detectors
-
-        chosen = {} if self._args.weights is None else {"weights": self._args.weights}
-        with self.watch("text"):
-            finder = detectors.create(
-                "text", text=words, score=self._args.text_score, device=self._args.device, **chosen
-            )
-            found = finder.detect([self._pictures[frame].image])[0]
-        size = self._pictures.info
-        out = []
-        for (x0, y0, x1, y1), label in zip(found.boxes.tolist(), found.labels.tolist(), strict=True):
-            box = max(0.0, x0), max(0.0, y0), min(float(size.width), x1), min(float(size.height), y1)
-            out.append((box, finder.class_names[label]))
-        return out
-
-
-def _selection(source: Any, pictures: RandomAccessReader) -> Selection:
-    """The frames that ``source`` will give, as far as its span says."""
-    span, count = source.frame_range, len(pictures)
-    first = span.start_frame or 0
-    if span.start_seconds is not None:
-        first = max(first, pictures.index_at(span.start_seconds))
-        while first + 1 < count and span.starts_after(first, pictures[first].pts_seconds):
-            first += 1
-    stop = count if span.end_frame is None else min(count, span.end_frame)
-    if span.end_seconds is not None:
-        last = pictures.index_at(span.end_seconds)
-        stop = min(stop, last if span.is_past(last, pictures[last].pts_seconds) else last + 1)
-    return Selection(first, stop, span.stride, pictures.index_at)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.run_folder import new_run_folder
-from apps.verbs import follow_prompts
-from apps.verbs.follow_prompts import Given, Selection
-from vis import __version__
+from apps import follow_prompts
+from apps.follow_job import Following
+from apps.follow_prompts import FollowedFrames, Given
+from apps.run_folder import Output, new_run_folder
 from vis.errors import UsageError, VideoError
 
 if TYPE_CHECKING:
@@ -44,10 +43,14 @@ class _Answers:
     gone: BrokenPipeError | None = None
 
 
-def run_live(args: argparse.Namespace, given: list[Given]) -> int:
-    """Follow until the stream ends or breaks, ``--end`` is reached, or Ctrl-C; then write what was followed."""
+def run_live(
+    following: Following, given: Sequence[Given], source: str, output: Output, *, end: str | None = None
+) -> int:
+    """Follow until the stream ends or breaks, ``end`` is reached, or Ctrl-C; then write what was followed.
+
+    ``source``: as :func:`pictures` takes it. ``end``: a frame ("240") or time ("9s"). Gives the exit code.
+    """
     from apps.report import write_record, write_results
-    from vis import engines
     from vis.follow import SPEEDS
     from vis.follow.live import LatestFrame, follow_live
     from vis.pipeline import TubeCollector
@@ -55,32 +58,32 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
 
     if any(item.kind == "text" for item in given):
         raise UsageError("--live takes points, boxes and masks on its first frame; --text needs a video")
-    args.model = engines.model_of(args.engine, args.model)
-    engine = engines.create(args.engine, model=args.model, device=args.device, mode=args.precision)
-    latest = LatestFrame(pictures(args.source))
+    engine = following.load()
+    latest = LatestFrame(pictures(source))
     frames = iter(latest)
     first = next(frames, None)
     if first is None:
-        raise VideoError(f"{args.source}: not one picture came")
+        raise VideoError(f"{source}: not one picture came")
     info = VideoInfo("live", first.size[0], first.size[1])
-    request = follow_prompts.assemble(given, info, Selection(0, 1, 1, lambda _: 0), find=lambda *_: [])
-    request = follow_prompts.labelled(request, args.label)
-    prompts = {number: at[0] for number, at in request.prompts.items()}
+    first_frame = FollowedFrames(0, 1, 1, lambda _: 0)
+    request = follow_prompts.build_request(given, info, first_frame, find=lambda *_: [])
+    request = follow_prompts.labelled(request, following.labels)
+    prompts = {object_id: at[0] for object_id, at in request.prompts.items()}
     names = follow_prompts.class_names(request)
     answers = _Answers(
         TubeCollector(info, names), {n: names.index(name) for n, name in request.labels.items()}
     )
     begin = time.monotonic()
     stream = follow_live(
-        _of_one_size(itertools.chain([first], frames), args.source),
+        _of_one_size(itertools.chain([first], frames), source),
         engine.propagator(),
         prompts,
-        keyframe_interval=SPEEDS[args.speed],
+        keyframe_interval=SPEEDS[following.speed],
     )
-    _answer(stream, answers, args.end, (lambda: latest.dropped) if args.json else None)
-    record = _record(args, given, answers, latest, time.monotonic() - begin)
-    out = args.out or Path("runs") / "live"
-    with new_run_folder(out, overwrite=args.overwrite) as folder:
+    _answer(stream, answers, end, (lambda: latest.dropped) if output.json else None)
+    record = following.record(given) | _counts(answers, latest, time.monotonic() - begin)
+    out = output.folder or Path("runs") / "live"
+    with new_run_folder(out, overwrite=output.overwrite) as folder:
         made_with = {key: record[key] for key in ("program", "options")}
         write_results(folder.part, answers.collector.result(made_with=made_with))
         write_record(folder.part, record)
@@ -89,7 +92,7 @@ def run_live(args: argparse.Namespace, given: list[Given]) -> int:
             f"vistubes: error: {answers.failure}. The {answers.count} pictures answered before it are in {folder.out}/",
             file=sys.stderr,
         )
-    if not args.quiet:
+    if not output.quiet:
         print(
             f"{answers.count} of {latest.arrived} pictures answered, {latest.dropped} dropped, "
             f"{record['frames_per_second']} per second; written to {folder.out}/",
@@ -129,18 +132,9 @@ def _answer(
         answers.failure = error
 
 
-def _record(
-    args: argparse.Namespace, given: list[Given], answers: _Answers, latest: LatestFrame, seconds: float
-) -> dict[str, Any]:
-    """The run record."""
-    from apps.job import model_checksums
-
-    options = {name: getattr(args, name) for name in ("engine", "model", "precision", "speed")}
-    record = {
-        "program": "vis-tubes",
-        "version": __version__,
-        "options": {**options, "prompts": [item.spelled for item in given]},
-        "weights_sha256": model_checksums(args.model),
+def _counts(answers: _Answers, latest: LatestFrame, seconds: float) -> dict[str, Any]:
+    """What the run record says of the stream."""
+    record: dict[str, Any] = {
         "live": {"arrived": latest.arrived, "answered": answers.count, "dropped": latest.dropped},
         "seconds": round(seconds, 3),
         "frames_per_second": round(answers.count / max(seconds, 1e-6), 3),

@@ -225,7 +225,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]
     for name in ("vis.refiners.create", "vis.follow.Follower"):
         monkeypatch.setattr(name, lambda *_args, **_options: None)
     monkeypatch.setattr("vis.follow.live.follow_live", follow)
-    monkeypatch.setattr("apps.job.model_checksums", lambda _: {})
+    monkeypatch.setattr("apps.follow_job.model_checksums", lambda _: {})
     return lambda source: monkeypatch.setattr("apps.verbs.follow_live.pictures", lambda _: source())
 
 

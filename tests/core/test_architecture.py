@@ -155,6 +155,37 @@ def test_no_module_beside_the_registries_names_a_mask_models_family() -> None:
     assert {name for name in naming - may if not name.startswith("vis.sam2.")} == set()
 
 
+def namespaces(source: str) -> tuple[int, int]:
+    """How often a module names ``argparse.Namespace``, and how many of these are in a class that is no ``Action``."""
+    tree = ast.parse(source)
+
+    def count(tree: ast.AST) -> int:
+        return sum(isinstance(node, ast.Attribute) and node.attr == "Namespace" for node in ast.walk(tree))
+
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    held = [one for one in classes if not any("Action" in ast.unparse(base) for base in one.bases)]
+    return count(tree), sum(map(count, held))
+
+
+def test_parsed_options_are_found() -> None:
+    source = (
+        "class Job:\n    def f(self, args: argparse.Namespace): ...\ndef run(args: argparse.Namespace): ..."
+    )
+    assert namespaces(source) == (2, 1)
+    assert namespaces(source.replace("class Job", "class Former(BooleanOptionalAction)")) == (2, 0)
+
+
+def test_parsed_options_end_in_the_verbs() -> None:
+    parsing = re.compile(r"apps\.(verbs\.\w+|options|option_types|cli)")
+    about_parsers = {"apps.from_python", "apps.command_docs", "apps.completion"}
+    found = {name: path.read_text(encoding="utf-8") for name, path in module_files().items()}
+    using = {name for name, source in found.items() if "argparse" in imported_names(source, name)}
+    assert "apps.verbs.run" in using
+    assert {name for name in using - about_parsers if not parsing.fullmatch(name)} == set()
+    assert {name for name in about_parsers if namespaces(found[name])[0]} == set()
+    assert {name for name in using if namespaces(found[name])[1]} == set(), "a class holds parsed options"
+
+
 def test_trackers_need_numpy_and_scipy_only() -> None:
     tops = {
         name.split(".")[0]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from apps import follow_prompts
 from apps.cli import main
-from apps.verbs import follow_prompts
-from apps.verbs.follow_prompts import parse
+from apps.follow_prompts import parse
 from vis import weights
 from vis.errors import UsageError
 from vis.formats import davis, tubes
@@ -44,9 +44,9 @@ def png(path: Path, values: np.ndarray, mode: str = "L") -> Path:
 
 def test_prompts_are_read_as_they_are_spelled() -> None:
     given = parse("point", "10.5,20@7#3")
-    assert (given.numbers, given.place.frame, given.place.number) == ((10.5, 20.0), 7, 3)
+    assert (given.numbers, given.place.frame, given.place.object_id) == ((10.5, 20.0), 7, 3)
     given = parse("box", "1,2,3,4@4.5s")
-    assert (given.numbers, given.place.seconds, given.place.number) == ((1.0, 2.0, 3.0, 4.0), 4.5, None)
+    assert (given.numbers, given.place.seconds, given.place.object_id) == ((1.0, 2.0, 3.0, 4.0), 4.5, None)
     assert parse("text", "red car . dog@12").text == "red car . dog"
 
 
@@ -157,9 +157,9 @@ def test_a_label_image_gives_palette_images_with_its_ids(
 
 def request(*words: str, size: tuple[int, int] = (96, 128)) -> follow_prompts.Request:
     given = follow_prompts.parse_all([tuple(word.split(" ", 1)) for word in words])  # type: ignore[misc]
-    selection = follow_prompts.Selection(0, 8, 1, lambda _: 0)
+    selection = follow_prompts.FollowedFrames(0, 8, 1, lambda _: 0)
     found = [((1.0, 1.0, 9.0, 9.0), "car")]
-    return follow_prompts.assemble(given, VideoInfo("x", *size), selection, find=lambda *_: found)
+    return follow_prompts.build_request(given, VideoInfo("x", *size), selection, find=lambda *_: found)
 
 
 def test_objects_are_called_as_label_says() -> None:

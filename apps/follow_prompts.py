@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from vis.structures import VideoInfo
 
 __all__ = [
+    "FollowedFrames",
     "Given",
     "Place",
     "Request",
-    "Selection",
-    "assemble",
+    "build_request",
     "class_names",
     "labelled",
     "parse",
@@ -41,7 +41,7 @@ class Place:
 
     frame: int | None
     seconds: float | None
-    number: int | None
+    object_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """The frames that will be followed."""
+class FollowedFrames:
+    """The frames on which objects will be followed."""
 
     first: int
     stop: int
@@ -115,32 +115,32 @@ def parse_labels(options: Sequence[str]) -> dict[int | None, str]:
     for text in options:
         match = re.fullmatch(r"(.*?)(?:#([0-9]{1,5}))?", text.strip(), re.DOTALL)
         name = match[1].strip() if match else ""
-        number = int(match[2]) if match and match[2] else None
-        if not name or "#" in name or (number is not None and not 1 <= number <= MAX_ID):
+        object_id = int(match[2]) if match and match[2] else None
+        if not name or "#" in name or (object_id is not None and not 1 <= object_id <= MAX_ID):
             raise UsageError(f"--label {text[:60]}: expected a name, then #id if wanted, like dog or dog#2")
-        if number in names:
-            whose = "all objects" if number is None else f"object {number}"
-            raise UsageError(f"--label {text[:60]}: {whose} has a name already, {names[number]!r}")
-        names[number] = name
+        if object_id in names:
+            whose = "all objects" if object_id is None else f"object {object_id}"
+            raise UsageError(f"--label {text[:60]}: {whose} has a name already, {names[object_id]!r}")
+        names[object_id] = name
     return names
 
 
 def labelled(request: Request, options: Sequence[str]) -> Request:
     """The request with the names of ``--label``; :class:`UsageError` for an id that no prompt has."""
     names = parse_labels(options)
-    if unknown := [number for number in names if number is not None and number not in request.prompts]:
+    if unknown := [one for one in names if one is not None and one not in request.prompts]:
         raise UsageError(
             f"--label {names[unknown[0]]}#{unknown[0]}: no object has this id; they are "
             f"{', '.join(map(str, list(request.prompts)[:20]))}"
         )
     default = {} if None not in names else dict.fromkeys(request.prompts, names[None])
-    own = {number: name for number, name in names.items() if number is not None}
+    own = {object_id: name for object_id, name in names.items() if object_id is not None}
     return replace(request, labels={**default, **request.labels, **own})
 
 
 def class_names(request: Request) -> tuple[str, ...]:
     """Names of the objects, each once; 'object' first, where one has no other."""
-    unnamed = ["object"] if any(number not in request.labels for number in request.prompts) else []
+    unnamed = ["object"] if any(object_id not in request.labels for object_id in request.prompts) else []
     return tuple(dict.fromkeys([*unnamed, *request.labels.values()]))
 
 
@@ -151,7 +151,7 @@ def parse(kind: str, value: str) -> Given:
     if kind in ("mask", "text"):
         if not body.strip():
             raise UsageError(f"{spelled}: says nothing before @; give {_SHAPES[kind]}")
-        if kind == "text" and place.number is not None:
+        if kind == "text" and place.object_id is not None:
             raise UsageError(f"{spelled}: a text may find several objects, so it takes no #id")
         return Given(kind, spelled, place, text=body)
     if not re.fullmatch(rf"{NUMBER}(,{NUMBER})*", body):
@@ -180,7 +180,7 @@ def _place(value: str, spelled: str, *, literal: bool) -> tuple[str, Place]:
         raise UsageError(f"{spelled}: no file can have this name ({error})") from error
     match = re.fullmatch(r"(.*?)(?:@([^@#]*))?(?:#([^@#]*))?", value, re.DOTALL)
     assert match is not None  # every part is optional
-    body, moment, number = match.groups()
+    body, moment, object_id = match.groups()
     frame = seconds = None
     if moment is not None:
         if re.fullmatch(r"[0-9]{1,9}", moment):
@@ -189,15 +189,17 @@ def _place(value: str, spelled: str, *, literal: bool) -> tuple[str, Place]:
             seconds = float(moment[:-1])
         else:
             raise UsageError(f"{spelled}: after @ a frame like 120 or seconds like 4.5s, got {moment!r}")
-    if number is not None and not (re.fullmatch(r"[0-9]{1,5}", number) and 1 <= int(number) <= MAX_ID):
-        raise UsageError(f"{spelled}: after # an id from 1 to {MAX_ID}, got {number!r}")
-    return body, Place(frame, seconds, None if number is None else int(number))
+    if object_id is not None and not (
+        re.fullmatch(r"[0-9]{1,5}", object_id) and 1 <= int(object_id) <= MAX_ID
+    ):
+        raise UsageError(f"{spelled}: after # an id from 1 to {MAX_ID}, got {object_id!r}")
+    return body, Place(frame, seconds, None if object_id is None else int(object_id))
 
 
-def assemble(
+def build_request(
     given: Sequence[Given],
     info: VideoInfo,
-    selection: Selection,
+    followed: FollowedFrames,
     *,
     find: Callable[[str, int], list[tuple[tuple[float, float, float, float], str]]],
 ) -> Request:
@@ -211,10 +213,10 @@ def assemble(
             contradict one another.
         InputError: a mask that cannot be read, is empty, or has another size.
     """
-    frames = [selection.check(item) for item in given]
+    frames = [followed.check(item) for item in given]
     prompts: dict[int, dict[int, Prompt]] = defaultdict(dict)
     labels: dict[int, str] = {}
-    taken = {item.place.number for item in given if item.place.number is not None}
+    taken = {item.place.object_id for item in given if item.place.object_id is not None}
     masks: dict[int, dict[int, NDArray[np.bool_]]] = {}
     for row, item in enumerate(given):
         if item.kind == "mask":
@@ -222,15 +224,15 @@ def assemble(
             taken |= set(masks[row])
 
     def fresh() -> int:
-        number = next(n for n in range(1, MAX_ID + 2) if n not in taken)
-        taken.add(number)
-        return number
+        object_id = next(n for n in range(1, MAX_ID + 2) if n not in taken)
+        taken.add(object_id)
+        return object_id
 
     for row, (item, frame) in enumerate(zip(given, frames, strict=True)):
         if item.kind == "mask":
             for value, mask in masks[row].items():
-                number = value or item.place.number or fresh()
-                _put(prompts[number], frame, item, mask=mask)
+                object_id = value or item.place.object_id or fresh()
+                _put(prompts[object_id], frame, item, mask=mask)
         elif item.kind == "text":
             found = find(item.text, frame)
             if not found:
@@ -239,19 +241,19 @@ def assemble(
                     "try other words, another frame, or --text-score"
                 )
             for box, name in found:
-                number = fresh()
-                _put(prompts[number], frame, item, box=box)
-                labels[number] = name
+                object_id = fresh()
+                _put(prompts[object_id], frame, item, box=box)
+                labels[object_id] = name
         else:
             _check_inside(item, info)
-            number = item.place.number or fresh()
+            object_id = item.place.object_id or fresh()
             values: Any = item.numbers
             if item.kind == "box":
-                _put(prompts[number], frame, item, box=values)
+                _put(prompts[object_id], frame, item, box=values)
             else:
-                _put(prompts[number], frame, item, point=values)
+                _put(prompts[object_id], frame, item, point=values)
     _check_positive(prompts)
-    return Request({number: dict(at) for number, at in sorted(prompts.items())}, labels)
+    return Request({object_id: dict(at) for object_id, at in sorted(prompts.items())}, labels)
 
 
 def _check_positive(prompts: Mapping[int, Mapping[int, Prompt]]) -> None:
@@ -314,12 +316,12 @@ def _masks(item: Given, info: VideoInfo) -> dict[int, NDArray[np.bool_]]:
         raise InputError(f"{item.spelled}: the mask is empty: every pixel is 0")
     # DAVIS: 254 and 255 are void beside other labels; alone, 255 is the one object.
     if mode in ("L", "1") and len(values) == 1:
-        return {item.place.number or 0: labels == values[0]}
+        return {item.place.object_id or 0: labels == values[0]}
     values = [value for value in values if mode.startswith("I") or value < 254] or values
-    if item.place.number is not None:
+    if item.place.object_id is not None:
         if len(values) > 1:
             raise UsageError(
                 f"{item.spelled}: the image holds {len(values)} objects, so their values are their ids; leave #id"
             )
-        return {item.place.number: labels == values[0]}
+        return {item.place.object_id: labels == values[0]}
     return {value: labels == value for value in values}
