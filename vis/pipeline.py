@@ -172,8 +172,8 @@ class TubeCollector:
             shapes = rle.encode_many(found.masks)
         self._frames.append(item.frame.index)
         self._pts.append(item.frame.pts_seconds)
-        for row, identity in enumerate(ids.tolist()):
-            tube = self._growing[identity]
+        for row, object_id in enumerate(ids.tolist()):
+            tube = self._growing[object_id]
             tube.frames.append(item.frame.index)
             tube.boxes.append(found.boxes[row])
             tube.scores.append(float(found.scores[row]))
@@ -184,8 +184,8 @@ class TubeCollector:
     def result(self, *, min_frames: int = 1, made_with: Mapping[str, Any] | None = None) -> VideoResult:
         """All tubes so far with at least ``min_frames`` frames. A tube's score is its mean frame score."""
         tubes = tuple(
-            _finish(identity, growing, self._video.size)
-            for identity, growing in sorted(self._growing.items())
+            _finish(object_id, growing, self._video.size)
+            for object_id, growing in sorted(self._growing.items())
             if len(growing.frames) >= min_frames
         )
         return VideoResult(
@@ -198,12 +198,12 @@ class TubeCollector:
         )
 
 
-def _finish(identity: int, growing: _GrowingTube, size: tuple[int, int]) -> Tube:
+def _finish(object_id: int, growing: _GrowingTube, size: tuple[int, int]) -> Tube:
     masks: tuple[MaskRLE, ...] | None = None
     if any(mask is not None for mask in growing.masks):
         masks = tuple(rle.blank(size) if mask is None else mask for mask in growing.masks)
     return Tube(
-        id=identity,
+        id=object_id,
         label=max(growing.votes, key=lambda label: growing.votes[label]),
         score=float(np.mean(growing.scores)),
         frames=np.array(growing.frames, np.int64),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vis.errors import FallbackWarning, UsageError
 from vis.video import AlphaVideoWriter, VideoReader, VideoWriter
 from vis.video.concat import concat_parts
-from vis.video.timestamps import MOST_TICKS, Pacing, RisingTicks, RisingTimes
+from vis.video.timestamps import MOST_TICKS, OutputTimestamps, RisingTicks, RisingTimes
 
 
 def rising(stamps, step=1) -> list[float]:
@@ -73,17 +73,17 @@ def test_ticks_rise_by_what_a_file_holds(wanted):
     ],
 )
 def test_any_rate_is_one_that_a_file_holds(fps, kept):
-    pacing = Pacing(fps)
-    assert pacing.fps == kept
-    assert pacing.clock % kept.numerator == 0
-    assert pacing.gap == pacing.clock / kept <= MOST_TICKS
-    assert pacing.clock >= 10_000
+    timestamps = OutputTimestamps(fps)
+    assert timestamps.fps == kept
+    assert timestamps.clock % kept.numerator == 0
+    assert timestamps.gap == timestamps.clock / kept <= MOST_TICKS
+    assert timestamps.clock >= 10_000
 
 
 @pytest.mark.parametrize("fps", [0, -3, float("nan"), float("inf")])
 def test_what_is_no_rate(fps):
     with pytest.raises(UsageError, match=r"fps: expected a number above 0, got"):
-        Pacing(fps)
+        OutputTimestamps(fps)
 
 
 TIMES = {
@@ -106,7 +106,7 @@ def test_writers_take_the_times_of_any_source(tmp_path, picture, read_index, cas
     frames = list(VideoReader(tmp_path / "o.mp4"))
     assert [read_index(frame.image) for frame in frames] == list(range(len(times)))
     # A picture within a tick of the one before it gets the next tick.
-    tick = 1 / writer._pacing.clock
+    tick = 1 / writer._timestamps.clock
     np.testing.assert_allclose([frame.pts_seconds for frame in frames], times, atol=(len(times) - 0.5) * tick)
     with AlphaVideoWriter(tmp_path / "o.webm", (32, 32), fps) as alpha:
         for time in times:

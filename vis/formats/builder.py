@@ -47,7 +47,7 @@ class ResultBuilder:
 
     def add(
         self,
-        identity: int,
+        object_id: int,
         frame: int,
         *,
         label: int = 0,
@@ -62,14 +62,14 @@ class ResultBuilder:
         scores outside of [0, 1], boxes that are not finite, of negative size or far away, and an object that is
         twice in one frame.
         """
-        at = f"{where or self.where}: object {identity}, frame {frame}"
-        if identity < 0:
+        at = f"{where or self.where}: object {object_id}, frame {frame}"
+        if object_id < 0:
             raise AnnotationError(f"{at}: ids must be 1 or more (or all count from 0)")
         if not 0 <= frame <= MAX_FRAME:
             raise AnnotationError(f"{at}: frames must lie between 0 and {MAX_FRAME}")
         if not 0 <= score <= 1:  # NaN fails here too
             raise AnnotationError(f"{at}: score {score} is outside of 0 to 1")
-        if frame in self._rows[identity]:
+        if frame in self._rows[object_id]:
             raise AnnotationError(f"{at}: is there twice; an object has one mask or box per frame")
         if box is None:
             if mask is None:
@@ -77,14 +77,14 @@ class ResultBuilder:
             corners = masks.bounding_box(mask)
         else:
             corners = _checked_box(np.asarray(box, np.float64), at)
-        self._rows[identity][frame] = _Row(label, float(score), corners, mask)
+        self._rows[object_id][frame] = _Row(label, float(score), corners, mask)
 
-    def add_unseen(self, identity: int, frame: int, empty: MaskRLE, **how: Any) -> None:
+    def add_unseen(self, object_id: int, frame: int, empty: MaskRLE, **how: Any) -> None:
         """An object without a mask in any frame: kept as an empty mask on ``frame``.
 
         To an evaluator both are the same, and a prediction that is nowhere counts as a false one.
         """
-        self.add(identity, frame, mask=empty, **how)
+        self.add(object_id, frame, mask=empty, **how)
         self._unseen += 1
 
     @property
@@ -114,7 +114,7 @@ class ResultBuilder:
         count from 0, which are moved to count from 1, a class that changes within an object, an object
         that is nowhere.
         """
-        kept = {identity: rows for identity, rows in sorted(self._rows.items()) if rows}
+        kept = {object_id: rows for object_id, rows in sorted(self._rows.items()) if rows}
         shift = int(0 in kept)
         if shift:
             tell(self.where, "ids count from 0: each is one more here")
@@ -123,23 +123,23 @@ class ResultBuilder:
         if self._unseen:
             tell(self.where, f"{self._unseen} objects have no mask at all: each is kept as one empty mask")
         return tuple(
-            self._tube(identity + shift, rows, (scores or {}).get(identity))
-            for identity, rows in kept.items()
+            self._tube(object_id + shift, rows, (scores or {}).get(object_id))
+            for object_id, rows in kept.items()
         )
 
-    def _tube(self, identity: int, rows: dict[int, _Row], score: float | None) -> Tube:
+    def _tube(self, object_id: int, rows: dict[int, _Row], score: float | None) -> Tube:
         frames = sorted(rows)
         ordered = [rows[frame] for frame in frames]
         found = [row.mask for row in ordered if row.mask is not None]
         if found and len(found) != len(ordered):
             raise AnnotationError(
-                f"{self.where}: object {identity} has masks in {len(found)} of {len(ordered)} frames; "
+                f"{self.where}: object {object_id} has masks in {len(found)} of {len(ordered)} frames; "
                 "give a mask in each of its frames, or in none"
             )
         # A label that changes within a tube: the most frequent one, the first seen on a tie.
         label = Counter(row.label for row in ordered).most_common(1)[0][0]
         return Tube(
-            id=identity,
+            id=object_id,
             label=label,
             score=float(np.mean([row.score for row in ordered])) if score is None else score,
             frames=np.array(frames, np.int64),

@@ -226,19 +226,19 @@ def _video(
         track_id = _track_id(annotation, place)
         track = content.tracks.get(track_id, {})
         content.seen.add(track_id)
-        identity = fields.whole(track, "tube_id", f"{at}: track {track_id}", track_id, least=0)
-        if tracks.setdefault(identity, track_id) != track_id:
+        object_id = fields.whole(track, "tube_id", f"{at}: track {track_id}", track_id, least=0)
+        if tracks.setdefault(object_id, track_id) != track_id:
             raise AnnotationError(
-                f"{at}: tracks {tracks[identity]} and {track_id} have one tube_id, {identity}"
+                f"{at}: tracks {tracks[object_id]} and {track_id} have one tube_id, {object_id}"
             )
         if track.get("score") is not None:
-            scores[identity] = fields.finite(track, "score", f"{at}: track {track_id}", least=0, most=1)
+            scores[object_id] = fields.finite(track, "score", f"{at}: track {track_id}", least=0, most=1)
         frame = frame_of[fields.whole(annotation, "image_id", place)]
-        ids[identity, frame] = key
+        ids[object_id, frame] = key
         shape = annotation.get("segmentation")
         box = annotation.get("bbox")
         builder.add(
-            identity,
+            object_id,
             frame,
             label=labels[_category(content, annotation, place)],
             score=fields.finite(annotation, "score", place, 1.0),

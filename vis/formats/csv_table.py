@@ -101,14 +101,14 @@ def read(path: str | Path, *, fps: float | None = None) -> VideoResult:
                 f"{at}: is of video {row['video'][:40]!r} of {row['height']}x{row['width']}, the first row of "
                 f"{video[:40]!r} of {size[0]}x{size[1]}; a table holds one video"
             )
-        frame, identity = integer(row["frame"], at), integer(row["tube"], at)
+        frame, object_id = integer(row["frame"], at), integer(row["tube"], at)
         _same(times, frame, number(row["pts_seconds"], at), f"{at}: pts_seconds of frame {frame}")
-        _same(scores, identity, number(row["tube_score"], at), f"{at}: tube_score of tube {identity}")
-        if not 0 <= scores[identity] <= 1:
-            raise AnnotationError(f"{at}: tube_score {scores[identity]} is outside of 0 to 1")
+        _same(scores, object_id, number(row["tube_score"], at), f"{at}: tube_score of tube {object_id}")
+        if not 0 <= scores[object_id] <= 1:
+            raise AnnotationError(f"{at}: tube_score {scores[object_id]} is outside of 0 to 1")
         counts = _plain(row["counts"])
         builder.add(
-            identity,
+            object_id,
             frame,
             label=classes.setdefault(_plain(row["class"]), len(classes)),
             score=number(row["score"], at),

@@ -76,7 +76,7 @@ def read_text(
     ignored = 0
     for number, words in split_lines(path, 6):
         at = f"{where}: line {number}"
-        frame, identity, kind, height, width = (integer(word, at) for word in words[:5])
+        frame, object_id, kind, height, width = (integer(word, at) for word in words[:5])
         mask = masks.from_coco({"size": [height, width], "counts": words[5]}, size=size, where=at)
         size = mask.size
         if kind == IGNORE:
@@ -86,7 +86,7 @@ def read_text(
             classes.append(kind)
         if frame < first_frame:
             raise AnnotationError(f"{at}: frame {frame}, but frames are said to count from {first_frame}")
-        builder.add(identity, frame - first_frame, label=classes.index(kind), mask=mask, where=at)
+        builder.add(object_id, frame - first_frame, label=classes.index(kind), mask=mask, where=at)
     if size is None:
         raise AnnotationError(f"{where}: holds no object, so the size is unknown; give size (height, width)")
     _warn_ignored(where, ignored)

@@ -61,7 +61,7 @@ def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -
     size: tuple[int, ...] | None = None
     seen: set[int] = set()
     for number, place in _objects(folder):
-        identity, visible = number + 1 - first_object, False
+        object_id, visible = number + 1 - first_object, False
         for frame, file in list_labels(place):
             labels, _ = read_labels(file)
             size = size or labels.shape
@@ -70,10 +70,10 @@ def read(path: str | Path, *, fps: float | None = None, first_object: int = 1) -
             seen.add(frame)
             if labels.any():
                 visible = True
-                builder.add(identity, frame, mask=masks.encode(labels != 0), where=str(file))
+                builder.add(object_id, frame, mask=masks.encode(labels != 0), where=str(file))
         assert size is not None  # list_labels gives at least one file
         if not visible:
-            builder.add_unseen(identity, min(seen), masks.encode(np.zeros(size, np.bool_)))
+            builder.add_unseen(object_id, min(seen), masks.encode(np.zeros(size, np.bool_)))
     assert size is not None  # _objects gives at least one folder
     frames = np.array(sorted(seen), np.int64)
     video = VideoInfo(folder.resolve().name, size[0], size[1], num_frames=int(frames[-1]) + 1, fps=fps)

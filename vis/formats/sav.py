@@ -101,14 +101,14 @@ def read_json_file(path: str | Path) -> VideoResult:
         if not isinstance(shapes, list) or len(shapes) != len(ids):
             got = len(shapes) if isinstance(shapes, list) else fields.shown(shapes)
             raise AnnotationError(f"{where}: annotated frame {place} has {got} masks for {len(ids)} masklets")
-        for identity, shape in zip(ids, shapes, strict=True):
-            at = f"{where}: annotated frame {place}, masklet {identity - 1}"
+        for object_id, shape in zip(ids, shapes, strict=True):
+            at = f"{where}: annotated frame {place}, masklet {object_id - 1}"
             mask = masks.from_coco(shape, size=size, where=at)
             if masks.area(mask):
-                unseen.discard(identity)
-                builder.add(identity, place * step, mask=mask, where=at)
-    for identity in sorted(unseen) if annotated else ():
-        builder.add_unseen(identity, 0, masks.encode(np.zeros(size, np.bool_)))
+                unseen.discard(object_id)
+                builder.add(object_id, place * step, mask=mask, where=at)
+    for object_id in sorted(unseen) if annotated else ():
+        builder.add_unseen(object_id, 0, masks.encode(np.zeros(size, np.bool_)))
     frames = np.arange(len(annotated), dtype=np.int64) * step
     count = fields.whole(data, "video_frame_count", where, least=0, most=fields.MAX_FRAME)
     seconds = fields.finite(data, "video_duration", where, None, least=0)

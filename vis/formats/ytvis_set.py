@@ -62,12 +62,12 @@ def read_truth(path: str | Path, *, fps: float | None = None) -> list[VideoResul
     for number, found in grouped.items():
         single[number] = []
         for at, entry in found:
-            identity = fields.whole(entry, "id", at, least=0)
-            if identity in seen:
-                raise AnnotationError(f"{at}: id {identity} is given twice")
-            seen.add(identity)
+            entry_id = fields.whole(entry, "id", at, least=0)
+            if entry_id in seen:
+                raise AnnotationError(f"{at}: id {entry_id} is given twice")
+            seen.add(entry_id)
             if not fields.flag(entry, "iscrowd", at):
-                single[number].append((f"{at} (id {identity})", entry))
+                single[number].append((f"{at} (id {entry_id})", entry))
     if crowds := len(seen) - sum(map(len, single.values())):
         tell(where, f"{crowds} crowd annotations are left out: a tube is one object")
     kept = [entry for found in single.values() for _, entry in found]
@@ -276,22 +276,22 @@ def _result(
     builder = ResultBuilder(where)
     scores: dict[int, float] = {}
     for place, (at, entry) in enumerate(entries, start=1):
-        identity = fields.whole(entry, "id", at) if truth else place
+        object_id = fields.whole(entry, "id", at) if truth else place
         category = fields.whole(entry, "category_id", at)
         if category not in labels:
             raise AnnotationError(f"{at}: category_id {category} is not listed in the truth")
-        scores[identity] = 1.0 if truth else fields.finite(entry, "score", at)
-        how: Any = {"label": labels[category], "score": scores[identity], "where": at}
+        scores[object_id] = 1.0 if truth else fields.finite(entry, "score", at)
+        how: Any = {"label": labels[category], "score": scores[object_id], "where": at}
         seen = False
         for frame, shape in enumerate(_shapes(entry, count, at, refined=truth)):
             if shape is not None:
                 seen = True
                 mask = masks.from_coco(shape, size=size, where=f"{at}, frame {frame}")
-                builder.add(identity, frame, mask=mask, **how)
+                builder.add(object_id, frame, mask=mask, **how)
         if not seen and count:
-            builder.add_unseen(identity, 0, masks.encode(np.zeros(size, np.bool_)), **how)
+            builder.add_unseen(object_id, 0, masks.encode(np.zeros(size, np.bool_)), **how)
         elif not seen:
-            tell(where, f"object {identity} is left out: its video has no frame")
+            tell(where, f"object {object_id} is left out: its video has no frame")
     files = naming.known_files(where, name, dict(enumerate(video.file_names)))
     info = VideoInfo(name, *size, num_frames=count, fps=fps, file_names=files)
     dataset = DatasetIds(video.id, {name: number for number, name in categories.items()})

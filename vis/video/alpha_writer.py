@@ -61,19 +61,19 @@ class AlphaVideoWriter(PictureWriter):
             always = {"deadline": "realtime", "cpu-used": str(speed), "b": "0", "row-mt": "1"}
             always |= {"auto-alt-ref": "0", "lag-in-frames": "0"}
             stream = self._file.container.add_stream(
-                "libvpx-vp9", rate=self._pacing.fps, options={**always, "crf": str(quality)}
+                "libvpx-vp9", rate=self._timestamps.fps, options={**always, "crf": str(quality)}
             )
             stream.height, stream.width = size
             stream.pix_fmt = "yuv420p"
-            stream.time_base = stream.codec_context.time_base = self._pacing.time_base
+            stream.time_base = stream.codec_context.time_base = self._timestamps.time_base
             stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
             stream.codec_context.colorspace = stream.codec_context.color_range = 1  # BT.709, limited
             stream.metadata["alpha_mode"] = "1"  # what players look for
             self._stream = stream
             self._alpha: Any = av.CodecContext.create("libvpx-vp9", "w")
             self._alpha.height, self._alpha.width = size
-            self._alpha.pix_fmt, self._alpha.time_base = "yuv420p", self._pacing.time_base
-            self._alpha.framerate = self._pacing.fps
+            self._alpha.pix_fmt, self._alpha.time_base = "yuv420p", self._timestamps.time_base
+            self._alpha.framerate = self._timestamps.fps
             self._alpha.options = {**always, "lossless": "1"}
 
     def _encode(self, image: NDArray[np.uint8], tick: int) -> None:
@@ -85,7 +85,7 @@ class AlphaVideoWriter(PictureWriter):
         alpha = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:, :, 3]), format="gray")
         alpha = alpha.reformat(format="yuv420p", src_color_range="JPEG", dst_color_range="JPEG")
         for frame in (picture, alpha):
-            frame.pts, frame.time_base = tick, self._pacing.time_base
+            frame.pts, frame.time_base = tick, self._timestamps.time_base
         self._mux(self._stream.encode(picture), self._alpha.encode(alpha))
 
     def _empty(self) -> None:
@@ -133,16 +133,16 @@ class ProResWriter(PictureWriter):
         self._file = AtomicVideoOutput(
             self.path,
             format="mov",
-            options=container_options(self._pacing),
+            options=container_options(self._timestamps),
             size=size,
             expected_frames=expected_frames,
         )
         with self._file.guarded():
             options = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
-            stream = self._file.container.add_stream("prores_ks", rate=self._pacing.fps, options=options)
+            stream = self._file.container.add_stream("prores_ks", rate=self._timestamps.fps, options=options)
             stream.height, stream.width = size
             stream.pix_fmt = "yuva444p10le"
-            stream.time_base = stream.codec_context.time_base = self._pacing.time_base
+            stream.time_base = stream.codec_context.time_base = self._timestamps.time_base
             stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
             stream.codec_context.colorspace = stream.codec_context.color_range = 1  # BT.709, limited
             self._stream = stream
@@ -155,7 +155,7 @@ class ProResWriter(PictureWriter):
         picture = picture.reformat(
             format="yuva444p10le", dst_colorspace="itu709", dst_color_range="MPEG", threads=1
         )
-        picture.pts, picture.time_base = tick, self._pacing.time_base
+        picture.pts, picture.time_base = tick, self._timestamps.time_base
         self._file.container.mux(self._stream.encode(picture))
 
     def _empty(self) -> None:

@@ -15,7 +15,7 @@ from vis.errors import OutputError
 from vis.video.audio import AudioCopy
 from vis.video.mp4 import ENCODING, PictureTrack, container_options
 from vis.video.picture_writer import AtomicVideoOutput
-from vis.video.timestamps import Pacing, RisingTicks
+from vis.video.timestamps import OutputTimestamps, RisingTicks
 
 __all__ = ["concat_parts", "encoder_name", "is_part"]
 
@@ -37,23 +37,23 @@ def concat_parts(
     The same parts give the same bytes. Raises :class:`OutputError` when a part does not read or does not fit
     the others, and as ``VideoWriter`` does; a file appears whole or not at all.
     """
-    path, pacing = Path(path), Pacing(fps)
-    files = [_Part.read(Path(part), pacing) for part in parts]
+    path, timestamps = Path(path), OutputTimestamps(fps)
+    files = [_Part.read(Path(part), timestamps) for part in parts]
     if not files:
         raise OutputError(f"{path}: not one part was given, so there is no video")
     origin = starts[0] if starts is not None else 0.0
-    ticks, begin = RisingTicks(pacing.clock), 0
+    ticks, begin = RisingTicks(timestamps.clock), 0
     for number, part in enumerate(files):
         if starts is not None:
-            begin = round((starts[number] - origin) * pacing.clock)
+            begin = round((starts[number] - origin) * timestamps.clock)
         part.begin = ticks.next(begin)
         ticks.last = part.begin + max(part.pts)
-        begin = ticks.last + pacing.gap
+        begin = ticks.last + timestamps.gap
         if (part.header, part.size) != (files[0].header, files[0].size):
             raise OutputError(f"{part.path}: was encoded in another way than {files[0].path}; write it again")
     shown = sorted(part.begin + pts for part in files for pts in part.pts)
-    gap = shown[-1] - shown[-2] if starts is not None and len(shown) > 1 else pacing.gap
-    file = AtomicVideoOutput(path, format="mp4", options=container_options(pacing), size=files[0].size)
+    gap = shown[-1] - shown[-2] if starts is not None and len(shown) > 1 else timestamps.gap
+    file = AtomicVideoOutput(path, format="mp4", options=container_options(timestamps), size=files[0].size)
     with file.guarded():
         stream = None
         audio: AudioCopy | None = None
@@ -62,21 +62,21 @@ def concat_parts(
             for packet in part.packets():
                 if stream is None:
                     stream = file.container.add_stream_from_template(packet.stream)
-                    stream.time_base = pacing.time_base
+                    stream.time_base = timestamps.time_base
                     track = PictureTrack(file.container)
                     if audio_from is not None:
                         audio = AudioCopy.open(Path(audio_from), file.container)
                     if audio is not None:
                         file.on_discard(audio.close)
                 packet.pts, packet.dts = part.begin + packet.pts, next(stored)
-                packet.duration = gap if packet.pts == shown[-1] else pacing.gap
+                packet.duration = gap if packet.pts == shown[-1] else timestamps.gap
                 packet.stream = stream
                 if audio is not None:
-                    audio.copy_until(origin + max(0, packet.dts) / pacing.clock, from_seconds=origin)
+                    audio.copy_until(origin + max(0, packet.dts) / timestamps.clock, from_seconds=origin)
                 track.add(packet)
         track.finish(shown[-1] + gap)
         if audio is not None:
-            audio.copy_until(origin + (shown[-1] + gap) / pacing.clock, from_seconds=origin)
+            audio.copy_until(origin + (shown[-1] + gap) / timestamps.clock, from_seconds=origin)
         file.finish(len(shown))
 
 
@@ -85,7 +85,7 @@ def is_part(path: str | Path, fps: Fraction | float, frames: int) -> bool:
     if not Path(path).is_file():
         return False
     try:
-        return len(_Part.read(Path(path), Pacing(fps)).pts) == frames
+        return len(_Part.read(Path(path), OutputTimestamps(fps)).pts) == frames
     except OutputError:
         return False
 
@@ -106,7 +106,7 @@ class _Part:
         self.begin = 0
 
     @classmethod
-    def read(cls, path: Path, pacing: Pacing) -> _Part:
+    def read(cls, path: Path, timestamps: OutputTimestamps) -> _Part:
         import av
         from av.error import FFmpegError
 
@@ -115,8 +115,10 @@ class _Part:
                 stream = container.streams.video[0]
                 context = stream.codec_context
                 pts = [int(packet.pts or 0) for packet in container.demux(stream) if packet.size]
-                if stream.time_base != pacing.time_base or not pts or min(pts) != 0:
-                    raise OutputError(f"{path}: is no part of a video at {pacing.fps} fps; write it again")
+                if stream.time_base != timestamps.time_base or not pts or min(pts) != 0:
+                    raise OutputError(
+                        f"{path}: is no part of a video at {timestamps.fps} fps; write it again"
+                    )
                 return cls(path, (context.height, context.width), context.extradata or b"", pts)
         except (FFmpegError, OSError, IndexError) as error:
             raise OutputError(f"{path}: this part does not read ({error}); write it again") from error

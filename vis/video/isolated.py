@@ -57,7 +57,7 @@ _PASSED_ON = (
 )
 _SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _LINE_BYTES = 2**20
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 class IsolatedReader:
@@ -284,7 +284,7 @@ class _Child:
         return self._process.returncode
 
     def _watch(self) -> None:
-        while not self._ended.wait(_LOOK_SECONDS):
+        while not self._ended.wait(_POLL_SECONDS):
             until = self._until
             if until is not None and time.monotonic() > until:
                 self.overdue = True

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vis.video.timestamps import MOST_TICKS, Pacing
+from vis.video.timestamps import MOST_TICKS, OutputTimestamps
 
 __all__ = ["ENCODING", "LONGEST_SIDE", "PictureTrack", "add_h264", "container_options"]
 
@@ -30,28 +30,30 @@ LONGEST_SIDE = 16384
 _CV_CPU_AVX2 = 11
 
 
-def container_options(pacing: Pacing) -> dict[str, str]:
+def container_options(timestamps: OutputTimestamps) -> dict[str, str]:
     """Options of FFmpeg's MP4 muxer.
 
     The index moves to the front: a browser plays before it has everything. Edit lists, which say when a track
     begins and ends, count in the pictures' ticks: in FFmpeg's milliseconds a video of less than one is empty.
     """
-    return {"movflags": "+faststart", "movie_timescale": str(pacing.clock)}
+    return {"movflags": "+faststart", "movie_timescale": str(timestamps.clock)}
 
 
-def add_h264(container: Any, size: tuple[int, int], pacing: Pacing, *, crf: int, preset: str | None) -> Any:
+def add_h264(
+    container: Any, size: tuple[int, int], timestamps: OutputTimestamps, *, crf: int, preset: str | None
+) -> Any:
     """A stream of ``container`` that encodes 8-bit yuv420p pictures (BT.709) of even ``size``.
 
     ``preset``: one of x264's in place of the fast way above.
     """
     parameters = [_instructions(), *(_PARAMETERS if preset is None else ())]
     options = {"crf": str(crf), "preset": preset or _PRESET, "x264-params": ":".join(parameters)}
-    stream = container.add_stream("libx264", rate=pacing.fps, options=options)
+    stream = container.add_stream("libx264", rate=timestamps.fps, options=options)
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
     context.thread_count = 1
-    stream.time_base = context.time_base = pacing.time_base
+    stream.time_base = context.time_base = timestamps.time_base
     context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
     context.color_range = 1  # limited, as all players expect
     return stream

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vis.errors import OutputError, UsageError
 from vis.files import whole_file
-from vis.video.timestamps import Pacing
+from vis.video.timestamps import OutputTimestamps
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11
@@ -153,11 +153,11 @@ class PictureWriter(ABC):
         self.path = Path(path)
         self.size = size
         self.frames_written = 0
-        self._pacing = Pacing(fps)
+        self._timestamps = OutputTimestamps(fps)
 
     @abstractmethod
     def _encode(self, image: NDArray[np.uint8], tick: int) -> None:
-        """Give the encoder a checked picture that is shown at ``tick`` of the pacing."""
+        """Give the encoder a checked picture that is shown at ``tick`` of the timestamps."""
 
     @abstractmethod
     def _empty(self) -> None:
@@ -166,7 +166,7 @@ class PictureWriter(ABC):
     @property
     def fps(self) -> Fraction:
         """The rate of the file."""
-        return self._pacing.fps
+        return self._timestamps.fps
 
     def write(self, image: NDArray[np.uint8], pts_seconds: float | None = None) -> None:
         """Add one picture, uint8 (H, W, C); ``pts_seconds`` with all of them or with none."""
@@ -177,7 +177,7 @@ class PictureWriter(ABC):
                 f"{type(self).__name__}.write: expected uint8{[*self.size, self.channels]}, "
                 f"got {image.dtype}{list(image.shape)}"
             )
-        tick = self._pacing.next_tick(pts_seconds)
+        tick = self._timestamps.next_tick(pts_seconds)
         with self._file.guarded():
             self._encode(image, tick)
         self.frames_written += 1

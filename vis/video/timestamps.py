@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from vis.errors import FallbackWarning, UsageError
 
-__all__ = ["MOST_TICKS", "Pacing", "RisingTicks", "RisingTimes"]
+__all__ = ["MOST_TICKS", "OutputTimestamps", "RisingTicks", "RisingTimes"]
 
 # Ticks per second of the output's clock, at least: other times are kept within 6 microseconds. The slower one is
 # for less than a picture in 100 seconds: a day of them stays below MOST_TICKS.
@@ -93,7 +93,7 @@ class RisingTicks:
         return self.last
 
 
-class Pacing:
+class OutputTimestamps:
     """Turns the times of pictures, or the lack of them, into rising ticks from 0.
 
     ``fps`` is kept as a fraction (29.97... is 30000/1001), one beyond 1/100,000 or 1,000,000 as the nearest of

@@ -58,14 +58,14 @@ class VideoWriter(PictureWriter):
         self._file = AtomicVideoOutput(
             self.path,
             format="mp4",
-            options=container_options(self._pacing),
+            options=container_options(self._timestamps),
             size=size,
             expected_frames=expected_frames,
         )
         with self._file.guarded():
             height, width = size
             even = height + height % 2, width + width % 2
-            self._stream = add_h264(self._file.container, even, self._pacing, crf=crf, preset=preset)
+            self._stream = add_h264(self._file.container, even, self._timestamps, crf=crf, preset=preset)
             self._track = PictureTrack(self._file.container)
             if audio_from is not None:
                 self._audio = AudioCopy.open(Path(audio_from), self._file.container)
@@ -77,23 +77,23 @@ class VideoWriter(PictureWriter):
 
         picture = av.VideoFrame.from_ndarray(_even(image), format="rgb24")
         picture = picture.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG")
-        picture.pts, picture.time_base = tick, self._pacing.time_base
+        picture.pts, picture.time_base = tick, self._timestamps.time_base
         self._mux(self._stream.encode(picture))
         if self._audio is not None:
-            pacing = self._pacing
-            self._audio.copy_until(pacing.last_seconds, from_seconds=pacing.first_seconds)
+            timestamps = self._timestamps
+            self._audio.copy_until(timestamps.last_seconds, from_seconds=timestamps.first_seconds)
 
     def _empty(self) -> None:
-        pacing = self._pacing
+        timestamps = self._timestamps
         self._mux(self._stream.encode(None))
-        self._track.finish(pacing.last_tick + pacing.gap)
+        self._track.finish(timestamps.last_tick + timestamps.gap)
         if self._audio is not None:
-            self._audio.copy_until(pacing.end_seconds, from_seconds=pacing.first_seconds)
+            self._audio.copy_until(timestamps.end_seconds, from_seconds=timestamps.first_seconds)
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
-            if packet.pts == self._pacing.last_tick:
-                packet.duration = self._pacing.gap
+            if packet.pts == self._timestamps.last_tick:
+                packet.duration = self._timestamps.gap
             self._track.add(packet)
 
 
