@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vis.interfaces import FrameSource
     from vis.structures import Frame, TrackedFrame, VideoResult
     from vis.video import RandomAccessReader
+    from vis.video.options import FrameRange
 
 __all__ = ["FollowJob", "Following"]
 
@@ -151,16 +152,17 @@ class FollowJob:
         return out
 
 
-def _followed_frames(source: Any, pictures: RandomAccessReader) -> FollowedFrames:
-    """The frames that ``source`` will give, as far as its span says."""
-    span, count = source.frame_range, len(pictures)
-    first = span.start_frame or 0
-    if span.start_seconds is not None:
-        first = max(first, pictures.index_at(span.start_seconds))
-        while first + 1 < count and span.starts_after(first, pictures[first].pts_seconds):
+def _followed_frames(source: FrameSource, pictures: RandomAccessReader) -> FollowedFrames:
+    """The frames that ``source`` will give, as far as it says."""
+    wanted: FrameRange = source.frame_range  # type: ignore[attr-defined]  # every source of vis.video has it
+    count = len(pictures)
+    first = wanted.start_frame or 0
+    if wanted.start_seconds is not None:
+        first = max(first, pictures.index_at(wanted.start_seconds))
+        while first + 1 < count and wanted.starts_after(first, pictures[first].pts_seconds):
             first += 1
-    stop = count if span.end_frame is None else min(count, span.end_frame)
-    if span.end_seconds is not None:
-        last = pictures.index_at(span.end_seconds)
-        stop = min(stop, last if span.is_past(last, pictures[last].pts_seconds) else last + 1)
-    return FollowedFrames(first, stop, span.stride, pictures.index_at)
+    stop = count if wanted.end_frame is None else min(count, wanted.end_frame)
+    if wanted.end_seconds is not None:
+        last = pictures.index_at(wanted.end_seconds)
+        stop = min(stop, last if wanted.is_past(last, pictures[last].pts_seconds) else last + 1)
+    return FollowedFrames(first, stop, wanted.stride, pictures.index_at)

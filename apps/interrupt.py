@@ -6,11 +6,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vis.errors import VideoError
 from vis.interfaces import CountedFrames, FrameSource
 from vis.structures import Frame, VideoInfo
+
+if TYPE_CHECKING:
+    from vis.video.options import FrameRange
 
 __all__ = ["ReadableFrames", "StopOnCtrlC"]
 
@@ -37,9 +40,10 @@ class ReadableFrames:
         return self._source.expected_frames if isinstance(self._source, CountedFrames) else None
 
     @property
-    def frame_range(self) -> Any:
+    def frame_range(self) -> FrameRange:
         """Which frames were asked for."""
-        return self._source.frame_range  # type: ignore[attr-defined]  # every source of vis.video has it
+        given: FrameRange = self._source.frame_range  # type: ignore[attr-defined]  # every source of vis.video has it
+        return given
 
     def __iter__(self) -> Iterator[Frame]:
         some = False

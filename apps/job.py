@@ -27,6 +27,7 @@ from vis.structures import Detections, Frame, TrackedFrame, VideoInfo, VideoResu
 
 if TYPE_CHECKING:
     from vis.pipeline import TubeCollector
+    from vis.prompt_policies import HQSamRefiner
 
 __all__ = [
     "Job",
@@ -47,7 +48,7 @@ class VideoJob(Protocol):
     """The time that each stage took."""
 
     @property
-    def refiner(self) -> Any:
+    def refiner(self) -> HQSamRefiner | None:
         """What refines masks; None where nothing does."""
         ...
 
@@ -92,7 +93,8 @@ class Job:
             )
             self.tracker: Tracker = trackers.create(plan.tracker, **plan.tracker_settings())
             self.camera = CameraMotion() if plan.camera_motion else None
-            self.refiner = build_refiner(plan.refining(), device=device)
+            refining = plan.refining()
+            self.refiner = None if refining is None else build_refiner(refining, device=device)
         self.labels = choose_labels(plan.classes, self.detector.class_names)
 
     def describe(self) -> str:
@@ -181,6 +183,7 @@ class Job:
         return replace(tracked, detections=self._refine(frame, tracked.detections))
 
     def _refine(self, frame: Frame, objects: Detections) -> Detections:
+        assert self.refiner is not None  # who calls this has looked
         return TimedRefiner(self.refiner, self.watch).refine(frame.image, objects)
 
     def _note_carried(self, frame: Frame, objects: Detections) -> None:
@@ -308,10 +311,8 @@ def collect_beside(
     return collector
 
 
-def build_refiner(refining: Refining | None, *, device: str) -> Any:
-    """The refiner, or None where nothing is to be refined."""
-    if refining is None:
-        return None
+def build_refiner(refining: Refining, *, device: str) -> HQSamRefiner:
+    """What refines masks so."""
     from vis.refiners import load_refiner
 
     return load_refiner(
@@ -326,7 +327,7 @@ def build_refiner(refining: Refining | None, *, device: str) -> Any:
     )
 
 
-def describe_refiner(refiner: Any) -> str:
+def describe_refiner(refiner: HQSamRefiner | None) -> str:
     """The refiner in a few words."""
     if refiner is None:
         return "no refinement"
@@ -335,7 +336,7 @@ def describe_refiner(refiner: Any) -> str:
     return f"{model['network']} {model['size']} ({asked}; {model['mode']}; {model['device']})"
 
 
-def describe_detector(name: str, detector: Any) -> str:
+def describe_detector(name: str, detector: object) -> str:
     """The detector's name, or what it says of itself where it is made of several."""
     return f"{name} ({detector.describe()})" if isinstance(detector, Describable) else name
 
@@ -371,6 +372,6 @@ def model_checksums(model: str) -> dict[str, str]:
     return refiners.checksums(model)
 
 
-def detector_checksums(detector: Any) -> dict[str, str]:
+def detector_checksums(detector: object) -> dict[str, str]:
     """File name -> sha256 of the files that the detector was loaded from, if it says."""
     return dict(detector.weights_sha256) if isinstance(detector, WeightsRecord) else {}

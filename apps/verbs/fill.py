@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.job import check_same_size, model_checksums
-from apps.option_types import number, path_text, rate, unit
-from apps.options import add_network, add_output, add_reading, output_of, selection_of
+from apps.option_types import number, unit
+from apps.options import add_network, add_output, add_saved_video, output_of, selection_of
 from apps.plan import Selection, source_path
 from apps.progress import Stopwatch, progress
 from apps.run_folder import tubes_of
@@ -37,11 +37,7 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``fill``."""
     parser.epilog = EPILOG
-    parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", type=path_text, help="the video that the result was made from, or 'sample'")
-    parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
-    parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
-    add_reading(parser)
+    add_saved_video(parser)
     parser.add_argument(
         "--max-gap", type=number(0, 1e9), metavar="S", help="longest gap to fill, seconds (default: any)"
     )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from apps.option_types import path_text, rate
-from apps.options import add_output, add_reading, add_refiner, output_of, refining_of, selection_of
+from apps.options import add_output, add_refiner, add_saved_video, output_of, refining_of, selection_of
 from apps.plan import source_path
 from apps.run_folder import tubes_of
 from vis.errors import UsageError
@@ -26,11 +24,7 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``refine``."""
     parser.epilog = EPILOG
-    parser.add_argument("result", type=Path, help="a run folder, or a tubes.json")
-    parser.add_argument("source", type=path_text, help="the video that the result was made from, or 'sample'")
-    parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
-    parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
-    add_reading(parser)
+    add_saved_video(parser)
     add_refiner(parser)
     add_output(parser, default="runs/NAME")
 
