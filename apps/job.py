@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from apps.plan import SPEEDS, Plan, Refining
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress, timed
 from vis import __version__
-from vis.background import Background
+from vis.background import Background, prefetch
 from vis.errors import InputError, UsageError, VisWarning
 from vis.interfaces import (
     CountedFrames,
@@ -144,7 +144,9 @@ class Job:
         tracked = self.associate(frames)
         if self.refiner is None:
             return tracked
-        return pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
+        # The detector finds the next frame's objects while the mask network draws this one's.
+        found = timed(prefetch(tracked, 1), self.watch, "wait")
+        return pipeline.refine(found, TimedRefiner(self.refiner, self.watch))
 
     @property
     def skips_frames(self) -> bool:
