@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vis.structures import Detections, Tube, VideoResult
     from vis.video.source import open_source as open_video
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Detections",

@@ -14,7 +14,6 @@ from apps.batch.summary import read_failures
 from apps.batch.work import Settings, plan_for, work_keys
 from apps.identity import read_record
 from apps.job import model_checksums
-from vis import __version__
 from vis.errors import VisError
 
 __all__ = ["preview"]
@@ -61,7 +60,6 @@ def _keys(item: Item, settings: Settings, record: Mapping[str, Any]) -> dict[str
     plan = plan_for(item, settings)
     made_with = {
         "program": record.get("program"),
-        "version": __version__,
         "options": plan.record(),
         "found_by": record.get("found_by"),
         "weights_sha256": record.get("weights_sha256", {}),

@@ -50,6 +50,9 @@ REFINEMENT_ONLY = (
     "preset",
 )
 """Options of a plan that do not touch the association, by the names that records have for them."""
+KEY_VERSION = "0.1.0"
+"""The version that stands in keys: the first whose results are those of this one. It is raised where the same options
+give other tubes, so that a batch makes them anew."""
 ADDED = {"link": False, "overlap": "keep", "clean": False}
 """Options that version 0.1 had not, and what it did: its batches are known without them."""
 
@@ -239,7 +242,7 @@ def work_keys(
     options, weights = made_with["options"], made_with["weights_sha256"]
     association = digest(
         {
-            "version": made_with["version"],
+            "version": KEY_VERSION,
             "video": {name: source_id[name] for name in ("sha256", "bytes", "files") if name in source_id},
             "span": settings.selection.options(),
             "options": {name: value for name, value in options.items() if name not in REFINEMENT_ONLY},
@@ -257,7 +260,7 @@ def _as_first_known(made_with: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in made_with["options"].items()
         if name not in ADDED or value != ADDED[name]
     }
-    known = {**made_with, "options": options}
+    known = {**made_with, "version": KEY_VERSION, "options": options}
     if known.get("found_by") in (None, options["detector"]):
         known.pop("found_by", None)
     return known

@@ -9,6 +9,7 @@ import pytest
 
 from apps.batch.work import Settings, work_keys
 from apps.plan import Plan, Selection
+from vis import __version__
 
 ASSOCIATION = "ccfd489d3acb681bfdc6a4e1932fbf0e"
 """As version 0.1 names it, and the results below."""
@@ -18,7 +19,7 @@ def keys(plan: Plan, **made_with: Any) -> tuple[str, str]:
     refiner = {} if plan.model is None else {"head": "1" * 64}
     made = {
         "program": "vis-tubes",
-        "version": "0.1.0",
+        "version": __version__,
         "options": plan.record(),
         "weights_sha256": {"detector": "0" * 64, **refiner},
         **made_with,
