@@ -40,7 +40,7 @@ WITH_NETWORKS = [line for line in COMMANDS if "--model" in line or "--preset" in
 TABLES = {
     "vistubes eval hq-ytvis": r"AP50 .*\nmask +\d",
     "vistubes eval masks": r"mean over images +\d\.\d{4}",
-    "vistubes eval coco": r"(?s)AP50 .*\nmask +\d.*strict \(band 0\.01\)",
+    "vistubes eval coco": r"(?s)AP50 .*\nmask +\d.*\n3 images, .*strict \(band 0\.01\)",
     "vistubes eval davis": r"mean over objects +\d",
     "vistubes eval edges": r"ODS +OIS +AP +R50\n +\d",
     "vistubes edges": "",
