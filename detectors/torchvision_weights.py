@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ def fetched(table: Any, name: str) -> Path:
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(table.url).name
     if not path.is_file():
-        advice = f"fetch {table.url} to {path}, or give a state dict: weights=FILE"
+        fetch = shlex.join(["curl", "--fail", "--create-dirs", "--output", str(path), table.url])
+        advice = f"with a network run `{fetch}`, or give a state dict: weights=FILE"
         if offline_wanted():
             raise WeightsError(f"{name}'s weights are not here and VISTUBES_OFFLINE is set; {advice}")
         try:

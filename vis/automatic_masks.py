@@ -36,6 +36,7 @@ __all__ = [
     "crop_boxes",
     "find_everything",
     "find_proposals",
+    "find_unfiltered",
     "point_grid",
     "remove_small_regions",
 ]
@@ -133,6 +134,31 @@ def find_everything(
     return found
 
 
+def find_unfiltered(
+    predictor: MaskPredictor,
+    image: NDArray[np.uint8],
+    *,
+    points_per_side: int,
+    box_nms: float,
+    keep_logits: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FoundMask]:
+    """Every mask of the grid, whatever the network thinks of it; only box suppression drops some.
+
+    What the zero-shot experiments of Segment Anything start from. Arguments and errors of :func:`find_everything`.
+    """
+    return find_everything(
+        predictor,
+        image,
+        points_per_side=points_per_side,
+        predicted_iou=-math.inf,
+        stability=0.0,
+        box_nms=box_nms,
+        keep_logits=keep_logits,
+        progress=progress,
+    )
+
+
 def find_proposals(
     predictor: MaskPredictor,
     image: NDArray[np.uint8],
@@ -144,18 +170,11 @@ def find_proposals(
 ) -> list[tuple[FoundMask, float]]:
     """Object proposals with their scores, best first (Segment Anything, section 7.3 and appendix D.3).
 
-    Every mask of the grid but empty ones, whatever the network thinks of it; of masks whose boxes overlap more than
-    ``box_nms`` the one of higher predicted IoU stays. The score is the mean of predicted IoU and stability; the best
+    :func:`find_unfiltered` without empty masks. The score is the mean of predicted IoU and stability; the best
     ``max_proposals`` are kept. ``image``: RGB uint8 (H, W, 3). Raises as :func:`find_everything`.
     """
-    found = find_everything(
-        predictor,
-        image,
-        points_per_side=points_per_side,
-        predicted_iou=-math.inf,
-        stability=0.0,
-        box_nms=box_nms,
-        progress=progress,
+    found = find_unfiltered(
+        predictor, image, points_per_side=points_per_side, box_nms=box_nms, progress=progress
     )
     scored = [(item, (item.predicted_iou + item.stability) / 2) for item in found if rle.area(item.mask)]
     return sorted(scored, key=lambda pair: -pair[1])[:max_proposals]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vis import masks as rle
-from vis.automatic_masks import find_everything
+from vis.automatic_masks import find_unfiltered
 from vis.follow.grid import Grid
 from vis.interfaces import MaskPredictor
 
@@ -49,12 +49,10 @@ def detect_edges(
         thin: suppress what is not highest across its edge.
         progress: called with points done and points in all.
     """
-    found = find_everything(
+    found = find_unfiltered(
         predictor,
         image,
         points_per_side=points_per_side,
-        predicted_iou=-math.inf,
-        stability=0.0,
         box_nms=box_nms,
         keep_logits=True,
         progress=progress,

@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from vis import refiners
     from vis.errors import InputError
 
+    pictures = _pictures(args.source)  # before weights are fetched
     settings = {
         "model": args.model,
         "weights": refiners.checksums(args.model),
@@ -79,7 +80,6 @@ def run(args: argparse.Namespace) -> int:
         "nms": args.nms,
         "thin": args.thin,
     }
-    pictures = _pictures(args.source)
     # Whatever is in the way is told before any work is done.
     waiting = {
         target: (picture, record)

@@ -80,7 +80,8 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     answer |= {"federated": federated, "max_dets": list(options["max_dets"])}
     answer["images"] = answer.pop("videos")
     answer["results"] = str(made)
-    text = f"{reports.table(whole)}\nstrict (band {args.strict_ratio:g}):\n{reports.table(thin)}"
+    tables = [reports.table(one, unit="images") for one in (whole, thin)]
+    text = f"{tables[0]}\nstrict (band {args.strict_ratio:g}):\n{tables[1]}"
     if args.class_agnostic:
         recalls = average_recall(whole, truth, results, ratio=args.ratio, **options)
         answer["average_recall"] = recalls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,7 @@ from apps.verbs.evaluate_prompts import (
     read_prompt,
 )
 from vis import refiners
-from vis.errors import InputError, UsageError
+from vis.errors import EvaluationWarning, InputError, UsageError
 from vis.evaluation.figures import Line, write_figure
 from vis.evaluation.image_masks import (
     ImagePair,
@@ -30,6 +31,7 @@ from vis.evaluation.image_masks import (
     pair_folders,
     read_mask,
     read_pixels,
+    without_partner,
 )
 from vis.files import read_json, write_json
 from vis.interfaces import MaskPredictor
@@ -99,6 +101,7 @@ def evaluate_folder(
     """The answer and the table of ``vistubes eval masks``; arguments are its options."""
     prompts = read_prompt(prompt)
     pairs = pair_folders(images, masks, stride)
+    unpaired = _unpaired(images, masks)
     given: dict[str, Any] = {
         "coarse": coarse,
         "coarse_detector": coarse_detector,
@@ -125,6 +128,7 @@ def evaluate_folder(
         raise InputError(f"all {len(pairs)} masks under {masks} are empty: there is nothing to prompt")
     # Of several numbers of points the largest one's rows stand for the experiment, all of them for the curve.
     answer = _answer(about | {"stride": stride}, {name: some[-1] for name, some in rows.items()}, group_of)
+    answer |= unpaired
     answer["empty_masks_skipped"] = len(pairs) - len(rows)
     answer["without_coarse_mask"] = sum(not one["prompted"] for one in found.values())
     if len(prompts.points) > 1:
@@ -136,6 +140,18 @@ def evaluate_folder(
         _write_figures(out, answer)
         write_json(out / "results.json", answer)
     return answer, _table(answer)
+
+
+def _unpaired(images: Path, masks: Path) -> dict[str, int]:
+    """Counts of images and masks without partner; warns of masks, whose images are most likely missing."""
+    bare, orphans = without_partner(images, masks)
+    if orphans:
+        warnings.warn(
+            f"{masks}: {len(orphans)} masks have no image of their name under {images}, {orphans[0]} first: not scored",
+            EvaluationWarning,
+            stacklevel=2,
+        )
+    return {"images_without_mask": len(bare), "masks_without_image": len(orphans)}
 
 
 def _check_coarse(
@@ -269,10 +285,14 @@ def _table(answer: dict[str, Any]) -> str:
     for group, row in answer.get("per_group", {}).items():
         margin = "" if row["margin_95"] is None else f" ± {row['margin_95']:.4f}"
         lines.append(f"group {group:<22}{row['miou']:>8.4f}{margin} ({row['count']} images)")
-    skipped, missing = answer["empty_masks_skipped"], answer["without_coarse_mask"]
+    left_out = {
+        "empty_masks_skipped": "with an empty mask skipped",
+        "without_coarse_mask": "without a coarse mask, counted as 0",
+        "images_without_mask": "images without a mask left out",
+        "masks_without_image": "masks without an image left out",
+    }
     lines.append(
         f"{answer['model']}, prompt {answer['prompt']}, {answer['images']} images"
-        + (f", {skipped} with an empty mask skipped" if skipped else "")
-        + (f", {missing} without a coarse mask, counted as 0" if missing else "")
+        + "".join(f", {answer[name]} {text}" for name, text in left_out.items() if answer[name])
     )
     return "\n".join(lines)

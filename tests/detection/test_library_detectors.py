@@ -59,7 +59,7 @@ def test_maskrcnn_without_weights_says_where_they_go(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("VISTUBES_OFFLINE", "1")
     with pytest.raises(
-        WeightsError, match=r"VISTUBES_OFFLINE is set; fetch https://.*maskrcnn.* to .*checkpoints"
+        WeightsError, match=r"VISTUBES_OFFLINE is set; .*`curl .*checkpoints.* https://.*maskrcnn.*pth`"
     ):
         detectors.create("maskrcnn")
     with pytest.raises(WeightsError, match="no file"):

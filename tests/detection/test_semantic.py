@@ -72,7 +72,7 @@ def test_without_weights_it_says_where_they_go(weights_file, tmp_path, monkeypat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("VISTUBES_OFFLINE", "1")
     with pytest.raises(
-        WeightsError, match=r"deeplabv3_resnet101's weights .*OFFLINE is set; fetch https://.*pth to "
+        WeightsError, match=r"deeplabv3_resnet101's weights .*OFFLINE is set; .*`curl .*pth https://.*pth`"
     ):
         detectors.create("semantic")
     with pytest.raises(

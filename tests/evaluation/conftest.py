@@ -105,3 +105,9 @@ def scene() -> type[Scene]:
 def colour_model() -> ModuleType:
     """A mask model and a detector of flat colours, and pictures for them."""
     return load(HERE, "colour_model")
+
+
+@pytest.fixture(scope="session")
+def papers_data() -> ModuleType:
+    """Tiny data sets in the layouts that docs/papers.md names."""
+    return load(HERE, "papers_data")

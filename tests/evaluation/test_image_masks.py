@@ -12,7 +12,13 @@ from PIL import Image
 from apps.verbs.evaluate_masks import evaluate_folder
 from apps.verbs.evaluate_prompts import read_prompt
 from vis.errors import InputError, UsageError
-from vis.evaluation.image_masks import ImagePair, iou_and_boundary_iou, pair_folders, read_mask
+from vis.evaluation.image_masks import (
+    ImagePair,
+    iou_and_boundary_iou,
+    pair_folders,
+    read_mask,
+    without_partner,
+)
 
 
 def touch(folder, *names):
@@ -30,11 +36,14 @@ def test_folders_are_paired_by_name(tmp_path):
         ("b", "b.jpg", "b.png"),
     ]
     assert [p.name for p in pair_folders(images, masks, stride=2)] == ["a"]
+    assert without_partner(images, masks) == (["only"], [])
+    assert without_partner(images, touch(tmp_path / "gt", "c.png", "d.png")) == (["only"], ["c", "d"])
 
 
 def test_endings_tell_images_and_masks_of_one_folder_apart(tmp_path):
     big = touch(tmp_path / "big", "a_im.jpg", "a_gt.png", "b_im.jpg", "b_gt.png")
     assert [p.name for p in pair_folders(big, big)] == ["a", "b"]
+    assert without_partner(touch(big, "c_gt.png", "d_im.jpg", "a_seg.png"), big) == (["d"], ["c"])
     images, masks = touch(tmp_path / "im", "a_im.jpg"), touch(tmp_path / "gt", "a_gt.png")
     assert [p.name for p in pair_folders(images, masks)] == ["a"]
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from apps.cli import main
-from vis.formats import ytvis_set
-from vis.structures import Tube, VideoInfo, VideoResult
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "papers.md").read_text(encoding="utf-8")
 
@@ -37,12 +36,14 @@ def blocks() -> dict[str, list[str]]:
 
 BLOCKS = blocks()
 COMMANDS = [line for lines in BLOCKS.values() for line in lines]
-OVER_IMAGES = [line for line in COMMANDS if line.startswith(("vistubes eval masks", "vistubes eval coco"))]
+WITH_NETWORKS = [line for line in COMMANDS if "--model" in line or "--preset" in line or "--detector" in line]
 TABLES = {
     "vistubes eval hq-ytvis": r"AP50 .*\nmask +\d",
     "vistubes eval masks": r"mean over images +\d\.\d{4}",
-    "vistubes eval coco": r"(?s)AP50 .*\nmask +\d.*strict \(band 0\.01\)",
+    "vistubes eval coco": r"(?s)AP50 .*\nmask +\d.*\n3 images, .*strict \(band 0\.01\)",
     "vistubes eval davis": r"mean over objects +\d",
+    "vistubes eval edges": r"ODS +OIS +AP +R50\n +\d",
+    "vistubes edges": "",
     "vistubes batch": "",
     "vistubes run": "",
     "vistubes convert": "",
@@ -53,6 +54,7 @@ KILLS = {
     "vistubes eval masks": (1, 2),
     "vistubes eval coco": (1, 2),
     "vistubes eval hq-ytvis": (3, 3),
+    "vistubes edges": (1, 2),
     "vistubes batch": (3, 3),
     "vistubes run": (0, 1),
     "vistubes refine": (1, 4),
@@ -64,11 +66,7 @@ Of several videos the finished ones are kept, of three frames each; one video is
 
 
 def test_the_page_has_a_command_for_each_of_these() -> None:
-    assert len(BLOCKS) == 12  # the first above all sections
-    assert {" ".join(line.split()[:3]) for line in OVER_IMAGES} == {
-        "vistubes eval masks",
-        "vistubes eval coco",
-    }
+    assert len(BLOCKS) == 13  # the first above all sections
     assert all(any(line.startswith(start) for start in TABLES) for line in COMMANDS)
 
 
@@ -80,98 +78,11 @@ def test_links_within_the_page_lead_to_headings() -> None:
 
 
 @pytest.fixture
-def papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour_model: Any) -> Path:
+def papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour_model: Any, papers_data: Any) -> Path:
     """A folder with ``data/`` as the page lays it out."""
     monkeypatch.chdir(tmp_path)
-    data = tmp_path / "data"
-    _pairs(colour_model, data / "DIS5K" / "DIS-VD", "im", "gt")
-    thin = data / "thin_object_detection"
-    _pairs(colour_model, thin / "COIFT", "images", "masks")
-    _pairs(colour_model, thin / "HRSOD", "images", "masks_max255")
-    _pairs(colour_model, thin / "ThinObject5K", "images_test", "masks_test")
-    for folder in ("wheels", "animals"):
-        _pairs(colour_model, data / "suite", f"images/{folder}", f"masks/{folder}")
-    _pairs(colour_model, data / "MIAP", "images", "masks")
-    groups = {f"{number:05d}": ("feminine", "masculine")[number % 2] for number in (1, 2, 3)}
-    (data / "MIAP" / "groups.json").write_text(json.dumps(groups))
-    for number in (1, 2, 3):
-        image, things = colour_model.picture(number)
-        place = data / "BIG" / "test" / f"big{number}"
-        colour_model.write_image(place.with_name(place.name + "_im.jpg"), image)
-        colour_model.write_image(place.with_name(place.name + "_gt.png"), _grey(things[0][1]))
-        coarse = np.roll(things[0][1], 2, axis=1)
-        colour_model.write_image(data / "BIG" / "pspnet" / f"big{number}_seg.png", _grey(coarse))
-    coco = data / "coco"
-    colour_model.write_set(coco / "annotations" / "instances_val2017.json", coco / "val2017")
-    colour_model.write_set(data / "lvis" / "lvis_v1_val.json", coco / "train2017", lvis=True)
-    colour_model.write_set(
-        data / "UVO" / "FrameSet" / "UVO_frame_val.json",
-        data / "UVO" / "uvo_videos_sparse_frames",
-        pooled=True,
-    )
-    elephants = data / "seginw" / "Elephants" / "valid"
-    colour_model.write_set(elephants / "_annotations_min1cat.coco.json", elephants)
-    for place in (data / "lvis" / "vitdet_h.json", data / "UVO" / "boxes.json"):
-        place.write_text(json.dumps(_boxes(colour_model)))
-    colour_model.write_image(data / "photo" / "street.png", colour_model.picture(1)[0])
-    _videos(colour_model, data)
-    return data
-
-
-def _pairs(colour_model: Any, root: Path, images: str, masks: str) -> None:
-    for number in (1, 2, 3):
-        image, things = colour_model.picture(number)
-        colour_model.write_image(root / images / f"{number:05d}.jpg", image)
-        colour_model.write_image(root / masks / f"{number:05d}.png", _grey(things[0][1]))
-
-
-def _grey(mask: np.ndarray) -> np.ndarray:
-    return mask.astype(np.uint8) * 255
-
-
-def _boxes(colour_model: Any) -> list[dict[str, Any]]:
-    rows = []
-    for number in (1, 2, 3):
-        (found,) = colour_model.ColourDetector().detect([colour_model.picture(number)[0]])
-        for box, score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True):
-            bbox = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-            rows.append({"image_id": number, "category_id": 3, "bbox": bbox, "score": score})
-    return rows
-
-
-def _videos(colour_model: Any, data: Path) -> None:
-    """HQ-YTVIS and YouTube-VIS with two clips of three frames, DAVIS with one."""
-    from vis import masks
-
-    results = []
-    for number, name in enumerate(("aaa", "bbb"), 1):
-        image, things = colour_model.picture(number)
-        for frames in (data / "HQ-YTVIS" / "train_all_frames", data / "YTVIS19" / "valid"):
-            for index in range(3):
-                colour_model.write_image(frames / "JPEGImages" / name / f"{index:05d}.jpg", image)
-        files = tuple(f"{name}/{index:05d}.jpg" for index in range(3))
-        tubes = []
-        for row, (_, mask) in enumerate(things[:2]):
-            box = masks.bounding_box(masks.encode(mask))
-            same = (masks.encode(mask),) * 3
-            boxes = np.tile(box, (3, 1)).astype(np.float32)
-            tubes.append(Tube(row + 1, row, 1.0, np.arange(3), boxes, np.ones(3, np.float32), same))
-        info = VideoInfo(name, *image.shape[:2], num_frames=3, file_names=files)
-        results.append(VideoResult(info, ("person", "dog"), tuple(tubes), np.arange(3), np.arange(3.0)))
-    ytvis_set.write_truth(data / "HQ-YTVIS" / "ytvis_hq-test.json", results)
-    ytvis_set.write_truth(data / "YTVIS19" / "valid.json", results)
-    whole = json.loads((data / "YTVIS19" / "valid.json").read_text())
-    del whole["annotations"]
-    (data / "YTVIS19" / "valid.json").write_text(json.dumps(whole))
-    image, things = colour_model.picture(1)
-    labels = Image.fromarray(things[0][1].astype(np.uint8))
-    labels.putpalette([0, 0, 0, 128, 0, 0])
-    for root in (data / "DAVIS" / "Annotations" / "480p", data / "XMem"):
-        (root / "dogs-jump").mkdir(parents=True)
-        for index in range(4):
-            labels.save(root / "dogs-jump" / f"{index:05d}.png")
-            frame = data / "DAVIS" / "JPEGImages" / "480p" / "dogs-jump" / f"{index:05d}.jpg"
-            colour_model.write_image(frame, image)
+    papers_data.write_all(tmp_path / "data", colour_model)
+    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -179,11 +90,25 @@ def models(monkeypatch: pytest.MonkeyPatch, colour_model: Any) -> list[Any]:
     """In place of all networks: what knows colours. Mask models of the list are loaded first, in its order."""
     import detectors
     from apps import job
-    from apps.batch import pool, work
-    from apps.batch.events import Event, run_item
     from vis import automatic_masks, refiners
 
     waiting: list[Any] = []
+    monkeypatch.setattr(
+        refiners, "create", lambda *_, **__: waiting.pop(0) if waiting else colour_model.ColourModel()
+    )
+    monkeypatch.setattr(refiners, "checksums", lambda model: {})
+    monkeypatch.setattr(job, "model_checksums", lambda model: {})
+    monkeypatch.setattr(detectors, "create", lambda *_, **__: colour_model.ColourDetector())
+    grid = automatic_masks.point_grid(6)
+    monkeypatch.setattr(automatic_masks, "point_grid", lambda per_side: grid)
+    return waiting
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker processes: they take seconds to start."""
+    from apps.batch import pool, work
+    from apps.batch.events import Event, run_item
 
     def run_local(items: Any, settings: Any, **_: Any) -> Iterator[Event]:
         worker = work.Worker(settings)
@@ -192,14 +117,7 @@ def models(monkeypatch: pytest.MonkeyPatch, colour_model: Any) -> list[Any]:
             yield Event(kind, at, "0", data)
 
     monkeypatch.setattr(pool, "run_local", run_local)
-    monkeypatch.setattr(
-        refiners, "create", lambda *_, **__: waiting.pop(0) if waiting else colour_model.ColourModel()
-    )
-    monkeypatch.setattr(job, "model_checksums", lambda model: {})
-    monkeypatch.setattr(detectors, "create", lambda *_, **__: colour_model.ColourDetector())
-    grid = automatic_masks.point_grid(6)
-    monkeypatch.setattr(automatic_masks, "point_grid", lambda per_side: grid)
-    return waiting
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
 Say = Callable[[str], tuple[int, str, str]]
@@ -220,7 +138,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 
 @pytest.mark.parametrize("heading", BLOCKS)
 def test_every_command_goes_on_after_a_kill_and_ends_in_its_table(
-    heading: str, papers: Path, models: list[Any], say: Say, colour_model: Any
+    heading: str, papers: Path, models: list[Any], one_process: None, say: Say, colour_model: Any
 ) -> None:
     for line in BLOCKS[heading]:
         start = next(start for start in TABLES if line.startswith(start))
@@ -263,37 +181,127 @@ def test_figures_are_drawn_as_png_and_csv(papers: Path, models: list[Any], say: 
     assert shares == sorted(shares, reverse=True)
 
 
+@pytest.fixture
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network, and nothing in any cache but the compiled evaluator."""
+    from vis.evaluation.kernel_cache import compile_all
+
+    compile_all()
+    monkeypatch.setenv("VISTUBES_OFFLINE", "1")
+    for name in ("VISTUBES_CACHE", "TORCH_HOME", "HF_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+
+
+def output(line: str) -> str | None:
+    """The file or folder that a command writes."""
+    words = shlex.split(line)
+    if words[1] == "convert":
+        return words[-1]
+    return next((after for word, after in pairwise(words) if word in ("--out", "--report")), None)
+
+
+def inputs(line: str) -> list[Path]:
+    """Files and folders that a command reads."""
+    words = dict.fromkeys(shlex.split(line))
+    return [Path(word) for word in words if re.match("data/|runs/", word) and word != output(line)]
+
+
+def elsewhere(line: str) -> str:
+    """The command with another output, which is not there."""
+    written = output(line)
+    return line if written is None else line.replace(written, "others")
+
+
+def test_inputs_and_output_of_a_command_are_read_off_it() -> None:
+    assert inputs("vistubes convert --to davis runs/a runs/b") == [Path("runs/a")]
+    line = "vistubes eval edges --truth data/a --results runs/b --report runs/c"
+    assert (inputs(line), output(line)) == ([Path("data/a"), Path("runs/b")], "runs/c")
+    assert inputs("vistubes eval davis --truth data/a --results runs/b") == [Path("data/a"), Path("runs/b")]
+    assert all(inputs(line) for line in COMMANDS)
+
+
+@pytest.fixture
+def made(papers: Path) -> None:
+    """What some commands of the page read of the one before."""
+    runs = papers.parent / "runs"
+    for place, source in {
+        "coco-hq/boxes.json": papers / "UVO" / "boxes.json",
+        "davis/labels/dogs-jump/00000.png": papers / "XMem" / "dogs-jump" / "00000.png",
+        "edges/1.png": papers / "BSDS500" / "images" / "test" / "1.jpg",
+    }.items():
+        (runs / place).parent.mkdir(parents=True)
+        (runs / place).write_bytes(source.read_bytes())
+    to_tubes = next(line for line in COMMANDS if line.startswith("vistubes convert --from davis"))
+    assert main(shlex.split(to_tubes)[1:]) == 0
+    run = runs / "davis" / "run" / "dogs-jump"
+    run.mkdir(parents=True)
+    shutil.copy(runs / "davis" / "boxes" / "dogs-jump.json", run / "tubes.json")
+
+
 @pytest.mark.parametrize("heading", BLOCKS)
-def test_what_is_not_there_is_named(
-    heading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: list[Any], say: Say
+def test_without_any_data_its_place_is_named(
+    heading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_weights: None, say: Say
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for line in BLOCKS[heading]:
         code, out, err = say(line)
         assert (code, out) == (3, ""), f"{line}\n{err}"
-        inputs = [word for word in shlex.split(line) if word.startswith(("data/", "runs/"))]
-        named = [word for word in inputs if word in err]
-        assert named, f"{line}\n{err}"
+        assert any(str(given) in err for given in inputs(line)), f"{line}\n{err}"
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_weights_that_are_not_there_are_named_with_what_to_do(
-    papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say
+@pytest.mark.parametrize("heading", BLOCKS)
+def test_each_missing_input_is_named_before_weights_are_fetched(
+    heading: str, made: None, no_weights: None, one_process: None, say: Say
 ) -> None:
-    for name, value in {
-        "VISTUBES_OFFLINE": "1",
-        "VISTUBES_CACHE": str(tmp_path / "none"),
-        "TORCH_HOME": str(tmp_path / "none"),
-        "HF_HOME": str(tmp_path / "none"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    given = tmp_path / "runs" / "coco-hq" / "boxes.json"
-    given.parent.mkdir(parents=True)
-    given.write_bytes((papers / "UVO" / "boxes.json").read_bytes())
-    for line in OVER_IMAGES:
-        line = line.replace("--out runs", "--out others")
-        code, out, err = say(line)
-        assert (code, out) == (4, ""), f"{line}\n{err}"
-        assert re.search(r"vistubes models fetch |OFFLINE is set; fetch http|hf download ", err), (
-            f"{line}\n{err}"
-        )
+    for line in BLOCKS[heading]:
+        for given in inputs(line):
+            hidden = given.rename(given.with_name("hidden"))
+            code, out, err = say(elsewhere(line))
+            assert (code, out) == (3, ""), f"without {given}: {line}\n{err}"
+            assert str(given) in err, f"without {given}: {line}\n{err}"
+            assert not Path("others").exists()
+            hidden.rename(given)
+
+
+@pytest.mark.parametrize("line", WITH_NETWORKS)
+def test_missing_weights_are_named_with_the_command_that_fetches_them(
+    line: str, made: None, no_weights: None, one_process: None, say: Say
+) -> None:
+    code, out, err = say(elsewhere(line))
+    assert (code, out) == (4, ""), err
+    assert re.search(r"`(vistubes models fetch [a-z-]+|hf download [\w/-]+|curl .*)`", err), err
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in WITH_NETWORKS if re.search("detector (?!everything)", line)]
+)
+def test_missing_weights_of_a_detector_are_named_too(
+    line: str, made: None, no_weights: None, say: Say, monkeypatch: pytest.MonkeyPatch, colour_model: Any
+) -> None:
+    from vis import refiners
+
+    monkeypatch.setattr(refiners, "create", lambda *_, **__: colour_model.ColourModel())
+    code, out, err = say(elsewhere(line))
+    assert (code, out) == (4, ""), err
+    assert re.search(r"`(hf download [\w/-]+|curl .*)`", err), err
+
+
+@pytest.mark.parametrize(
+    ("out", "image", "mask"),
+    [
+        ("runs/dis", "DIS5K/DIS-VD/im/00002.jpg", "DIS5K/DIS-VD/gt/00003.png"),
+        ("runs/big-box", "BIG/test/big2_im.jpg", "BIG/test/big3_gt.png"),
+    ],
+)
+def test_images_and_masks_without_partner_are_told(
+    out: str, image: str, mask: str, papers: Path, models: list[Any], say: Say
+) -> None:
+    (papers / image).unlink()
+    (papers / mask).unlink()
+    code, table, err = say(next(line for line in COMMANDS if output(line) == out))
+    assert code == 0
+    assert ", 1 images, 1 images without a mask left out, 1 masks without an image left out" in table
+    assert re.search(
+        r"warning: .*: 1 masks have no image of their name .*, (big|0000)2 first: not scored", err
+    )

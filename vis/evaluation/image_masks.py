@@ -30,6 +30,7 @@ __all__ = [
     "pair_folders",
     "read_mask",
     "read_pixels",
+    "without_partner",
 ]
 
 BIG_ENDINGS = ("_im", "_gt", "_seg")
@@ -127,6 +128,13 @@ def pair_folders(images: Path, truth: Path, stride: int = 1, *, ending: str = "_
     if not pairs:
         raise InputError(f"no file under {images} has a mask of the same name under {truth}")
     return pairs
+
+
+def without_partner(images: Path, truth: Path, *, ending: str = "_gt") -> tuple[list[str], list[str]]:
+    """Names of images without a mask and of masks without an image, of what :func:`pair_folders` pairs."""
+    shared = images.resolve() == truth.resolve()
+    of_images, of_masks = _named(images, "_im", shared).keys(), _named(truth, ending, shared).keys()
+    return sorted(of_images - of_masks), sorted(of_masks - of_images)
 
 
 def _named(folder: Path, ending: str, shared: bool) -> dict[str, Path]:

@@ -62,7 +62,7 @@ class Matches:
 
     group: Group
     """What was matched."""
-    truth: NDArray[np.int64]
+    truth: NDArray[np.int32]
     """(A, T, D): index of the matched truth or -1."""
     hit: Bool
     """(A, T, D): true positive."""
@@ -125,7 +125,7 @@ def match_groups(
             uncounted = found & ignored[rows, truth]
         uncounted = uncounted | (~matched & outside)
         hit, miss = matched & ~uncounted, ~(matched | uncounted)
-        truth = np.where(found, truth - begin, -1)
+        truth = np.where(found, truth - begin, -1).astype(np.int32)
         out.append(
             [
                 Matches(group, truth[:, :, d0:d1], hit[:, :, d0:d1], miss[:, :, d0:d1], row)
@@ -193,14 +193,15 @@ def _curves(hit: Bool, miss: Bool, positives: NDArray[np.int64]) -> Float64:
     out = np.zeros((*hit.shape[:2], len(RECALLS)))
     if not hit.shape[2]:
         return out
-    hits, misses = np.cumsum(hit, axis=2, dtype=np.float64), np.cumsum(miss, axis=2, dtype=np.float64)
-    recall = hits / positives[:, None, None]
-    precision = hits / (misses + hits + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[:, :, ::-1], axis=2)[:, :, ::-1]
-    for a, t in np.ndindex(*hit.shape[:2]):
-        at = np.searchsorted(recall[a, t], RECALLS, side="left")
-        reached = np.count_nonzero(at < hit.shape[2])
-        out[a, t, :reached] = envelope[a, t, at[:reached]]
+    for a, count in enumerate(positives):  # one range at a time: 8 bytes for each detection and threshold
+        hits, misses = (np.cumsum(rows[a], axis=1, dtype=np.float64) for rows in (hit, miss))
+        recall = hits / count
+        precision = hits / (misses + hits + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        for t, row in enumerate(recall):
+            at = np.searchsorted(row, RECALLS, side="left")
+            reached = np.count_nonzero(at < hit.shape[2])
+            out[a, t, :reached] = envelope[t, at[:reached]]
     return out
 
 

@@ -39,8 +39,8 @@ def summary(evaluation: TubeEvaluation) -> dict[str, Any]:
     }
 
 
-def table(evaluation: TubeEvaluation) -> str:
-    """The 12 statistics of each kind in percent, and how they were made."""
+def table(evaluation: TubeEvaluation, *, unit: str = "videos") -> str:
+    """The 12 statistics of each kind in percent, and how they were made; ``unit``: what the truth has several of."""
     kinds = list(evaluation.stats)
     limits = dict(
         zip(("AR1", "AR10", "AR100"), next(iter(evaluation.summaries.values())).max_dets, strict=True)
@@ -55,7 +55,7 @@ def table(evaluation: TubeEvaluation) -> str:
         f"{'classes pooled' if evaluation.class_agnostic else 'per class'}; in percent, -: no truth"
     )
     lines.append(
-        f"{len(evaluation.truth.videos)} videos, {len(evaluation.truth.tubes)} truths, "
+        f"{len(evaluation.truth.videos)} {unit}, {len(evaluation.truth.tubes)} truths, "
         f"{len(evaluation.results)} results"
         + "".join(f", {count} {name.replace('_', ' ')}" for name, count in evaluation.notes.items() if count)
     )
