@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from apps.demo import candidates
 from apps.demo.labels import clean_text, sentence
 from apps.demo.model_cache import ModelCache
 from apps.demo.running import SHOW_SECONDS, Update, claim
@@ -25,7 +26,10 @@ from vis.edits import Edit, Follow, History
 from vis.errors import UsageError, VideoError
 from vis.structures import Tube
 
-ADDED = " Press Follow (f) to carry it through the clip, or correct its mask first with + Click and − Click."
+ADDED = (
+    " Press Follow (f) to carry it through the clip, or choose another mask first (c), or correct it with "
+    "+ Click and − Click."
+)
 
 __all__ = ["act", "follow", "go_where_it_was_seen", "problems", "seek"]
 
@@ -133,13 +137,17 @@ def act(session: Session, model_cache: ModelCache, data: Mapping[str, Any]) -> U
             raise UsageError("there is nothing to correct yet; press Run first")
         name = str(data.get("name", ""))
         go_where_it_was_seen(session, data)
+        edit: Edit | None = None
         if name in ("undo", "redo"):
             text = _step(history, name)
             session.clicks = None
         else:
-            edit = _edit(session, history, name, data)
-            decode = model_cache.decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
-            history.do(edit, decode=decode)
+            if name == "candidate":
+                edit = candidates.step(session, model_cache.decoder_of(session), _whole(data.get("step")))
+            else:
+                edit = _edit(session, history, name, data)
+                decode = model_cache.decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
+                history.do(edit, decode=decode)
             _after(session, edit)
             text = sentence(edits.describe(edit))
             if isinstance(edit, edits.Add):
@@ -148,7 +156,8 @@ def act(session: Session, model_cache: ModelCache, data: Mapping[str, Any]) -> U
         if session.selected not in ids:
             session.selected = ids[0] if ids else None
         session.save()
-        return Update({**view(session), "added": name == "new"}, timeline(session), text)
+        added = isinstance(edit, edits.Add)
+        return Update({**view(session), "added": added}, timeline(session), text)
 
 
 def follow(session: Session, model_cache: ModelCache, engine: str = engines.DEFAULT) -> Iterator[Update]:

@@ -184,7 +184,7 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     tab.get_by_role("tab", name="Download").click()
     tab.get_by_label("Cut-out video with alpha").check()
     tab.click("#vt-prepare")
-    wait_for(tab, "#vt-home-status", "4 files ready.")
+    wait_for(tab, "#vt-download-status", "4 files ready.")
     film = tab.locator("#vt-video video")
     film.evaluate("(v) => { v.muted = true; v.loop = true; return v.play(); }")
     tab.wait_for_function("() => document.querySelector('#vt-video video').currentTime > 0.05")
