@@ -36,7 +36,8 @@ __all__ = ["act", "follow", "go_where_it_was_seen", "problems", "seek"]
 
 def seek(session: Session, data: Mapping[str, Any]) -> Update:
     """Another frame: ``{"to": position}``, ``{"by": steps}``, ``{"go": "problem+" ...}``; or another object:
-    ``{"tube": id}``, ``{"pick": steps}`` in the rows, ``{"at": [x, y]}`` under a pixel of the shown frame.
+    ``{"tube": id}``, ``{"pick": steps}`` in the rows (of one ``"label"``), ``{"at": [x, y]}`` under a pixel of the
+    shown frame.
     """
     if session.running or session.video is None:
         return Update()
@@ -45,7 +46,7 @@ def seek(session: Session, data: Mapping[str, Any]) -> Update:
         if "tube" in data:
             session.selected = _whole(data["tube"])
         elif "pick" in data:
-            session.selected = _neighbour(session, _whole(data["pick"]))
+            session.selected = _neighbour(session, _whole(data["pick"]), str(data.get("label", "")))
         elif "at" in data:
             session.selected = _under(session, data["at"])
         if "to" in data:
@@ -69,11 +70,14 @@ def go_where_it_was_seen(session: Session, data: Mapping[str, Any]) -> None:
             session.clicks = None
 
 
-def _neighbour(session: Session, steps: int) -> int | None:
-    """The id of the object some rows further down (or up) the timeline."""
-    ids = [] if session.history is None else [tube.id for tube in session.history.result.tubes]
+def _neighbour(session: Session, steps: int, label: str) -> int | None:
+    """The id of the object some rows further down (or up) the timeline, among those of a class where one is named."""
+    if session.history is None:
+        return session.selected
+    result = session.history.result
+    ids = [tube.id for tube in result.tubes if label in ("", result.class_names[tube.label])]
     if session.selected not in ids:
-        return ids[0] if ids else None
+        return ids[0] if ids else session.selected
     return ids[min(max(0, ids.index(session.selected) + steps), len(ids) - 1)]
 
 

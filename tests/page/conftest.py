@@ -241,6 +241,7 @@ def chromium() -> Iterator[Any]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         pytest.skip("no Chromium on PATH; apt-get install chromium to drive the page")
+    playwright.expect.set_options(timeout=60_000)  # long for a busy machine; nothing waits for it
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=list(FLAGS))
         yield browser

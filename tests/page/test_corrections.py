@@ -251,6 +251,9 @@ def test_a_click_selects_the_smallest_object_under_it_and_arrows_walk_through_th
     assert handlers.seek(visit, {"pick": -5}).view["selected"] == 1
     assert handlers.seek(visit, {"pick": 1, "request_id": 7}).view["request_id"] == 7
     assert session.selected == 2
+    # Where one class alone is shown, its rows are those that the arrows walk through.
+    assert handlers.seek(visit, {"pick": 1, "label": "red thing"}).view["selected"] == 1
+    assert handlers.seek(visit, {"pick": 1, "label": "red thing"}).view["selected"] == 1
 
 
 def test_an_edit_is_made_on_the_frame_that_was_seen(handlers, visit):

@@ -4,12 +4,17 @@ const rows = find('.vt-rows'), ruler = find('.vt-ruler'), cursor = find('.vt-cur
 const make = (tag, className, text) => Object.assign(document.createElement(tag), {className: className, textContent: text || ''});
 const percent = (n, total) => (100 * n / Math.max(1, total)) + '%';
 const seek = (data) => document.dispatchEvent(new CustomEvent('vt-seek', {detail: data}));  // the viewer asks the server
-let drawn = null, shownClass = '';  // '': all classes
+let drawn = null, shownClass = '', selected = null;  // '': all classes
 
-// One button per class where there are several; rows of the others are hidden, nothing is changed.
+// One button per class where there are several; rows of the others are hidden, nothing is changed. An object of
+// another class that is chosen in the picture, or new, brings all rows back: its own must be seen.
 function classes(v) {
   const labels = [...new Set(v.rows.map((item) => item.label))].sort();
-  if (!labels.includes(shownClass)) shownClass = '';
+  const chosen = v.rows.find((item) => item.id === v.selected);
+  const elsewhere = v.selected !== selected && chosen && chosen.label !== shownClass;
+  selected = v.selected;
+  if (elsewhere || !labels.includes(shownClass)) shownClass = '';
+  document.body.dataset.vtShownClass = shownClass;  // the keys walk through the rows that are shown
   filter.hidden = labels.length < 2;
   filter.replaceChildren(...['', ...labels].map((label) => {
     const count = v.rows.filter((item) => !label || item.label === label).length;

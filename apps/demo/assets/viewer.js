@@ -44,6 +44,7 @@ function answered(v) {
   if (!onItsWay && !waiting.length) goal = null;
   sendNext();
 }
+const pick = (by) => jump({pick: by, label: document.body.dataset.vtShownClass || ''});
 const jump = (data) => { play(false); seek(data); };
 const onWish = (event) => { if (element.isConnected) jump(event.detail); else document.removeEventListener('vt-seek', onWish); };
 document.addEventListener('vt-seek', onWish);  // from the timeline
@@ -309,7 +310,7 @@ canvas.addEventListener('pointerup', () => {
 
 const KEYS = {
   ArrowLeft: () => jump({by: -1}), ArrowRight: () => jump({by: 1}), Home: () => jump({go: 'first'}), End: () => jump({go: 'last'}),
-  ArrowUp: () => jump({pick: -1}), ArrowDown: () => jump({pick: 1}), ' ': () => play(!playing),
+  ArrowUp: () => pick(-1), ArrowDown: () => pick(1), ' ': () => play(!playing),
   '[': () => jump({go: 'problem-'}), ']': () => jump({go: 'problem+'}), ',': () => jump({go: 'tube-'}), '.': () => jump({go: 'tube+'}),
   c: () => stepCandidate(1), C: () => stepCandidate(-1), z: () => act('undo'), Z: () => act('redo'), f: () => { if (!followButton.disabled) follow(); },
 };
