@@ -280,6 +280,8 @@ class Handlers:
         text = self._say(error, token)
         try:
             _keep_status(self.sessions.get(token), text, failed=True)
+        except KeyError:  # no visit, so no reload of it
+            pass
         except Exception as lost:
             logger.warning("an error was not kept for a reload", exc_info=lost)
         return status_html(text, error=True)

@@ -87,8 +87,8 @@ def compare_tab() -> dict[str, Any]:
     with gr.Tab("Compare"):
         models: list[Any] = [*weights.MODELS, *weights.HUB_MODELS]
         with gr.Row(elem_id="vt-compared"):
-            left = gr.Dropdown([("SAM inside of it", ""), *models], value="", label="Left model")
-            right = gr.Dropdown([("that of the run", ""), *models], value="", label="Right model")
+            left = gr.Dropdown([("the right one's SAM", ""), *models], value="", label="Left model")
+            right = gr.Dropdown([("the run's model", ""), *models], value="", label="Right model")
             with gr.Column(min_width=200):
                 zoom = gr.Checkbox(True, label="Magnify where they differ most", container=False)
                 button = gr.Button("Compare on this frame", size="sm", elem_id="vt-compare-button")

@@ -137,8 +137,9 @@ class _Run:
         failure = readable.failure
         cut = self.done >= self.max_frames and self.done != self.source.expected_frames
         stopped = failure is not None or self.session.cancel.is_set() or cut
-        result = collector.result(min_frames=self.plan.collected_frames(), made_with=job.made_with())
-        result = job.finish(result, readable)
+        found = collector.result(min_frames=self.plan.collected_frames(), made_with=job.made_with())
+        finishing = "Putting the objects together …"
+        result = yield from _told(pool, lambda: job.finish(found, readable), finishing, 1.0)
         self._keep(result, stopped=stopped)
         if self.plan.detector == "none":
             text = f"{self.done} frames are ready. {DRAW}"

@@ -1,7 +1,7 @@
 """``vistubes demo`` itself, with the real networks of ``quick``, driven in a real Chromium, and then killed.
 
-No stand-in: another process, the sample clip, saliency, association, HQ-SAM; upload, run, correct, compare, take
-home. Then the server is killed without warning and started again: the work is there.
+No stand-in: another process, the sample clip, saliency, association, HQ-SAM; upload, run, correct, compare,
+download. Then the server is killed without warning and started again: the work is there.
 """
 
 from __future__ import annotations
