@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from apps.plan import SPEEDS, Plan, Refining
 from apps.progress import Stopwatch, TimedDetector, TimedRefiner, TimedTracker, progress, timed
 from vis import __version__
-from vis.background import Background
+from vis.background import Background, prefetch
 from vis.errors import InputError, UsageError, VisWarning
 from vis.interfaces import (
     CountedFrames,
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Job",
-    "RefineJob",
     "VideoJob",
     "build_refiner",
     "check_same_size",
     "choose_labels",
     "collect_beside",
+    "describe_refiner",
     "model_checksums",
 ]
 
@@ -144,7 +144,9 @@ class Job:
         tracked = self.associate(frames)
         if self.refiner is None:
             return tracked
-        return pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
+        # The detector finds the next frame's objects while the mask network draws this one's.
+        found = timed(prefetch(tracked, 1), self.watch, "wait")
+        return pipeline.refine(found, TimedRefiner(self.refiner, self.watch))
 
     @property
     def skips_frames(self) -> bool:
@@ -242,56 +244,6 @@ class Job:
                     merge=self.plan.overlap == "resolve",
                 )
         return result if self.plan.top is None else keep_best(result, self.plan.top)
-
-
-class RefineJob:
-    """A saved association refined again: no detector, no tracker."""
-
-    def __init__(self, saved: VideoResult, refining: Refining, *, device: str) -> None:
-        self.saved = saved
-        self.refining = refining
-        self.watch = Stopwatch()
-        with self.watch("load"):
-            self.refiner = build_refiner(refining, device=device)
-
-    def describe(self) -> str:
-        """One line that says what will run."""
-        return f"{len(self.saved.tubes)} saved tubes -> {describe_refiner(self.refiner)}"
-
-    def made_with(self) -> dict[str, Any]:
-        """The refiner's part, and under ``association`` how the saved result was made."""
-        return {
-            "program": "vis-tubes",
-            "version": __version__,
-            "options": asdict(self.refining),
-            "weights_sha256": model_checksums(self.refining.model),
-            "association": dict(self.saved.made_with),
-        }
-
-    def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
-        """The saved tubes with new masks.
-
-        Raises :class:`InputError` when the video is not the one that the result was made from, as far
-        as size and frame numbers tell.
-        """
-        from vis import pipeline
-
-        saved = self.saved
-        check_same_size(source, saved)
-        tracked = pipeline.replay(timed(source, self.watch, "decode"), saved)
-        refined = pipeline.refine(tracked, TimedRefiner(self.refiner, self.watch))
-        stream = progress(refined, what="tubes", total=len(saved.frames), quiet=quiet)
-        collector = collect_beside(stream, source.info, saved.class_names, self.watch)
-        result = collector.result(made_with=self.made_with())
-        if len(result.frames) != len(saved.frames):
-            raise InputError(
-                f"{source.info.name}: {len(result.frames)} of the {len(saved.frames)} frames of the saved "
-                "result are in this video; give the video that it was made from"
-            )
-        # Collecting votes labels and scores anew; the saved ones may have been corrected by hand.
-        kept = {tube.id: tube for tube in saved.tubes}
-        tubes = tuple(replace(t, label=kept[t.id].label, score=kept[t.id].score) for t in result.tubes)
-        return replace(result, tubes=tubes, dataset=saved.dataset)
 
 
 def collect_beside(

@@ -127,7 +127,7 @@ def add_association(parser: argparse.ArgumentParser) -> None:
 
 
 def add_speed(parser: argparse.ArgumentParser) -> None:
-    """On which frames the networks look."""
+    """On which frames the networks look, or the one network that there is."""
     parser.add_argument(
         "--speed",
         choices=tuple(SPEEDS),
@@ -241,8 +241,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
 
 def refining_of(args: argparse.Namespace) -> Refining:
-    """The options of :func:`add_refiner` over the defaults of preset ``quick``."""
-    return Refining.of(**_named(args, MASKS))
+    """The options of :func:`add_refiner` and :func:`add_speed` over the defaults of preset ``quick``."""
+    return Refining.of(**_named(args, (*MASKS, "speed")))
 
 
 def output_of(args: argparse.Namespace) -> Output:

@@ -118,6 +118,7 @@ class Refining:
         precision: str | None = None,
         overlap: str | None = None,
         clean: bool | None = None,
+        speed: str = "full",
     ) -> Refining:
         """The preset's part, with what is given laid over it."""
         row = PRESETS[preset]
@@ -126,7 +127,8 @@ class Refining:
             policy=value_or_default(policy, row.policy),
             whole_or_part=value_or_default(whole_or_part, row.whole_or_part),
             zoom=zoom,
-            precision=value_or_default(precision, "fast"),
+            # Who does without most looks can do without their last digits.
+            precision=value_or_default(precision, "fast" if speed == "full" else "fastest"),
             overlap=value_or_default(overlap, row.overlap),
             clean=value_or_default(clean, row.clean),
         )
@@ -188,9 +190,7 @@ class Plan:
         ``classes`` are names with commas between; ``refining``: as of :meth:`Refining.of`.
         """
         row = PRESETS[preset]
-        if speed != "full" and refining.get("precision") is None:
-            refining["precision"] = "fastest"  # who does without most looks can do without their last digits
-        masks = Refining.of(preset, **refining)
+        masks = Refining.of(preset, speed=speed, **refining)
         tracker = value_or_default(tracker, row.tracker)
         return cls(
             preset=preset,

@@ -263,8 +263,8 @@ class FollowJob:
         return pipeline.collect(stream, source.info, self.class_names, made_with=self.made_with())
 
     def _follow(self, source: FrameSource, selection: Selection, *, quiet: bool) -> Iterator[TrackedFrame]:
+        from vis.background import prefetch
         from vis.follow import SPEEDS, follow
-        from vis.video.prefetch import prefetch
 
         assert self._request is not None
         with self.watch("load"):

@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 
 from apps.option_types import path_text, rate
-from apps.options import add_output, add_reading, add_refiner, output_of, refining_of, selection_of
+from apps.options import (
+    add_output,
+    add_reading,
+    add_refiner,
+    add_speed,
+    output_of,
+    refining_of,
+    selection_of,
+)
 from apps.plan import source_path
 from apps.run_folder import tubes_of
 from vis.errors import UsageError
@@ -20,6 +28,7 @@ masks that the policies box+mask, box+points and gated start from.
 examples:
   vistubes refine runs/found clip.mp4 --model hq-l --out runs/fine
   vistubes refine corrected/tubes.json clip.mp4 --policy gated --out runs/gated
+  vistubes refine runs/found clip.mp4 --speed balanced --out runs/sooner
 """
 
 
@@ -31,13 +40,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=rate, metavar="R", help="rate of a folder of images")
     parser.add_argument("--strict", action="store_true", help="a damaged video is an error, not a warning")
     add_reading(parser)
+    add_speed(parser)
     add_refiner(parser)
     add_output(parser, default="runs/NAME")
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay the saved tubes on the video and refine them."""
-    from apps.job import RefineJob
+    from apps.refine_job import RefineJob
     from apps.verbs.run import run_job
     from vis.formats import tubes
 
@@ -46,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if refining.model == "none":
         raise UsageError("--model none: there would be nothing to refine with; name a model")
     return run_job(
-        lambda: RefineJob(saved, refining, device=args.device),
+        lambda: RefineJob(saved, refining, speed=args.speed, device=args.device),
         source_path(args.source),
         selection_of(args),
         output_of(args),

@@ -6,15 +6,18 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from apps.cli import main
-from apps.job import collect_beside
+from apps.job import Job, collect_beside
+from apps.plan import Plan
 from apps.progress import Stopwatch
+from vis.errors import UsageError
 from vis.formats import tubes
-from vis.pipeline import collect
+from vis.pipeline import collect, refine
 from vis.render import OverlayWriter, Renderer
 from vis.structures import Detections, Frame, TrackedFrame, VideoInfo
 from vis.video import VideoWriter
@@ -115,3 +118,52 @@ def test_run_json_tells_what_ran_beside(tmp_path):
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert set(record["stages_beside"]) == {"collect", "encode"}
     assert all(seconds >= 0 for stage in record["stages_beside"].values() for seconds in stage.values())
+
+
+class Bright:
+    """Finds what is bright, and draws it."""
+
+    class_names = ("a",)
+    predictor = policy = None
+
+    def reset(self):
+        self.calls = []
+
+    def detect(self, images):
+        self.calls.append(("detect", threading.current_thread() is threading.main_thread()))
+        masks = np.stack([images[0][..., 0] > 200, images[0][..., 1] > 200])
+        boxes = [[*at.min(axis=0)[::-1], *at.max(axis=0)[::-1] + 1] for at in map(np.argwhere, masks)]
+        return [Detections(boxes, [0.9, 0.8], [0, 0])]
+
+    def refine(self, image, objects):
+        self.calls.append(("refine", threading.current_thread() is threading.main_thread()))
+        return replace(objects, masks=np.stack([image[..., 0] > 200] * len(objects)))
+
+
+def test_the_detector_works_a_frame_ahead_of_the_mask_network(tmp_path):
+    job = Job(Plan.of("quick", detector="none", model="none", link=False, min_frames=1), device="cpu")
+    job.detector = job.refiner = network = Bright()
+    ahead = collect(job.stream(item.frame for item in stream()), INFO, ("a",))
+    assert network.calls.count(("detect", False)) == network.calls.count(("refine", True)) == 8
+    assert set(job.watch.seconds) >= {"decode", "detect", "track", "refine", "wait"}
+    job.start()
+    after = refine(job.associate(item.frame for item in stream()), network)
+    tubes.write(tmp_path / "ahead.json", ahead)
+    tubes.write(tmp_path / "after.json", collect(after, INFO, ("a",)))
+    assert (tmp_path / "ahead.json").read_bytes() == (tmp_path / "after.json").read_bytes()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_stream_that_is_left_leaves_no_thread_and_an_error_of_the_detector_comes_in_its_turn(at_once):
+    job = Job(Plan.of("quick", detector="none", model="none", link=False, min_frames=1), device="cpu")
+    job.detector = job.refiner = network = Bright()
+    seen = job.stream((item.frame for item in stream()), quiet=True)
+    next(seen)
+    if at_once:
+        seen.close()
+    else:
+        network.class_names = ()
+        with pytest.raises(UsageError, match="label 0"):
+            list(seen)
+    del seen
+    assert "vis-read-ahead" not in [thread.name for thread in threading.enumerate()]

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.background import prefetch
 from vis.errors import DependencyError, VideoError
 from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
 from vis.video.container import open_container, packet_index_of, video_stream
 from vis.video.options import frames_ahead
-from vis.video.prefetch import prefetch
 from vis.video.reader import VideoReader
 
 __all__ = ["DecordFrames", "DecordReader"]

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vis.background import prefetch
 from vis.errors import TruncatedVideoWarning, UsageError, ValueRangeWarning, VideoError
 from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
 from vis.video.images import ImagePage, ImageReader, list_images, pages_of
 from vis.video.options import DEFAULT_LIMITS, FrameRange, VideoLimits, frames_ahead
-from vis.video.prefetch import prefetch
 from vis.video.value_range import ValueRange, check_value_range, range_of, to_8_bits
 
 __all__ = ["FolderReader", "ImageList", "list_images"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vis.background import prefetch
 from vis.errors import HdrVideoWarning, InterlacedVideoWarning, TruncatedVideoWarning, VideoError
 from vis.renamed import renamed_attribute
 from vis.structures import Frame, VideoInfo
@@ -30,7 +31,6 @@ from vis.video.encryption import refuse_encrypted, refuse_encrypted_packet
 from vis.video.options import DEFAULT_LIMITS, FrameRange, VideoLimits, frames_ahead
 from vis.video.packet_index import FirstStamps, demux_errors
 from vis.video.positions import BySlot, ByStamp, Placed, Positions, positions_of
-from vis.video.prefetch import prefetch
 
 __all__ = ["VideoReader"]
 
