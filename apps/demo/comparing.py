@@ -1,6 +1,6 @@
 """Two models' masks of the same boxes on one frame, with numbers per object.
 
-HQ-SAM has both kinds in one embedding: SAM's masks are compared with its own unless another model is named.
+HQ-SAM has both kinds in one embedding: SAM's masks are compared with its own unless two models are named.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 ZOOM_SIDE = 960
 _PLAIN = (
-    "this run's model is plain SAM or of another kind, so there is no HQ-SAM mask to compare with; choose a model to "
-    "compare it with, or run again with an HQ model"
+    "the model on the right is plain SAM or of another kind, so there is no HQ-SAM mask to compare with; choose a "
+    "model for the left, too, or an HQ model for the right"
 )
 
 
@@ -52,12 +52,17 @@ class Comparison:
 
 
 def compare(
-    session: Session, model_cache: ModelCache, *, zoom: bool, beside: str | None = None
+    session: Session,
+    model_cache: ModelCache,
+    *,
+    zoom: bool,
+    left: str | None = None,
+    right: str | None = None,
 ) -> Comparison:
     """Both masks of every object on the shown frame; ``zoom``: magnified where the selected object's differ.
 
-    ``beside``: a model's name, whose masks are compared with the run's model's; None takes SAM's inside of HQ-SAM.
-    Raises :class:`UsageError` where there is nothing to compare.
+    ``left`` and ``right``: names of models. None takes the run's model on the right, and on the left SAM's masks
+    inside of the right one. Raises :class:`UsageError` where there is nothing to compare.
     """
     with session.lock:
         history = session.history
@@ -68,20 +73,31 @@ def compare(
         tubes = [tube for tube in result.tubes if frame in tube.frames]
         if not tubes:
             raise UsageError("no object is on this frame; go to a frame that shows one")
+        right = right or str(session.model)
+        if left == right:
+            raise UsageError(f"both sides are {right}; choose another model for one of them")
         decoder = model_cache.decoder_of(session)
-        embedding = decoder.embedding(frame)
+        own = decoder.embedding(frame) if session.model in (left, right) else None
         image = reader_of(session)[frame].image
     boxes = np.array([tube.boxes[_row(tube, frame)] for tube in tubes], np.float32)
-    predictor = decoder.predictor
-    names = ("SAM", "HQ-SAM") if beside is None else (beside, str(session.model))
-    if beside is None:
+
+    def model(name: str) -> tuple[MaskPredictor, Embedding]:
+        if name == session.model:
+            return decoder.predictor, own
+        predictor = model_cache.predictor_of(name)
+        return predictor, predictor.embed(image)
+
+    if left is None:
+        names = ("SAM", "HQ-SAM") if right == session.model else (f"SAM inside of {right}", right)
         like = _masks(tubes, frame) if _of_three(result) else None
-        sam, hq = both_masks(predictor, embedding, result.video.size, boxes, like)
+        sam, hq = both_masks(*model(right), result.video.size, boxes, like)
     else:
-        other = model_cache.predictor_of(beside)
+        names = (left, right)
         best = {"best_of_three": _of_three(result)}
-        sam = other.decode(other.embed(image), boxes=boxes, **best).masks
-        hq = predictor.decode(embedding, boxes=boxes, **best).masks
+        sam, hq = (
+            predictor.decode(embedding, boxes=boxes, **best).masks
+            for predictor, embedding in map(model, (left, right))
+        )
     pictures = [_draw(image, tubes, boxes, masks, result) for masks in (sam, hq)]
     if zoom:
         ids = [tube.id for tube in tubes]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from apps.demo import candidates
 from apps.demo.labels import clean_text, sentence
 from apps.demo.model_cache import ModelCache
 from apps.demo.running import SHOW_SECONDS, Update, claim
@@ -25,14 +26,18 @@ from vis.edits import Edit, Follow, History
 from vis.errors import UsageError, VideoError
 from vis.structures import Tube
 
-ADDED = " Press Follow (f) to carry it through the clip, or correct its mask first with + Click and − Click."
+ADDED = (
+    " Press Follow (f) to carry it through the clip, or choose another mask first (c), or correct it with "
+    "+ Click and − Click."
+)
 
 __all__ = ["act", "follow", "go_where_it_was_seen", "problems", "seek"]
 
 
 def seek(session: Session, data: Mapping[str, Any]) -> Update:
     """Another frame: ``{"to": position}``, ``{"by": steps}``, ``{"go": "problem+" ...}``; or another object:
-    ``{"tube": id}``, ``{"pick": steps}`` in the rows, ``{"at": [x, y]}`` under a pixel of the shown frame.
+    ``{"tube": id}``, ``{"pick": steps}`` in the rows (of one ``"label"``), ``{"at": [x, y]}`` under a pixel of the
+    shown frame.
     """
     if session.running or session.video is None:
         return Update()
@@ -41,7 +46,7 @@ def seek(session: Session, data: Mapping[str, Any]) -> Update:
         if "tube" in data:
             session.selected = _whole(data["tube"])
         elif "pick" in data:
-            session.selected = _neighbour(session, _whole(data["pick"]))
+            session.selected = _neighbour(session, _whole(data["pick"]), str(data.get("label", "")))
         elif "at" in data:
             session.selected = _under(session, data["at"])
         if "to" in data:
@@ -65,11 +70,14 @@ def go_where_it_was_seen(session: Session, data: Mapping[str, Any]) -> None:
             session.clicks = None
 
 
-def _neighbour(session: Session, steps: int) -> int | None:
-    """The id of the object some rows further down (or up) the timeline."""
-    ids = [] if session.history is None else [tube.id for tube in session.history.result.tubes]
+def _neighbour(session: Session, steps: int, label: str) -> int | None:
+    """The id of the object some rows further down (or up) the timeline, among those of a class where one is named."""
+    if session.history is None:
+        return session.selected
+    result = session.history.result
+    ids = [tube.id for tube in result.tubes if label in ("", result.class_names[tube.label])]
     if session.selected not in ids:
-        return ids[0] if ids else None
+        return ids[0] if ids else session.selected
     return ids[min(max(0, ids.index(session.selected) + steps), len(ids) - 1)]
 
 
@@ -133,13 +141,17 @@ def act(session: Session, model_cache: ModelCache, data: Mapping[str, Any]) -> U
             raise UsageError("there is nothing to correct yet; press Run first")
         name = str(data.get("name", ""))
         go_where_it_was_seen(session, data)
+        edit: Edit | None = None
         if name in ("undo", "redo"):
             text = _step(history, name)
             session.clicks = None
         else:
-            edit = _edit(session, history, name, data)
-            decode = model_cache.decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
-            history.do(edit, decode=decode)
+            if name == "candidate":
+                edit = candidates.step(session, model_cache.decoder_of(session), _whole(data.get("step")))
+            else:
+                edit = _edit(session, history, name, data)
+                decode = model_cache.decoder_of(session) if edits.needs_decode([edit]) else edits.NoDecoder()
+                history.do(edit, decode=decode)
             _after(session, edit)
             text = sentence(edits.describe(edit))
             if isinstance(edit, edits.Add):
@@ -148,7 +160,8 @@ def act(session: Session, model_cache: ModelCache, data: Mapping[str, Any]) -> U
         if session.selected not in ids:
             session.selected = ids[0] if ids else None
         session.save()
-        return Update({**view(session), "added": name == "new"}, timeline(session), text)
+        added = isinstance(edit, edits.Add)
+        return Update({**view(session), "added": added}, timeline(session), text)
 
 
 def follow(session: Session, model_cache: ModelCache, engine: str = engines.DEFAULT) -> Iterator[Update]:

@@ -19,6 +19,7 @@ from apps.demo import comparing, downloads, editing, evaluation, running, upload
 from apps.demo.command import Form
 from apps.demo.labels import clean_message, display_name, large_letter
 from apps.demo.model_cache import ModelCache
+from apps.demo.preset_cards import preset_cards
 from apps.demo.project import commands, open_project
 from apps.demo.running import Update
 from apps.demo.session import Session, Sessions, reopen
@@ -50,19 +51,24 @@ class Handlers:
         """What stands on the button that opens a clip of the server."""
         return f"Use {'the sample clip' if self.offered is None else display_name(self.offered.name)}"
 
+    def preset_cards(self) -> list[tuple[str, str]]:
+        """(text, name) of every preset, with its speed as far as it is known by now."""
+        return preset_cards(self.model_cache.estimator)
+
     def start(self, token: object) -> tuple[str, Update, str]:
         """A visitor comes, or comes back: their token, what they see, and their clip's card."""
         session = self.sessions.start(token)
-        text = session.status or "Open a video to begin."
+        text, error = session.status or "Open a video to begin.", session.failed
         if session.video is None and (session.folder / "session.json").exists():
             with session.lock:
                 if reopen(session, self.model_cache.decoder_of):
-                    text = f"Your work from before is open again. {session.status}"
+                    text, error = f"Your work from before is open again. {session.status}", session.failed
         if session.running:
+            error = False
             text = "A run of yours is still going on; its result appears here when you reload after it."
         elif session.history is not None and session.selected is None:
             session.selected = next((tube.id for tube in session.history.result.tubes), None)
-        update = Update(views.view(session), views.timeline(session), status_html(text))
+        update = Update(views.view(session), views.timeline(session), status_html(text, error=error))
         return session.token, update, self.card(session.token, session.form or Form())
 
     def form(self, token: str) -> Form | None:
@@ -138,9 +144,8 @@ class Handlers:
             for update in updates:
                 yield Update(update.view, update.timeline, _status(session, update.text, update.share))
         except Exception as error:
-            text = status_html(self._say(error, token), error=True)
             # The tools say again what can be done; a run of another tab of this visitor goes on.
-            yield replace(self._seen(token), text=text)
+            yield replace(self._seen(token), text=self._error_status(token, error))
 
     def cancel(self, token: str) -> str:
         """Ask what runs to stop after the frame in hand."""
@@ -176,11 +181,16 @@ class Handlers:
         except Exception as error:
             yield self._failed(token, error)
 
-    def compare(self, token: str, zoom: bool, beside: str = "") -> tuple[dict[str, Any], str]:
-        """Both pictures with their models' names, or none, and numbers or what is missing."""
+    def compare(self, token: str, zoom: bool, left: str = "", right: str = "") -> tuple[dict[str, Any], str]:
+        """Both pictures with their models' names, or none, and numbers or what is missing.
+
+        ``left`` and ``right``: as of :func:`comparing.compare`, empty for None.
+        """
         try:
             session = self.sessions.get(token)
-            found = comparing.compare(session, self.model_cache, zoom=zoom, beside=beside or None)
+            found = comparing.compare(
+                session, self.model_cache, zoom=zoom, left=left or None, right=right or None
+            )
             shown = {"sam": views.data_url(found.sam), "hq": views.data_url(found.hq)}
             return {**shown, "names": list(found.names)}, found.text
         except Exception as error:
@@ -226,7 +236,7 @@ class Handlers:
                     raise UsageError("a run is going on; cancel it before another clip is opened")
                 take(session)
         except Exception as error:
-            return Update(text=status_html(self._say(error, token), error=True)), self.card(token, form)
+            return Update(text=self._error_status(token, error)), self.card(token, form)
         text = f"Opened {session.name}. Press Run, or Quick look for a first impression."
         if session.history is not None:
             text = f"Opened the project of {session.name}."
@@ -265,6 +275,17 @@ class Handlers:
         except Exception:
             return Update()
 
+    def _error_status(self, token: str, error: Exception) -> str:
+        """An error as the status, kept for a reload."""
+        text = self._say(error, token)
+        try:
+            _keep_status(self.sessions.get(token), text, failed=True)
+        except KeyError:  # no visit, so no reload of it
+            pass
+        except Exception as lost:
+            logger.warning("an error was not kept for a reload", exc_info=lost)
+        return status_html(text, error=True)
+
     def _error_html(self, error: Exception, token: str) -> str:
         return f"<p class='vt-error' role='alert'>{html.escape(display_text(self._say(error, token)))}</p>"
 
@@ -302,9 +323,13 @@ def status_html(text: str, share: float | None = None, *, error: bool = False) -
 def _status(session: Session, text: str, share: float | None = None) -> str:
     """As :func:`status_html`; a sentence that ends something is kept for a reload."""
     if text and share is None:
-        session.status = text
-        session.save_note()
+        _keep_status(session, text, failed=False)
     return status_html(text, share)
+
+
+def _keep_status(session: Session, text: str, *, failed: bool) -> None:
+    session.status, session.failed = text, failed
+    session.save_note()
 
 
 def display_text(text: str) -> str:

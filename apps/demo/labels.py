@@ -18,6 +18,7 @@ __all__ = [
     "display_name",
     "duration",
     "large_letter",
+    "pace",
     "sentence",
     "slug",
 ]
@@ -85,6 +86,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def pace(seconds: float) -> str:
+    """What a frame takes: '2.5 frames/s', '1.8 s a frame'."""
+    return f"{1 / seconds:.1f} frames/s" if 0 < seconds <= 1 / 0.95 else f"{seconds:.1f} s a frame"
 
 
 def card(name: str, info: VideoInfo, *, frames: int | None, estimate: Estimate, note: str = "") -> str:

@@ -16,28 +16,12 @@ from apps.demo.upload import SUFFIXES
 from apps.presets import PRESETS
 from vis import engines, weights
 
-__all__ = ["HEAD", "KEYS", "compare_tab", "custom", "home_tab", "left_column"]
+__all__ = ["compare_tab", "custom", "download_tab", "left_column"]
 
-KEYS = """\
-| key | does | key | does |
-|---|---|---|---|
-| ← → | one frame (with shift: ten) | p, m | click what belongs, what does not |
-| space | play, pause | b | box |
-| Home, End | first, last frame | n | new object |
-| [ ] | problem before, next problem | f | follow the object through the clip |
-| , . | where the object begins, ends | a, e | paint, erase |
-| ↑ ↓ | object above, below | v | look; a click selects |
-| | | z, shift z | undo, redo |
-"""
-
-NO_COMPARISON = "<p class='vt-muted'>The same boxes through two models, on the frame above.</p>"
-
-HEAD = """\
-<div class='vt-title'><h1>vis-tubes</h1><p>Video in, object tubes out.</p>
-<ol class='vt-way' aria-label='The way through'><li data-states='empty'>1 Open</li>
-<li data-states='open running'>2 Find and track</li><li data-states='done'>3 Look and correct</li>
-<li data-states=''>4 Compare, download</li></ol></div>
-"""
+NO_COMPARISON = (
+    "<p class='vt-muted'>The same boxes through two models, on the frame above. "
+    "A model that does not lie here is fetched when it is first used.</p>"
+)
 
 
 def left_column(handlers: Handlers) -> dict[str, Any]:
@@ -49,7 +33,7 @@ def left_column(handlers: Handlers) -> dict[str, Any]:
         label="Video or project",
         file_types=[*SUFFIXES, ".zip"],
         type="filepath",
-        height=112,
+        height=72,
         show_label=False,
         elem_id="vt-file",
     )
@@ -58,10 +42,17 @@ def left_column(handlers: Handlers) -> dict[str, Any]:
         custom("webcam", {}, min_width=80)
     found["card"] = gr.HTML(NO_CLIP, apply_default_css=False, elem_id="vt-card")
     gr.HTML("<h2 class='vt-heading'>Find and track</h2>", apply_default_css=False)
-    found["preset"] = gr.Dropdown(
-        sorted(PRESETS), value="quick", label="Preset", info=PRESETS["quick"].about, elem_id="vt-preset"
+    with gr.Row(elem_classes="vt-buttons"):
+        found["run"] = gr.Button("Run", variant="primary", size="md", elem_id="vt-run", min_width=60)
+        found["cancel"] = gr.Button("Cancel", size="md", elem_id="vt-cancel", min_width=60)
+    with gr.Row(elem_classes="vt-buttons"):
+        found["look"] = gr.Button("Quick look", size="sm", elem_id="vt-look", min_width=80)
+        found["hand"] = gr.Button("By hand", size="sm", elem_id="vt-hand", min_width=80)
+    found["status"] = gr.HTML(status_html("Loading the page …"), apply_default_css=False, elem_id="vt-status")
+    found["preset"] = gr.Radio(
+        handlers.preset_cards(), value="quick", label="Preset", elem_id="vt-preset", container=False
     )
-    with gr.Row():
+    with gr.Row(elem_id="vt-part"):
         found["start"] = gr.Number(0, minimum=0, label="From (s)", min_width=60)
         found["end"] = gr.Number(0, minimum=0, label="To (s)", min_width=60)
         found["stride"] = gr.Number(1, minimum=1, precision=0, label="Every nth", min_width=60)
@@ -78,9 +69,7 @@ def left_column(handlers: Handlers) -> dict[str, Any]:
             info="none chosen: all of them",
             elem_id="vt-classes",
         )
-        found["text"] = gr.Textbox(
-            label="Text prompt", placeholder="for detector 'text': person . red car", max_length=500
-        )
+        found["text"] = gr.Textbox(label="Text prompt", placeholder="person . red car", max_length=500)
         found["score"] = gr.Slider(
             0,
             1,
@@ -90,26 +79,19 @@ def left_column(handlers: Handlers) -> dict[str, Any]:
             info="least detection score",
             elem_id="vt-score",
         )
-    with gr.Row(elem_classes="vt-buttons"):
-        found["run"] = gr.Button("Run", variant="primary", size="md", elem_id="vt-run", min_width=60)
-        found["cancel"] = gr.Button("Cancel", size="md", elem_id="vt-cancel", min_width=60)
-    with gr.Row(elem_classes="vt-buttons"):
-        found["look"] = gr.Button("Quick look", size="sm", elem_id="vt-look", min_width=80)
-        found["hand"] = gr.Button("By hand", size="sm", elem_id="vt-hand", min_width=80)
-    found["status"] = gr.HTML(status_html("Loading the page …"), apply_default_css=False, elem_id="vt-status")
     return found
 
 
 def compare_tab() -> dict[str, Any]:
     """Two models on one frame, and a measurement; components by name."""
     with gr.Tab("Compare"):
-        with gr.Row():
-            button = gr.Button(
-                "Compare on this frame", size="sm", elem_id="vt-compare-button", scale=0, min_width=220
-            )
-            known: list[Any] = [("SAM inside of HQ-SAM", ""), *weights.MODELS, *weights.HUB_MODELS]
-            beside = gr.Dropdown(known, value="", label="The run's model beside", elem_id="vt-beside")
-            zoom = gr.Checkbox(True, label="Magnify where they differ most", container=False, min_width=280)
+        models: list[Any] = [*weights.MODELS, *weights.HUB_MODELS]
+        with gr.Row(elem_id="vt-compared"):
+            left = gr.Dropdown([("the right one's SAM", ""), *models], value="", label="Left model")
+            right = gr.Dropdown([("the run's model", ""), *models], value="", label="Right model")
+            with gr.Column(min_width=200):
+                zoom = gr.Checkbox(True, label="Magnify where they differ most", container=False)
+                button = gr.Button("Compare on this frame", size="sm", elem_id="vt-compare-button")
         numbers = gr.HTML(NO_COMPARISON, apply_default_css=False, elem_id="vt-numbers")
         slider = custom("compare", {})
         with gr.Accordion("Measure against a truth file", open=False):
@@ -120,11 +102,11 @@ def compare_tab() -> dict[str, Any]:
                 elem_id="vt-truth",
             )
             ap = gr.HTML("", apply_default_css=False, elem_id="vt-ap")
-    found = {"button": button, "zoom": zoom, "beside": beside, "slider": slider, "numbers": numbers}
-    return {**found, "truth": truth, "ap": ap}
+    found = {"button": button, "zoom": zoom, "left": left, "right": right, "slider": slider}
+    return {**found, "numbers": numbers, "truth": truth, "ap": ap}
 
 
-def home_tab() -> dict[str, Any]:
+def download_tab() -> dict[str, Any]:
     """Files to download, and the command; components by name."""
     with gr.Tab("Download") as tab:
         choices = gr.CheckboxGroup(
@@ -134,7 +116,7 @@ def home_tab() -> dict[str, Any]:
             elem_id="vt-choices",
         )
         button = gr.Button("Prepare files", variant="primary", size="sm", elem_id="vt-prepare")
-        status = gr.HTML("", apply_default_css=False, elem_id="vt-home-status")
+        status = gr.HTML("", apply_default_css=False, elem_id="vt-download-status")
         files = custom("files", {})
         line = gr.Textbox(
             "",

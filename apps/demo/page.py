@@ -15,7 +15,7 @@ from apps.demo.addresses import DownloadAddresses, listed
 from apps.demo.classes import offered_classes
 from apps.demo.command import Form
 from apps.demo.handlers import Handlers
-from apps.demo.layout import HEAD, KEYS, compare_tab, custom, home_tab, left_column
+from apps.demo.layout import compare_tab, custom, download_tab, left_column
 from apps.demo.running import Update
 from apps.presets import PRESETS
 
@@ -28,27 +28,27 @@ STEPS: dict[str, Any] = {"concurrency_limit": 4, "show_progress": "hidden"}
 
 def build(handlers: Handlers, *, secret: str) -> Any:
     """The Gradio app. ``secret`` encrypts the visitor's token in the browser; keep it over restarts."""
-    with gr.Blocks(title="vis-tubes", analytics_enabled=False, delete_cache=(900, 7200)) as page:
+    with gr.Blocks(
+        title="vis-tubes", analytics_enabled=False, fill_width=True, delete_cache=(900, 7200)
+    ) as page:
         token = gr.State("")
         saved = gr.BrowserState("", storage_key="vistubes-visit", secret=secret)
-        gr.HTML(HEAD, apply_default_css=False)
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=5, min_width=300):
+        custom("head", {})
+        with gr.Row(equal_height=False, elem_id="vt-columns"):
+            with gr.Column(elem_id="vt-left"):
                 left = left_column(handlers)
-            with gr.Column(scale=17, min_width=320):
+            with gr.Column(elem_id="vt-right"):
                 viewer = custom("viewer", {"total": 0, "all": [], "clicks": [], "offer": handlers.offer})
                 timeline = custom("timeline", {"rows": [], "total": 0})
                 with gr.Tabs():
                     compare = compare_tab()
-                    home = home_tab()
-                    with gr.Tab("Keys"):
-                        gr.Markdown(KEYS)
+                    download = download_tab()
         parts = _Page(handlers, token, viewer, timeline, left)
         _wire_opening(parts, page, saved)
         _wire_runs(parts)
         _wire_form(parts)
         _wire_viewer(parts)
-        _wire_tabs(parts, page, compare, home)
+        _wire_tabs(parts, page, compare, download)
     page.queue(max_size=20, default_concurrency_limit=4)
     return page
 
@@ -86,7 +86,13 @@ def _wire_opening(parts: _Page, page: Any, saved: Any) -> None:
 
     def start(before: str) -> tuple[Any, ...]:
         mine, update, card = handlers.start(before)
-        return mine, mine, *_parts(update), card, *_restored(handlers.form(mine), handlers.length(mine))
+        return (
+            mine,
+            mine,
+            *_parts(update),
+            card,
+            *_restored(handlers.form(mine), handlers.length(mine), handlers.preset_cards()),
+        )
 
     def upload(mine: str, path: str | None, *fields: Any) -> tuple[Any, ...]:
         update, card = handlers.upload(mine, path, _whole_clip(fields))
@@ -130,8 +136,18 @@ def _wire_runs(parts: _Page) -> None:
         for update in handlers.run(mine, replace(Form(*fields), detector="none")):
             yield _parts(update)
 
-    left["run"].click(run, [token, *form], parts.shown, api_name="run", **parts.running)
-    left["look"].click(look, [token, *form], parts.shown, api_name="quick_look", **parts.running)
+    ended = [
+        left["run"].click(run, [token, *form], parts.shown, api_name="run", **parts.running),
+        left["look"].click(look, [token, *form], parts.shown, api_name="quick_look", **parts.running),
+    ]
+    for event in ended:  # now the cards know the run's speed
+        event.then(
+            lambda: gr.Radio(choices=handlers.preset_cards()),
+            [],
+            [left["preset"]],
+            api_visibility="private",
+            **STEPS,
+        )
     left["hand"].click(by_hand, [token, *form], parts.shown, api_name="by_hand", **parts.running)
     left["cancel"].click(
         handlers.cancel, [token], [left["status"]], api_name="cancel", show_progress="hidden", queue=False
@@ -145,8 +161,8 @@ def _wire_form(parts: _Page) -> None:
     def fields(mine: str, *values: Any) -> str:
         return handlers.form_changed(mine, Form(*values))
 
-    def preset(name: str) -> tuple[Any, ...]:
-        return gr.Dropdown(info=PRESETS[name].about), PRESETS[name].min_score
+    def preset(name: str) -> float:
+        return PRESETS[name].min_score
 
     def classes(name: str, detector: str | None) -> Any:
         # What was chosen among another detector's names would be an error in this one's.
@@ -154,7 +170,7 @@ def _wire_form(parts: _Page) -> None:
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     # "input" is the visitor's own choice: a form that a reload brings back keeps threshold and classes.
-    left["preset"].input(preset, [left["preset"]], [left["preset"], left["score"]], **quiet)
+    left["preset"].input(preset, [left["preset"]], [left["score"]], **quiet)
     gr.on(
         [left["preset"].input, left["detector"].input],
         classes,
@@ -196,7 +212,7 @@ def _wire_viewer(parts: _Page) -> None:
     )
 
 
-def _wire_tabs(parts: _Page, page: Any, compare: dict[str, Any], home: dict[str, Any]) -> None:
+def _wire_tabs(parts: _Page, page: Any, compare: dict[str, Any], download: dict[str, Any]) -> None:
     """Comparing, measuring, downloading."""
     handlers, token = parts.handlers, parts.token
 
@@ -210,7 +226,7 @@ def _wire_tabs(parts: _Page, page: Any, compare: dict[str, Any], home: dict[str,
 
     compare["button"].click(
         handlers.compare,
-        [token, compare["zoom"], compare["beside"]],
+        [token, compare["zoom"], compare["left"], compare["right"]],
         [compare["slider"], compare["numbers"]],
         api_name="compare",
         show_progress="minimal",
@@ -219,17 +235,17 @@ def _wire_tabs(parts: _Page, page: Any, compare: dict[str, Any], home: dict[str,
     compare["truth"].upload(
         measure, [token, compare["truth"]], [compare["ap"], compare["truth"]], api_name="measure", **HEAVY
     )
-    home["button"].click(
+    download["button"].click(
         prepare,
-        [token, home["choices"]],
-        [home["status"], home["files"]],
+        [token, download["choices"]],
+        [download["status"], download["files"]],
         api_name="download",
         show_progress="minimal",
-        show_progress_on=home["status"],
+        show_progress_on=download["status"],
         **HEAVY,
     )
-    home["tab"].select(
-        handlers.commands, [token], [home["line"]], api_name="commands", show_progress="hidden"
+    download["tab"].select(
+        handlers.commands, [token], [download["line"]], api_name="commands", show_progress="hidden"
     )
 
 
@@ -240,15 +256,14 @@ def _parts(update: Update) -> tuple[Any, ...]:
     )
 
 
-def _restored(form: Form | None, length: float) -> list[Any]:
+def _restored(form: Form | None, length: float, cards: list[tuple[str, str]]) -> list[Any]:
     """The fields as they stood before a reload; of a clip that was never run, its length alone."""
     if form is None:
-        return [*[gr.skip()] * 7, length, gr.skip()]
-    about = PRESETS[form.preset].about
+        return [gr.Radio(choices=cards), *[gr.skip()] * 6, length, gr.skip()]
     classes = gr.Dropdown(choices=offered_classes(form.preset, form.detector), value=list(form.classes or ()))
     options = [form.detector or "", form.tracker or "", classes, form.text or "", form.score]
     part = [form.start or 0, form.end or length, form.stride or 1]
-    return [gr.Dropdown(value=form.preset, info=about), *options, *part]
+    return [gr.Radio(value=form.preset, choices=cards), *options, *part]
 
 
 def launch_options(folder: Path) -> dict[str, Any]:
@@ -256,7 +271,6 @@ def launch_options(folder: Path) -> dict[str, Any]:
     from vis.video import WEB_LIMITS
 
     css = (resources.files("apps.demo") / "assets" / "page.css").read_text(encoding="utf-8")
-    plain = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
     return {
         "share": False,
         "show_error": False,
@@ -270,7 +284,22 @@ def launch_options(folder: Path) -> dict[str, Any]:
         "footer_links": [],
         "state_session_capacity": 500,
         "css": css,
-        "theme": gr.themes.Default(
-            primary_hue="blue", font=plain, font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"]
-        ),
+        "theme": _theme(),
     }
+
+
+def _theme() -> Any:
+    """Fonts of the machine itself, and colours that text is read well on, in light and dark."""
+    theme = gr.themes.Default(
+        primary_hue="blue",
+        font=["system-ui", "-apple-system", "Segoe UI", "sans-serif"],
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    )
+    return theme.set(
+        color_accent="*primary_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_border_color="*primary_600",
+        body_text_color_subdued="*neutral_600",
+        input_placeholder_color="*neutral_500",
+    )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from apps.demo.clip_frames import stream
 from apps.demo.command import read_words
-from apps.demo.labels import clean_text, duration
+from apps.demo.labels import clean_text, duration, pace
 from apps.demo.model_cache import ModelCache
 from apps.demo.session import Session
 from apps.demo.views import cache_frame, live_view, timeline, view
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Update", "claim", "run"]
 
+T = TypeVar("T")
+SILENT_SECONDS = 1.0  # what takes longer is told with the seconds that it has taken
 SHOW_SECONDS = 0.2  # pictures a second that a browser is sent at most: 5
 TIMELINE_SECONDS = 2.0
 DRAW = "Choose 'New object' above the picture, then click on one or drag a box around it."
@@ -108,7 +111,12 @@ class _Run:
 
     def updates(self) -> Generator[Update, None, Update]:
         """What changes on the page, up to the saved result; returns the last update."""
-        job = self.model_cache.job_of(self.plan)
+        with ThreadPoolExecutor(1, "run") as pool:
+            return (yield from self._updates(pool))
+
+    def _updates(self, pool: Executor) -> Generator[Update, None, Update]:
+        loading = "Loading the networks …"
+        job = yield from _told(pool, lambda: self.model_cache.job_of(self.plan), loading, 0.0)
         readable = ReadableFrames(self.source)
         info = replace(self.source.info, name=Path(self.session.name).stem or "clip")
         collector = TubeCollector(info, job.class_names)
@@ -117,9 +125,9 @@ class _Run:
             warnings.simplefilter("always", VisWarning)
             tracked = job.stream(readable, quiet=True)
             try:
-                yield from self._frames(tracked, collector, job.class_names)
+                yield from self._frames(pool, tracked, collector, job.class_names)
             finally:
-                tracked.close()
+                pool.submit(tracked.close).result()  # after the frame in hand
         if not self.done:
             raise VideoError(
                 "not one frame lies in the part that was chosen; choose an earlier start or a later end"
@@ -129,8 +137,9 @@ class _Run:
         failure = readable.failure
         cut = self.done >= self.max_frames and self.done != self.source.expected_frames
         stopped = failure is not None or self.session.cancel.is_set() or cut
-        result = collector.result(min_frames=self.plan.collected_frames(), made_with=job.made_with())
-        result = job.finish(result, readable)
+        found = collector.result(min_frames=self.plan.collected_frames(), made_with=job.made_with())
+        finishing = "Putting the objects together …"
+        result = yield from _told(pool, lambda: job.finish(found, readable), finishing, 1.0)
         self._keep(result, stopped=stopped)
         if self.plan.detector == "none":
             text = f"{self.done} frames are ready. {DRAW}"
@@ -145,13 +154,20 @@ class _Run:
         return Update(view(self.session), timeline(self.session), text)
 
     def _frames(
-        self, tracked: Iterable[TrackedFrame], collector: TubeCollector, names: tuple[str, ...]
+        self,
+        pool: Executor,
+        tracked: Iterator[TrackedFrame],
+        collector: TubeCollector,
+        names: tuple[str, ...],
     ) -> Iterator[Update]:
         """Collect the frames, and show some of them, until the part ends or the visitor cancels."""
         session, total = self.session, self.source.expected_frames
         begin = time.perf_counter()
         shown = drawn = 0.0
-        for item in tracked:
+        text, share = f"0 of {total or '?'} frames", 0.0
+        while (
+            item := (yield from _told(pool, lambda: next(tracked, None), f"{text} · the next:", share))
+        ) is not None:
             collector.add(item)
             cache_frame(session, item.frame, self.done)
             self.done, self.last, now = self.done + 1, item.frame.index, time.perf_counter()
@@ -163,7 +179,8 @@ class _Run:
                     drawn, session.position = now, self.done - 1
                     rows = timeline(session, collector.result(), total)
                 text = f"{self.done} of {total or '?'} frames · {_speed(self.done, total, now - begin)}"
-                yield Update(seen, rows, text, self.done / total if total else 0.0)
+                share = self.done / total if total else 0.0
+                yield Update(seen, rows, text, share)
             if self._is_over():
                 break
 
@@ -185,17 +202,24 @@ class _Run:
             session.save(fresh=True)
 
 
+def _told(pool: Executor, step: Callable[[], T], text: str, share: float) -> Generator[Update, None, T]:
+    """What ``step()`` returns or raises; it runs in ``pool``, and meanwhile every second an update says how long."""
+    begin, future = time.perf_counter(), pool.submit(step)
+    while not wait([future], SILENT_SECONDS).done:
+        yield Update(None, None, f"{text} {duration(time.perf_counter() - begin)}", share)
+    return future.result()
+
+
 def _speed(done: int, total: int | None, seconds: float) -> str:
-    speed = done / max(seconds, 1e-9)
-    left = "" if total is None else f" · {duration((total - done) / speed)} left"
-    pace = f"{speed:.1f} frames a second" if speed >= 0.95 else f"{1 / speed:.1f} s a frame"
-    return pace + left
+    each = max(seconds, 1e-9) / done
+    left = "" if total is None else f" · {duration((total - done) * each)} left"
+    return pace(each) + left
 
 
 def _ending(tubes: int, frames: int, seconds: float, stopped: bool) -> str:
     objects = f"{tubes} object{'s' * (tubes != 1)}"
     if stopped:
-        return f"Stopped after {frames} frames; {objects} found so far are kept."
+        return f"Stopped after {frames} frame{'s' * (frames != 1)}; {objects} found so far are kept."
     return f"{objects} in {frames} frames, {duration(seconds)}."
 
 

@@ -73,6 +73,8 @@ class Session:
         self.info: VideoInfo | None = None
         self.status = ""
         """The last sentence about what is open; a reloaded page shows it again."""
+        self.failed = False
+        """Whether that sentence is an error."""
         self.options: dict[str, Any] = {}
         """What the run was asked: the words of the command line."""
         self.history: History | None = None
@@ -125,7 +127,9 @@ class Session:
             return
         note = {"name": self.name, "video": self.video.name, "model": self.model, "options": self.options}
         form = None if self.form is None else asdict(self.form)
-        write_json(self.folder / "session.json", {**note, "form": form, "status": self.status})
+        write_json(
+            self.folder / "session.json", {**note, "form": form, "status": self.status, "failed": self.failed}
+        )
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
@@ -230,6 +234,7 @@ def reopen(session: Session, decoder_of: Callable[[Session], Any]) -> bool:
         session.name, session.video = str(note["name"]), video
         session.model, session.options = _known_model(note["model"]), dict(note["options"])
         session.form, session.status = Form.read(note.get("form")), str(note.get("status", ""))
+        session.failed = note.get("failed") is True
         session.history = edits.History(base)
         for edit in file.edits:
             _check_engine(edit)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.demo import candidates
 from apps.demo.model_cache import reader_of
 from apps.demo.session import Session
 from vis import masks as rle
@@ -99,6 +100,7 @@ def _payload(
         "all": _all(session),
         "selected": session.selected,
         "clicks": clicks,
+        "candidate": candidates.label(session),
         "fps": session.info.fps if session.info is not None else None,
         "done": history is not None,
         "state": "open" if history is None else "done",

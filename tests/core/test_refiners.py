@@ -221,6 +221,11 @@ def test_the_page_works_with_another_packages_model(
     assert named["names"] == ["inner", "hq-tiny"]
     assert named["sam"] == named["hq"]  # both draw the box
     assert "area, hq-tiny − inner" in numbers
+    named, _ = handlers.compare(token, False, "hq-tiny", "inner")  # neither has to be the run's on the right
+    assert named["names"] == ["hq-tiny", "inner"]
+    shown, text = handlers.compare(token, False, "inner", "inner")
+    assert shown == {}
+    assert "Both sides are inner; choose another model" in text
     shown, text = handlers.compare(token, False)
     if family == "sharpened":
         assert shown["sam"] != shown["hq"]

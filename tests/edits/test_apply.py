@@ -33,7 +33,9 @@ ALL = (
     Correct(2, 16, box=(2.0, 2.0, 9.0, 9.0)),
     Brush(3, 10, stroke=((5.0, 5.0), (15.0, 8.0)), radius=2.5),
     Brush(3, 10, stroke=((5.0, 5.0),), radius=1.0, erase=True),
+    Correct(2, 6, points=((14.0, 12.0),), point_labels=(1,), candidate="part"),
     Add(9, 8, "bird", points=((30.0, 5.0),), point_labels=(1,)),
+    Add(10, 8, "bird", points=((30.0, 5.0),), point_labels=(1,), candidate="subpart"),
     Follow(9, 8, 2, 14),
     Swap(1, 2, 6),
     Split(1, 10, 4),
@@ -71,6 +73,25 @@ def test_a_box_starts_afresh_and_may_fill_a_frame_the_tube_missed(result, decode
     assert edited.frames.tolist() == [0, 2, 4, 6, 8, 10, 16]
     assert edited.boxes[-1].tolist() == [2, 2, 9, 9]
     assert rle.area(edited.masks[-1]) == 49
+
+
+def test_a_candidate_starts_afresh_and_is_left_out_of_the_file_where_none_is_named(result, decode):
+    asked = []
+
+    def ask(frame, prompt):
+        asked.append(prompt)
+        return decode(frame, prompt)
+
+    click = {"points": ((20.0, 12.0),), "point_labels": (1,)}
+    for edit in (Correct(1, 4, **click), Correct(1, 4, **click, candidate="part")):
+        apply(result, edit, decode=ask)
+        apply(result, Add(9, 4, "bird", **click, candidate=edit.candidate), decode=ask)
+    assert [prompt.candidate for prompt in asked] == [None, None, "part", "part"]
+    assert [prompt.mask is None for prompt in asked] == [False, True, True, True]
+    assert "candidate" not in to_json(Correct(1, 4, **click))  # programs from before read it as they did
+    assert to_json(edit)["candidate"] == "part"
+    assert describe(edit) == "correct 1 on frame 4 (1 point, part)"
+    assert describe(Add(9, 4, "bird", **click, candidate="whole")) == "add 9 (bird, whole) on frame 4"
 
 
 def test_a_brush_of_radius_r_paints_the_disk_and_erasing_takes_it_away(result, decode):

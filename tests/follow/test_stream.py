@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from vis import masks as rle
 from vis.errors import CancelledError, PromptError
 from vis.evaluation.davis import region_j
 from vis.follow import Follower, Prompt, Segment, changed_segments, follow, follow_again, segments
+from vis.follow.prompts import CANDIDATES, first_mask
 from vis.pipeline import collect
 from vis.structures import Frame, VideoInfo
 
@@ -110,6 +113,33 @@ def test_a_correction_changes_the_frames_of_its_legs_alone(scene, predictor) -> 
         for frame in range(min(segment.prompt, segment.last), max(segment.prompt, segment.last) + 1)
     }
     assert changed == own == set(range(5, 15))
+
+
+def test_the_candidates_of_a_click_are_its_masks_by_falling_size_and_the_best_is_one_of_them(
+    predictor,
+) -> None:
+    sides, scores = (8, 20, 14), (0.5, 0.6, 0.9)
+
+    def decode(embedding, *, multimask=False, masks=None, **_):
+        found = np.zeros((3, HEIGHT, WIDTH), np.bool_)
+        for row, side in enumerate(sides):
+            found[row, :side, :side] = True
+        if multimask:
+            logits = np.repeat(np.arange(3, dtype=np.float32)[:, None, None], 4, axis=1)
+            return SimpleNamespace(masks=found[None], scores=np.array([scores]), low_res_logits=logits[None])
+        row = int(masks[0, 0, 0])  # a look at one of them again gives that one
+        return SimpleNamespace(masks=found[row][None], scores=np.ones(1), low_res_logits=masks)
+
+    predictor.decode = decode
+    one = Prompt(points=((3.0, 3.0),), point_labels=(1,))
+
+    def side(candidate):
+        return int(first_mask(predictor, None, replace(one, candidate=candidate)).mask[0].sum())
+
+    assert [side(name) for name in CANDIDATES] == [20, 14, 8]
+    assert side(None) == 14  # the best by SAM's own estimate
+    with pytest.raises(PromptError, match="three masks of a single click; give one point alone"):
+        first_mask(predictor, None, Prompt(box=(0, 0, 9, 9), candidate="part"))
 
 
 def test_prompts_that_cannot_be_met_are_errors(scene, predictor) -> None:

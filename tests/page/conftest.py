@@ -127,11 +127,21 @@ class StandInPredictor:
         logits = np.zeros((count, 256, 256), np.float32)
         if multimask:
             return SimpleNamespace(
-                masks=np.repeat(found[:, None], 3, axis=1),
+                masks=np.stack([found, _left_part(found, 2), _left_part(found, 4)], axis=1),
                 scores=np.ones((count, 3), np.float32),
                 low_res_logits=np.repeat(logits[:, None], 3, axis=1),
             )
         return SimpleNamespace(masks=found, scores=np.ones(count, np.float32), low_res_logits=logits)
+
+
+def _left_part(masks: np.ndarray, share: int) -> np.ndarray:
+    """The left half, or quarter, of each mask's width."""
+    parts = masks.copy()
+    for part in parts:
+        xs = np.flatnonzero(part.any(axis=0))
+        if len(xs):
+            part[:, xs[0] + max(1, len(xs) // share) :] = False
+    return parts
 
 
 class StandInDecoder(FrameDecoder):
@@ -231,6 +241,7 @@ def chromium() -> Iterator[Any]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         pytest.skip("no Chromium on PATH; apt-get install chromium to drive the page")
+    playwright.expect.set_options(timeout=60_000)  # long for a busy machine; nothing waits for it
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=list(FLAGS))
         yield browser

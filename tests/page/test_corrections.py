@@ -122,6 +122,7 @@ def test_the_edits_of_the_page_replay_to_the_same_bytes_from_the_command_line(
     list(handlers.follow(visit))
     handlers.seek(visit, {"to": 20})
     handlers.act(visit, {"name": "new", "x": 190.0, "y": 130.0})
+    handlers.act(visit, {"name": "candidate", "step": 1})
     list(handlers.follow(visit))
     handlers.seek(visit, {"to": 9, "tube": 2})
     handlers.act(visit, {"name": "split"})
@@ -140,6 +141,7 @@ def test_the_edits_of_the_page_replay_to_the_same_bytes_from_the_command_line(
     live, edits_file = package.files
     done = edits.read(edits_file).edits
     assert {type(edit) for edit in done} == set(edits.OPERATIONS.values())
+    assert "part" in [getattr(edit, "candidate", None) for edit in done]
     base = handlers.sessions.get(visit).folder / "base.json"
     video = handlers.sessions.get(visit).video
 
@@ -155,6 +157,61 @@ def test_the_edits_of_the_page_replay_to_the_same_bytes_from_the_command_line(
     assert any(line.startswith("vistubes edit runs/two-squares/tubes.json edits.json") for line in lines)
     assert "vistubes convert runs/two-squares-edited/tubes.json two-squares.json --to coco" in lines
     assert lines[-1].startswith("vistubes cutout runs/two-squares-edited/tubes.json ")
+
+
+def test_the_masks_of_a_click_are_stepped_through_as_one_edit(handlers, visit):
+    def step(by):
+        update = handlers.act(visit, {"name": "candidate", "step": by})
+        tube = next(tube for tube in result_of(handlers, visit).tubes if tube.id == session.selected)
+        return update.view["candidate"], rle.area(tube.masks[tube.frames.tolist().index(5)])
+
+    session = handlers.sessions.get(visit)
+    handlers.seek(visit, {"to": 5, "tube": 1})
+    assert (
+        "there is no click" in handlers.act(visit, {"name": "candidate", "step": 1}).view["message"].lower()
+    )
+    assert handlers.act(visit, {"name": "new", "x": 50.0, "y": 60.0}).view["candidate"] == "best of 3"
+    count = len(session.history.edits)
+    # The best of the stand-in is the whole square; its part is the left half, the subpart a quarter.
+    shown = [step(1), step(1), step(1), step(-1)]
+    assert [text for text, _ in shown] == [
+        "2 of 3: part",
+        "3 of 3: subpart",
+        "1 of 3: whole",
+        "3 of 3: subpart",
+    ]
+    areas = [area for _, area in shown]
+    assert areas[3] == areas[1] < areas[0] < areas[2]
+    assert len(session.history.edits) == count
+    assert session.clicks == (session.selected, 5, [[50.0, 60.0, 1]])
+    assert handlers.seek(visit, {"by": 1}).view["candidate"] == ""
+    assert handlers.seek(visit, {"by": -1}).view["candidate"] == "3 of 3: subpart"
+    handlers.act(visit, {"name": "undo"})
+    assert len(session.history.edits) == count - 1
+
+    handlers.seek(visit, {"tube": 1})
+    # A click goes on from the mask that is there, so that the mask is none of the three yet.
+    assert (
+        handlers.act(visit, {"name": "click", "x": 5.0, "y": 5.0, "inside": True}).view["candidate"]
+        == "best of 3"
+    )
+    assert step(-1)[0] == "3 of 3: subpart"
+    assert (
+        handlers.act(visit, {"name": "click", "x": 50.0, "y": 60.0, "inside": True}).view["candidate"] == ""
+    )
+
+
+def test_a_mask_of_a_click_that_is_empty_leaves_the_one_before(handlers, visit, monkeypatch):
+    session = handlers.sessions.get(visit)
+    monkeypatch.setattr(
+        type(handlers.model_cache.decoder_of(session)),
+        "__call__",
+        lambda self, index, prompt: np.full((180, 320), prompt.candidate != "part"),
+    )
+    handlers.act(visit, {"name": "new", "x": 50.0, "y": 60.0})
+    before = session.history.result, session.history.edits
+    assert "empty mask" in handlers.act(visit, {"name": "candidate", "step": 1}).view["message"]
+    assert (session.history.result, session.history.edits) == before
 
 
 def test_the_edit_verb_says_what_is_missing(handlers, visit, tmp_path, capsys):
@@ -194,6 +251,9 @@ def test_a_click_selects_the_smallest_object_under_it_and_arrows_walk_through_th
     assert handlers.seek(visit, {"pick": -5}).view["selected"] == 1
     assert handlers.seek(visit, {"pick": 1, "request_id": 7}).view["request_id"] == 7
     assert session.selected == 2
+    # Where one class alone is shown, its rows are those that the arrows walk through.
+    assert handlers.seek(visit, {"pick": 1, "label": "red thing"}).view["selected"] == 1
+    assert handlers.seek(visit, {"pick": 1, "label": "red thing"}).view["selected"] == 1
 
 
 def test_an_edit_is_made_on_the_frame_that_was_seen(handlers, visit):

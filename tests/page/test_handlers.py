@@ -40,10 +40,11 @@ def test_a_run_streams_pictures_and_rows_and_ends_with_a_sentence(handlers, clip
     assert "24 frames" in card
     updates = list(handlers.run(token, Form()))
     assert "Loading" in updates[0].text
-    assert updates[1].view["src"].startswith("data:image/jpeg;base64,")
-    assert "frames a second" in updates[1].text or "s a frame" in updates[1].text
+    first = next(update for update in updates[1:] if update.view is not None)
+    assert first.view["src"].startswith("data:image/jpeg;base64,")
+    assert "frames/s" in first.text or "s a frame" in first.text
+    assert " left" in first.text
     assert updates[-1].timeline["total"] == 24
-    assert " left" in updates[1].text
     blue = next(row for row in updates[-1].timeline["rows"] if row["label"] == "blue thing")
     assert [bar[:2] for bar in blue["bars"]] == [[0, 9], [14, 23]]
 
@@ -66,6 +67,45 @@ def test_the_quick_look_takes_a_few_frames(handlers, clip):
     handlers.upload(token, str(clip), Form())
     list(handlers.run(token, Form(), quick_look=True))
     assert len(result_of(handlers, token).frames) == 8
+
+
+def test_a_long_wait_for_the_networks_or_a_frame_is_told_while_it_lasts(
+    handlers, model_cache, clip, monkeypatch
+):
+    monkeypatch.setattr("apps.demo.running.SILENT_SECONDS", 0.01)
+    loaded, finished = threading.Event(), threading.Event()
+    job_of = model_cache.job_of
+    monkeypatch.setattr(model_cache, "job_of", lambda plan: (loaded.wait(60), job_of(plan))[1])
+    model_cache.before_frame = lambda index: finished.wait(60) if index == 3 else None
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    updates = handlers.run(token, Form(), quick_look=True)
+    assert "Loading the networks …</p>" in next(updates).text
+    for _ in range(2):  # nothing is loaded as yet
+        assert "Loading the networks … 0 s</p>" in next(updates).text
+    loaded.set()
+    for update in updates:
+        if "1 of 8 frames" in update.text and " · the next: 0 s</p>" in update.text:
+            break  # the second frame is not there as yet
+    assert "value='0.125'" in update.text
+    finished.set()
+    assert "objects in 8 frames" in list(updates)[-1].text
+
+
+def test_who_leaves_while_a_frame_is_in_hand_leaves_nothing_running(handlers, model_cache, clip, monkeypatch):
+    monkeypatch.setattr("apps.demo.running.SILENT_SECONDS", 0.01)
+    finished = threading.Event()
+    model_cache.before_frame = lambda index: finished.wait(60)
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    updates = handlers.run(token, Form())
+    for update in updates:
+        if "0 of 24 frames" in update.text:
+            break
+    threading.Timer(0.05, finished.set).start()
+    updates.close()  # as when the tab is closed
+    assert not handlers.sessions.get(token).running
+    assert "objects in 24 frames" in list(handlers.run(token, Form()))[-1].text
 
 
 def test_cancel_stops_within_a_frame_and_the_command_repeats_the_part(handlers, model_cache, clip):

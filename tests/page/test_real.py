@@ -1,7 +1,7 @@
 """``vistubes demo`` itself, with the real networks of ``quick``, driven in a real Chromium, and then killed.
 
-No stand-in: another process, the sample clip, saliency, association, HQ-SAM; upload, run, correct, compare, take
-home. Then the server is killed without warning and started again: the work is there.
+No stand-in: another process, the sample clip, saliency, association, HQ-SAM; upload, run, correct, compare,
+download. Then the server is killed without warning and started again: the work is there.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ def tool(tab, name):
 
 @pytest.mark.slow
 def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, arrived, tmp_path):
+    from playwright.sync_api import expect
+
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
     tab = context.new_page()
     complaints: list[str] = []
@@ -132,8 +134,8 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     assert "in 4 frames" in tab.inner_text(STATUS)
     wait_for(tab, ".vt-where", "1 of 4")
     rows = tab.locator(".vt-row")
+    rows.first.wait_for()  # all come at once
     found = rows.count()
-    assert found >= 1
     assert tab.locator(".vt-image").evaluate("(i) => i.naturalWidth") == WIDTH
     shots(tab, "real-2-run")
 
@@ -155,7 +157,7 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     tool(tab, "New object")
     tab.mouse.click(*at(tab, 950, 360))
     wait_for(tab, ".vt-message", "Add ")
-    assert rows.count() == found + 1
+    expect(rows).to_have_count(found + 1)
     shots(tab, "real-3-corrected")
     tab.locator(".vt-name").first.click()
     wait_for(tab, ".vt-object", "Object 1")
@@ -163,15 +165,15 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     tab.locator(".vt-other").select_option(other)
     tool(tab, "Merge")
     wait_for(tab, ".vt-message", f"Merge {other} into 1.")
-    assert rows.count() == found
+    expect(rows).to_have_count(found)
     tab.keyboard.press("z")
     wait_for(tab, ".vt-message", "Undone: merge")
-    assert rows.count() == found + 1
+    expect(rows).to_have_count(found + 1)
     tab.locator(".vt-name").last.click()
     wait_for(tab, ".vt-object", f"Object {other}")
     tool(tab, "whole")
     wait_for(tab, ".vt-message", f"Delete {other}.")
-    assert rows.count() == found
+    expect(rows).to_have_count(found)
 
     tab.click("#vt-compare-button")
     tab.wait_for_function(
@@ -184,7 +186,7 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     tab.get_by_role("tab", name="Download").click()
     tab.get_by_label("Cut-out video with alpha").check()
     tab.click("#vt-prepare")
-    wait_for(tab, "#vt-home-status", "4 files ready.")
+    wait_for(tab, "#vt-download-status", "4 files ready.")
     film = tab.locator("#vt-video video")
     film.evaluate("(v) => { v.muted = true; v.loop = true; return v.play(); }")
     tab.wait_for_function("() => document.querySelector('#vt-video video').currentTime > 0.05")
@@ -229,7 +231,7 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
     server.start()
     tab.goto(server.url)
     tab.wait_for_selector(".vt-row")
-    assert rows.count() == found
+    expect(rows).to_have_count(found)
     wait_for(tab, "#vt-card", "bigbuckbunny.mp4")
     wait_for(tab, ".vt-history", "Undo (4)")
     shots(tab, "real-6-restarted")

@@ -43,6 +43,34 @@ def test_settings_and_status_come_back_after_a_reload_and_a_restart(
     assert restarted.form(token) is None
 
 
+def test_an_error_comes_back_as_one_after_a_reload_and_a_restart_and_goes_with_the_next_run(
+    handlers, model_cache, visit, tmp_path
+):
+    def seen_again(handlers):
+        return handlers.start(visit)[1].text
+
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    for fail in (
+        lambda: list(handlers.run(visit, Form(start=99)))[-1].text,
+        lambda: handlers.upload(visit, str(broken), Form())[0].text,
+    ):
+        told = fail()
+        assert "class='vt-error' role='alert'" in told
+        assert seen_again(handlers) == told
+        restarted = Handlers(Sessions(tmp_path / "page"), model_cache, cache=tmp_path / "cache2")
+        assert "Your work from before is open again." in seen_again(restarted)
+        assert "class='vt-error' role='alert'" in seen_again(restarted)
+    told = list(handlers.run(visit, Form()))[-1].text
+    assert seen_again(handlers) == told
+    assert "vt-error" not in told
+
+    stranger, _, _ = handlers.start(None)  # nothing is open, so nothing is on the disk
+    told = list(handlers.run(stranger, Form()))[-1].text
+    assert "no video is open" in told.lower()
+    assert handlers.start(stranger)[1].text == told
+
+
 def wait_for(tab, selector, text):
     tab.wait_for_function(
         "([s, t]) => [...document.querySelectorAll(s)].some((e) => e.innerText.includes(t))",
@@ -51,16 +79,17 @@ def wait_for(tab, selector, text):
 
 
 def test_reloading_the_page_brings_work_settings_and_status_back(tab):
+    from playwright.sync_api import expect
+
     def choose(field, option):
         tab.get_by_label(field, exact=True).click()
         tab.get_by_role("option", name=option, exact=True).click()
 
     tab.get_by_text("More options").click()
-    choose("Preset", "balanced")
-    wait_for(tab, "#vt-preset", "Mask2Former")
+    tab.get_by_role("radio", name="balanced").check(force=True)  # its card is what is seen of it
     choose("Detector", "ssd")
     choose("Tracker", "iou")
-    tab.get_by_label("Text prompt").fill("person . red car")
+    tab.get_by_role("textbox", name="Text prompt").fill("person . red car")
     tab.locator("#vt-score input[type=number]").fill("0.25")
     tab.click("#vt-sample")
     wait_for(tab, "#vt-card", "To process: 24 frames")
@@ -82,10 +111,11 @@ def test_reloading_the_page_brings_work_settings_and_status_back(tab):
     wait_for(tab, "#vt-card", "To process: 9 frames")
     wait_for(tab, "#vt-card", "two squares.mp4")
     wait_for(tab, ".vt-where", "9 of 9")
-    wait_for(tab, "#vt-preset", "Mask2Former")
+    expect(tab.get_by_role("radio", name="balanced")).to_be_checked()
     tab.get_by_text("More options").click()
-    fields = {"Preset": "balanced", "Tracker": "iou", "Text prompt": "person . red car"}
+    fields = {"Tracker": "iou"}
     fields |= {"From (s)": "0.5", "To (s)": "2", "Every nth": "2", "Detector": "ssd"}
     assert {name: tab.get_by_label(name, exact=True).input_value() for name in fields} == fields
+    assert tab.get_by_role("textbox", name="Text prompt").input_value() == "person . red car"
     assert tab.locator("#vt-score input[type=number]").input_value() == "0.25"
     assert "Cat" in tab.inner_text("#vt-classes")

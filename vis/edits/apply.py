@@ -155,9 +155,9 @@ def _without(result: VideoResult, number: int, frame: int) -> VideoResult:
 
 def _correct(result: VideoResult, edit: Correct, decode: Decode) -> VideoResult:
     tube = _tube(result, edit.tube)
-    prompt = Prompt(edit.points, edit.point_labels, edit.box)
-    if edit.box is None and edit.frame in tube.frames:
-        # Clicks go on from what is there; a box starts afresh.
+    prompt = Prompt(edit.points, edit.point_labels, edit.box, candidate=edit.candidate)
+    if edit.box is None and edit.candidate is None and edit.frame in tube.frames:
+        # Clicks go on from what is there; a box, or one of the masks of a click, starts afresh.
         mask = _mask(tube, edit.frame, result)
         if mask.any():
             prompt = replace(prompt, mask=mask)
@@ -167,7 +167,7 @@ def _correct(result: VideoResult, edit: Correct, decode: Decode) -> VideoResult:
 def _add(result: VideoResult, edit: Add, decode: Decode) -> VideoResult:
     _covered(result, edit.frame)
     _free(result, edit.tube)
-    prompt = Prompt(edit.points, edit.point_labels, edit.box)
+    prompt = Prompt(edit.points, edit.point_labels, edit.box, candidate=edit.candidate)
     mask = _decoded(decode, edit.frame, prompt)
     names, label = _label(result, edit.label)
     tube = Tube(

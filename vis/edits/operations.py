@@ -16,6 +16,7 @@ from typing import Any
 
 from vis.engines import DEFAULT
 from vis.errors import AnnotationError
+from vis.follow.prompts import CANDIDATES, Candidate
 from vis.formats import fields
 
 __all__ = [
@@ -53,6 +54,8 @@ class Correct:
     """1 inside, 0 outside, one per point."""
     box: Box | None = None
     """x0, y0, x1, y1; a box starts afresh, clicks alone go on from the mask that is there."""
+    candidate: Candidate | None = None
+    """Which of SAM's masks of a single click it is; it starts afresh, too. None: the best, with what is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class Add:
     points: tuple[Point, ...] = ()
     point_labels: tuple[int, ...] = ()
     box: Box | None = None
+    candidate: Candidate | None = None
+    """Which of SAM's masks of a single click it is; None: the best one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +164,13 @@ _NAMES = {kind: name for name, kind in OPERATIONS.items()}
 def describe(edit: Edit) -> str:
     """One short line for a list of edits."""
     match edit:
-        case Correct(tube, frame, points, _, box):
+        case Correct(tube, frame, points, _, box, candidate):
             how = "box" if box is not None else f"{len(points)} point{'s' * (len(points) != 1)}"
-            return f"correct {tube} on frame {frame} ({how})"
+            return f"correct {tube} on frame {frame} ({how}{_said(candidate)})"
         case Brush(tube, frame, _, _, erase):
             return f"{'erase from' if erase else 'paint on'} {tube} on frame {frame}"
-        case Add(tube, frame, label):
-            return f"add {tube} ({label}) on frame {frame}"
+        case Add(tube, frame, label, candidate=candidate):
+            return f"add {tube} ({label}{_said(candidate)}) on frame {frame}"
         case Follow(tube, _, first, last, engine):
             by = "" if engine == DEFAULT else f" by {engine}"
             return f"follow {tube} over frames {first} to {last}{by}"
@@ -181,6 +186,10 @@ def describe(edit: Edit) -> str:
             return f"swap {tube} and {other} from frame {frame}"
         case Relabel(tube, label):
             return f"call {tube} {label}"
+
+
+def _said(candidate: Candidate | None) -> str:
+    return "" if candidate is None else f", {candidate}"
 
 
 def to_json(edit: Edit) -> dict[str, Any]:
@@ -227,6 +236,10 @@ def _check_prompts(edit: Edit, where: str) -> None:
             )
         if not edit.points and edit.box is None:
             raise AnnotationError(f"{where}: neither points nor a box; give at least one")
+        if edit.candidate is not None and (edit.point_labels != (1,) or edit.box is not None):
+            raise AnnotationError(
+                f"{where}: candidate {edit.candidate!r} is of a single click; give one point, with label 1, and no box"
+            )
     if isinstance(edit, Brush) and not edit.stroke:
         raise AnnotationError(f"{where}: the stroke has no point")
 
@@ -288,6 +301,15 @@ def _box(value: Any, where: str) -> Box | None:
     return x0, y0, x1, y1
 
 
+def _candidate(value: Any, where: str) -> Candidate | None:
+    if value is None:
+        return None
+    for candidate in CANDIDATES:
+        if value == candidate:
+            return candidate
+    raise AnnotationError(f"{where}: expected one of {', '.join(CANDIDATES)}, got {fields.shown(value)}")
+
+
 def _radius(value: Any, where: str) -> float:
     if not 0 < _number(value, where) <= 1000:
         raise AnnotationError(f"{where}: expected a number over 0, at most 1000")
@@ -317,6 +339,7 @@ _CHECKS: dict[str, Any] = {
     "points": _points,
     "point_labels": _point_labels,
     "box": _box,
+    "candidate": _candidate,
     "stroke": _points,
     "radius": _radius,
     "erase": _bool,

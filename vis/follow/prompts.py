@@ -6,7 +6,7 @@ Knows no time: :mod:`vis.follow.follower` carries the mask on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from vis.errors import PromptError
 from vis.interfaces import Embedding, MaskPredictor
 
-__all__ = ["Box", "FirstMask", "Point", "Prompt", "first_mask"]
+__all__ = ["CANDIDATES", "Box", "Candidate", "FirstMask", "Point", "Prompt", "first_mask"]
 
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
+Candidate = Literal["whole", "part", "subpart"]
+CANDIDATES: tuple[Candidate, ...] = get_args(Candidate)
+"""SAM's three masks of one click, the largest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +37,8 @@ class Prompt:
     """x0, y0, x1, y1 in pixels."""
     mask: Bool | None = None
     """bool (H, W): a mask to go on from."""
+    candidate: Candidate | None = None
+    """Which of SAM's masks of a single click is meant; None: the one that SAM estimates best."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,25 +63,34 @@ def first_mask(predictor: MaskPredictor, embedding: Embedding, prompt: Prompt) -
     """Decode one prompt.
 
     One click may mean a part or the whole, and SAM gives a mask of each. Estimates of them that are alike
-    do not tell which is meant; then it is the whole. Its box and itself are then prompts beside the
-    click, and what comes of them is taken where it is the same object.
+    do not tell which is meant; then it is the whole, unless the prompt names a candidate. Its box and itself are
+    then prompts beside the click, and what comes of them is taken where it is the same object.
 
-    Raises :class:`PromptError` for a prompt without any field.
+    Raises :class:`PromptError` for a prompt without any field, and for a candidate of more than a click.
     """
     given = _arguments(prompt, predictor.mask_side)
     if not given:
         raise PromptError("the prompt is empty: give points, a box or a mask")
     if set(given) == {"points", "point_labels"} and len(prompt.points) == 1:
-        return _of_one_click(predictor, embedding, given)
+        return _of_one_click(predictor, embedding, given, prompt.candidate)
+    if prompt.candidate is not None:
+        raise PromptError(
+            f"candidate {prompt.candidate!r}: SAM has three masks of a single click; give one point alone"
+        )
     out = predictor.decode(embedding, **given)
     return FirstMask(out.masks[0], out.low_res_logits[0], _unit(out.scores[0]))
 
 
-def _of_one_click(predictor: MaskPredictor, embedding: Embedding, given: dict[str, Any]) -> FirstMask:
+def _of_one_click(
+    predictor: MaskPredictor, embedding: Embedding, given: dict[str, Any], candidate: Candidate | None
+) -> FirstMask:
     three = predictor.decode(embedding, multimask=True, **given)
     areas = three.masks[0].sum(axis=(1, 2))
-    alike = three.scores[0] >= three.scores[0].max() - WHOLE
-    best = int(np.where(alike, areas, -1).argmax())
+    if candidate is None:
+        alike = three.scores[0] >= three.scores[0].max() - WHOLE
+        best = int(np.where(alike, areas, -1).argmax())
+    else:
+        best = int(np.argsort(-areas, kind="stable")[CANDIDATES.index(candidate)])
     mask, logits = three.masks[0, best], three.low_res_logits[0, best]
     if not mask.any():
         return FirstMask(mask, logits, 0.0)

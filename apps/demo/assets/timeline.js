@@ -4,16 +4,21 @@ const rows = find('.vt-rows'), ruler = find('.vt-ruler'), cursor = find('.vt-cur
 const make = (tag, className, text) => Object.assign(document.createElement(tag), {className: className, textContent: text || ''});
 const percent = (n, total) => (100 * n / Math.max(1, total)) + '%';
 const seek = (data) => document.dispatchEvent(new CustomEvent('vt-seek', {detail: data}));  // the viewer asks the server
-let drawn = null, shownClass = '';  // '': all classes
+let drawn = null, shownClass = '', selected = null;  // '': all classes
 
-// One button per class where there are several; rows of the others are hidden, nothing is changed.
+// One button per class where there are several; rows of the others are hidden, nothing is changed. An object of
+// another class that is chosen in the picture, or new, brings all rows back: its own must be seen.
 function classes(v) {
   const labels = [...new Set(v.rows.map((item) => item.label))].sort();
-  if (!labels.includes(shownClass)) shownClass = '';
+  const chosen = v.rows.find((item) => item.id === v.selected);
+  const elsewhere = v.selected !== selected && chosen && chosen.label !== shownClass;
+  selected = v.selected;
+  if (elsewhere || !labels.includes(shownClass)) shownClass = '';
+  document.body.dataset.vtShownClass = shownClass;  // the keys walk through the rows that are shown
   filter.hidden = labels.length < 2;
   filter.replaceChildren(...['', ...labels].map((label) => {
     const count = v.rows.filter((item) => !label || item.label === label).length;
-    const chip = make('button', 'vt-chip', (label || 'All') + ' ' + count);
+    const chip = make('button', 'vt-chip', (label || 'All classes') + ' (' + count + ')');
     chip.type = 'button';
     chip.setAttribute('aria-pressed', label === shownClass);
     chip.onclick = () => { shownClass = label; drawn = null; show(); };
@@ -45,6 +50,7 @@ function row(item, v) {
   name.title = 'Select ' + item.label + ' ' + item.id + ' (mean score ' + item.score.toFixed(2) + ')';
   name.onclick = () => seek({tube: item.id});
   const track = make('div', 'vt-track');
+  track.setAttribute('role', 'img');
   track.setAttribute('aria-label', item.label + ' ' + item.id + ': ' + item.bars.map((b) => (b[0] + 1) + ' to ' + (b[1] + 1)).join(', ') + ' of ' + v.total);
   for (const [first, last, score] of item.bars) {
     const bar = span('vt-present', first, last, v.total);
@@ -70,6 +76,19 @@ ruler.onpointerdown = (event) => {
   go(event);
 };
 
+// Both ends always have their time; of those between, the ones that there is room for.
+function thinOut() {
+  const ticks = [...ruler.children], last = ticks.length - 1, space = 6;
+  for (const tick of ticks) tick.hidden = false;
+  const boxes = ticks.map((tick) => tick.getBoundingClientRect());
+  let end = boxes.length ? boxes[0].right : 0;
+  for (let i = 1; i < last; i++) {
+    const room = boxes[i].left >= end + space && boxes[i].right + space <= boxes[last].left;
+    ticks[i].hidden = !room;
+    if (room) end = boxes[i].right;
+  }
+}
+
 function show() {
   const v = props.value || {rows: []};
   legend.hidden = !v.rows.length;
@@ -78,11 +97,13 @@ function show() {
     tick.style.left = 'clamp(1.1rem, ' + percent(at + 0.5, v.total) + ', calc(100% - 1.3rem))';
     return tick;
   }));
+  thinOut();
   const key = JSON.stringify([v.rows, v.selected, v.total, v.none]);
   if (key !== drawn) {
     drawn = key;
     classes(v);
     const chosenRows = v.rows.filter((item) => !shownClass || item.label === shownClass);
+    if (v.rows.length) rows.setAttribute('role', 'list'); else rows.removeAttribute('role');
     if (v.rows.length) rows.replaceChildren(...chosenRows.map((item) => row(item, v)));
     else rows.replaceChildren(make('p', 'vt-none', v.none || 'One row per object appears here: when it is there, where it is unsure, and where you corrected it.'));
     const chosen = rows.querySelector('.vt-selected');
@@ -93,3 +114,4 @@ function show() {
 }
 watch('value', show);
 show();
+new ResizeObserver(thinOut).observe(ruler);

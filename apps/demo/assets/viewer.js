@@ -2,7 +2,7 @@
 // was done; it decides nothing. All text goes through textContent, so that a name is never markup.
 const find = (name) => element.querySelector(name);
 const root = find('.vt-viewer'), stage = find('.vt-stage'), image = find('.vt-image'), canvas = find('.vt-canvas');
-const empty = find('.vt-empty'), emptyText = find('.vt-empty-text'), busy = find('.vt-busy');
+const empty = find('.vt-empty'), emptyText = find('.vt-empty-text'), first = find('.vt-first'), busy = find('.vt-busy');
 const slider = find('.vt-slider'), where = find('.vt-where'), message = find('.vt-message'), objectBar = find('.vt-object');
 let tool = 'look', drag = null, hover = null, pending = null, radius = 12, busyTimer = null, shownSelected = null, playing = false;
 
@@ -44,6 +44,7 @@ function answered(v) {
   if (!onItsWay && !waiting.length) goal = null;
   sendNext();
 }
+const pick = (by) => jump({pick: by, label: document.body.dataset.vtShownClass || ''});
 const jump = (data) => { play(false); seek(data); };
 const onWish = (event) => { if (element.isConnected) jump(event.detail); else document.removeEventListener('vt-seek', onWish); };
 document.addEventListener('vt-seek', onWish);  // from the timeline
@@ -158,6 +159,16 @@ objectBar.append(
   group('Two objects', other, ...pairButtons),
 );
 
+// ---- SAM's masks of the last click: whole, part, subpart
+
+const candidateBar = find('.vt-candidate'), candidate = make('output', '', {className: 'vt-candidate-text'});
+const stepCandidate = (by) => { if (!candidateBar.hidden) act('candidate', {step: by}); };
+candidateBar.append(
+  button('‹ mask', 'The mask before, of the three that SAM has for this click (shift c)', () => stepCandidate(-1)),
+  candidate,
+  button('mask ›', 'The next mask, of the three that SAM has for this click (c)', () => stepCandidate(1)),
+);
+
 // ---- showing
 
 function show() {
@@ -174,6 +185,7 @@ function show() {
     image.alt = 'Frame ' + v.frame + ' with its objects drawn on it';
   } else {
     image.removeAttribute('src');
+    first.hidden = Boolean(v.message);
     emptyText.textContent = v.message || 'Drop a video on the left, or press “' + offer + '”.';
   }
   empty.hidden = Boolean(v.src);
@@ -182,6 +194,7 @@ function show() {
   for (const item of moveButtons) item.disabled = slider.disabled;
   where.textContent = v.total ? 'frame ' + v.frame + ' · ' + v.pts.toFixed(2) + ' s · ' + (v.position + 1) + ' of ' + v.total : '';
   message.textContent = v.src ? v.message || '' : '';
+  candidateBar.hidden = !v.candidate; candidate.textContent = v.candidate || '';
   undo.disabled = !v.edits; redo.disabled = !v.undone;
   undo.textContent = v.edits ? 'Undo (' + v.edits + ')' : 'Undo';
   for (const key in toolButtons) toolButtons[key].disabled = !v.done && key !== 'look';
@@ -297,9 +310,9 @@ canvas.addEventListener('pointerup', () => {
 
 const KEYS = {
   ArrowLeft: () => jump({by: -1}), ArrowRight: () => jump({by: 1}), Home: () => jump({go: 'first'}), End: () => jump({go: 'last'}),
-  ArrowUp: () => jump({pick: -1}), ArrowDown: () => jump({pick: 1}), ' ': () => play(!playing),
+  ArrowUp: () => pick(-1), ArrowDown: () => pick(1), ' ': () => play(!playing),
   '[': () => jump({go: 'problem-'}), ']': () => jump({go: 'problem+'}), ',': () => jump({go: 'tube-'}), '.': () => jump({go: 'tube+'}),
-  z: () => act('undo'), Z: () => act('redo'), f: () => { if (!followButton.disabled) follow(); },
+  c: () => stepCandidate(1), C: () => stepCandidate(-1), z: () => act('undo'), Z: () => act('redo'), f: () => { if (!followButton.disabled) follow(); },
 };
 for (const [name, , , key] of TOOLS) KEYS[key] = () => { if (!toolButtons[name].disabled) choose(name); };
 function onKey(event) {
