@@ -58,8 +58,6 @@ def draw(
             drawing.join(folder / "overlay.mp4", audio_from)
         except Exception as error:
             missing["overlay.mp4"] = error
-    else:
-        (folder / "overlay.mp4").unlink(missing_ok=True)  # of an earlier run that wanted one
     try:
         if overlay and not missing:
             pictures = [drawing.read_small(place) for place in places]

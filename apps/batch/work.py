@@ -29,7 +29,7 @@ from apps.identity import read_record
 from apps.interrupt import ReadableFrames
 from apps.job import Job, choose_labels
 from apps.plan import Plan, Selection
-from apps.run_folder import new_run_folder
+from apps.run_folder import added_files, new_run_folder
 from vis.errors import OutputError, VisWarning
 from vis.interfaces import FrameSource
 from vis.structures import VideoResult
@@ -153,21 +153,27 @@ class Worker:
             with new_run_folder(folder, overwrite=True) as new:
                 report.write_results(new.part, result)
                 report.write_record(new.part, record)
-        missing = self._draw(task, source, result)
-        record = record | self._costs(result) | {"pictures": rendering.drawn(missing)}
-        report.write_record(folder, record)
+        with added_files(folder) as added:
+            missing = self._draw(task, source, result, added)
+            record = record | self._costs(result) | {"pictures": rendering.drawn(missing)}
+            report.write_record(added, record)
         task.chunks.remove()
         full = any(is_disk_full(error) or no_space_left(error, self.out) for error in missing.values())
         return line_of(record, "done") | ({"disk_full": True} if full else {})
 
-    def _draw(self, task: _Task, source: FrameSource, result: VideoResult) -> dict[str, Exception]:
+    def _draw(
+        self, task: _Task, source: FrameSource, result: VideoResult, folder: Path
+    ) -> dict[str, Exception]:
+        """The pictures in ``folder``; file name -> error of those that could not be drawn."""
         item, total = task.item, len(result.frames)
         task.report_progress("draw", 0, total)
+        if not self.settings.overlay:
+            (task.folder / "overlay.mp4").unlink(missing_ok=True)  # of an earlier run that wanted one
         with self.job.watch("draw"):
             return overlay.draw(
                 source,
                 result,
-                task.folder,
+                folder,
                 pieces=task.chunks.folder / "overlay",
                 length=self.settings.chunk,
                 overlay=self.settings.overlay,
