@@ -6,9 +6,9 @@ Tiny items: copies of ``--clips`` clips of three frames, made from a seed, each 
 no two are the same video; their objects are stored masks, so no network runs. ``vistubes batch`` does them all in a
 process of its own, whose resident memory is sampled: that of the last tenth of the items is set beside that of the
 first. Overhead is wall time times jobs, less what the workers' stages took, per item; the start, until the first item
-is done, is told beside it. CPU time is that of driver and workers, on a cluster of the driver alone. Another batch over the same items is killed (SIGKILL) ``--kills`` times on its way and resumed; its
-results are compared with those of the first, file by file. The summary is ``batch.json`` and ``batch.html``, opened by
-parsing both.
+is done, is told beside it, and the CPU time of driver and workers (on a cluster: of the driver). Another batch over the
+same items is killed (SIGKILL) ``--kills`` times on its way and resumed; its results are compared with those of the
+first, file by file. The summary is ``batch.json`` and ``batch.html``, opened by parsing both.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,9 @@ def flushed_as_one(folder: Path) -> Iterator[None]:
     for here, _, names in os.walk(folder):
         flushes += [(_sync_file, Path(here, name)) for name in names] + [(sync_folder, Path(here))]
     try:
-        for done in [_flushers().submit(flush, path) for flush, path in flushes]:
-            done.result()
+        done, _ = wait([_flushers().submit(how, path) for how, path in flushes])
+        for flush in done:
+            flush.result()
     except OSError as error:
         raise _output_error(folder, error) from error
 

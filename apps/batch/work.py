@@ -135,7 +135,11 @@ class Worker:
         self.made_with = self.job.made_with()
 
     def _fresh(self, task: _Task) -> dict[str, Any]:
-        """Compute and draw what the keys say is missing; the results are final before a picture is drawn."""
+        """Compute and draw what the keys say is missing.
+
+        Results that an overlay is drawn of are final before that begins, since it takes long. A contact sheet alone
+        comes together with them, which waits for the disk once and not twice.
+        """
         folder, old = task.folder, task.before.get("work", {})
         if not old and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(
@@ -143,6 +147,7 @@ class Worker:
             )
         source = self._open(task.item)
         result = read_result(folder / "tubes.json") if old.get("result") == task.keys["result"] else None
+        at_once = result is None and not self.settings.overlay
         if result is not None:
             record = self._record(task, result, task.before.get("partial"))
         else:
@@ -152,12 +157,32 @@ class Worker:
             record = self._record(task, result, partial)
             with new_run_folder(folder, overwrite=True) as new:
                 report.write_results(new.part, result)
-                report.write_record(new.part, record)
-        with added_files(folder) as added:
-            missing = self._draw(task, source, result, added)
-            record = record | self._costs(result) | {"pictures": rendering.drawn(missing)}
-            report.write_record(added, record)
+                if at_once:
+                    line = self._pictures(task, source, result, record, new.part)
+                else:
+                    report.write_record(new.part, record)
+        if not at_once:
+            with added_files(folder) as added:
+                line = self._pictures(task, source, result, record, added)
         task.chunks.remove()
+        return line
+
+    def _pictures(
+        self,
+        task: _Task,
+        source: FrameSource,
+        result: VideoResult,
+        record: Mapping[str, Any],
+        folder: Path,
+    ) -> dict[str, Any]:
+        """The pictures and the last run.json in the temporary ``folder``; the line of the batch's report."""
+        missing = self._draw(task, source, result, folder)
+        pictures = rendering.drawn(missing)
+        for name, why in pictures.get("missing", {}).items():
+            # The user knows the run by its own name, not by the temporary one.
+            pictures["missing"][name] = why.replace(str(folder), str(task.folder))
+        record = {**record, **self._costs(result), "pictures": pictures}
+        report.write_record(folder, record)
         full = any(is_disk_full(error) or no_space_left(error, self.out) for error in missing.values())
         return line_of(record, "done") | ({"disk_full": True} if full else {})
 

@@ -65,6 +65,34 @@ def test_a_video_whose_overlay_fails_is_done_with_a_note_and_drawn_by_the_same_c
     assert set(run_json(folder)) == set(run_json(tmp_path / "whole" / "clip"))
 
 
+def test_without_an_overlay_results_and_sheet_come_at_once(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path, outputs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(stage: str, frames: int, expected: int | None) -> None:
+        if stage == "draw":
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "out" / "clip"
+    with pytest.raises(KeyboardInterrupt):
+        make_worker(overlay=False, chunk=4).process(item, die)
+    assert not folder.exists()
+    saved = make_worker(overlay=False, chunk=4)
+    monkeypatch.setattr(saved.job.detector, "detect", lambda images: pytest.fail("the detector ran again"))
+    assert saved.process(item, tell)["status"] == "done"  # its chunks were kept
+    assert run_json(folder)["pictures"] == {"state": "drawn"}
+    make_worker(overlay=False, out=tmp_path / "whole").process(item, tell)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+
+    def refuse(path: Path, *_args: Any, **_options: Any) -> None:
+        raise OutputError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(overlay, "write_contact_sheet", refuse)
+    line = make_worker(overlay=False, out=tmp_path / "other").process(item, tell)
+    sheet = tmp_path / "other" / "clip" / "contact_sheet.png"
+    assert line["warnings"] == [f"contact_sheet.png is missing: {sheet}: cannot be written"]
+    assert {path.name for path in sheet.parent.iterdir()} == {"tubes.json", "results.json", "run.json"}
+
+
 def test_a_disk_that_fills_while_drawing_stops_the_batch_after_the_results(
     item: Item, make_worker: Any, tell: Any, parse: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
