@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,12 @@ def flushed_as_one(folder: Path) -> Iterator[None]:
         yield
     finally:
         _flushed_as_one.discard(folder)
-    flushes: list[tuple[Callable[[Path], None], Path]] = []
+    flushes: list[Callable[[], None]] = []
     for here, _, names in os.walk(folder):
-        flushes += [(_sync_file, Path(here, name)) for name in names] + [(sync_folder, Path(here))]
+        flushes += [partial(_sync_file, Path(here, name)) for name in names]
+        flushes.append(partial(sync_folder, Path(here)))
     try:
-        done, _ = wait([_flushers().submit(how, path) for how, path in flushes])
-        for flush in done:
-            flush.result()
+        _side_by_side(flushes)
     except OSError as error:
         raise _output_error(folder, error) from error
 
@@ -181,6 +180,17 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _side_by_side(flushes: list[Callable[[], None]]) -> None:
+    try:
+        done, _ = wait([_flushers().submit(flush) for flush in flushes])
+    except RuntimeError:  # Python ends, and gives no more work to threads
+        for flush in flushes:
+            flush()
+        return
+    for answer in done:
+        answer.result()
 
 
 @cache

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from vis import files
 from vis.errors import InputError, OutputError
 from vis.files import files_under, flushed_as_one, read_json, whole_file, write_json, write_text
 
@@ -87,6 +90,36 @@ def test_a_disk_that_is_full_when_a_folder_is_flushed(
         write_text(tmp_path / "a.txt", "a")
     with pytest.raises(KeyError), flushed_as_one(tmp_path):  # the block's own error goes before
         raise KeyError
+
+
+def test_folders_are_flushed_when_there_are_no_threads_for_it(
+    tmp_path: Path, flushed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    monkeypatch.setattr(files, "_flushers", lambda: ended)
+    with flushed_as_one(tmp_path):
+        write_text(tmp_path / "a.txt", "a")
+    assert sorted(flushed) == sorted(path.stat().st_ino for path in (tmp_path, tmp_path / "a.txt"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_flushes_too(tmp_path: Path) -> None:
+    with flushed_as_one(tmp_path):  # starts threads, which a fork does not take along
+        for name in "abcd":
+            write_text(tmp_path / name, name)
+    (tmp_path / "new").mkdir()
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        try:
+            with flushed_as_one(tmp_path / "new"):  # one flush, which an idle thread would get
+                pass
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_writing_below_a_file_is_an_output_error(tmp_path: Path) -> None:
