@@ -99,25 +99,26 @@ def new_run_folder(out: Path, *, overwrite: bool) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def added_files(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files become files of the run folder ``folder`` when the block ends well.
+def added_files(folder: Path, *, last: str = "run.json") -> Iterator[Path]:
+    """A temporary folder whose files become files of ``folder`` when the block ends well.
 
-    All are on the disk before the first has its place, and all others have theirs before run.json has its own: what
-    it says is there, whenever the power fails.
+    All are on the disk before the first has its place, and all others have theirs before ``last`` has its own: where
+    that file is, what it stands for is there too, whenever the power fails.
     """
     with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".added.", suffix=".part", dir=folder))
     try:
         with flushed_as_one(part):
             yield part
         with _told(folder):
-            record = part / "run.json"
-            for file in part.iterdir():
-                if file != record:
+            files = list(part.iterdir())
+            for file in files:
+                if file.name != last:
                     file.replace(folder / file.name)
             sync_folder(folder)
-            if record.exists():
-                record.replace(folder / record.name)
+            if part / last in files:
+                (part / last).replace(folder / last)
                 sync_folder(folder)
     except OutputError as error:
         raise OutputError(str(error).replace(str(part), str(folder))) from error
