@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["run_on_ray"]
 
 POLL_SECONDS = 0.5
+"""How often an actor is asked how far it is, whatever the others finish meanwhile."""
 ASK_SECONDS = 5.0
 """How long an actor may take to say how far it is, before it is asked again."""
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -214,9 +215,10 @@ def _outcome(ray: Any, actor: _Actor) -> tuple[str, Any]:
 
 def _progress(ray: Any, actor: _Actor) -> Iterator[Event]:
     """Ask how far the actor is, without ever waiting for the answer."""
-    if actor.question is None or time.monotonic() - actor.asked > ASK_SECONDS:
+    waited = time.monotonic() - actor.asked
+    if waited > (POLL_SECONDS if actor.question is None else ASK_SECONDS):
         actor.question, actor.asked = actor.handle.progress.remote(), time.monotonic()
-    if not ray.wait([actor.question], timeout=0)[0]:
+    if actor.question is None or not ray.wait([actor.question], timeout=0)[0]:
         return
     try:
         now = ray.get(actor.question)

@@ -24,9 +24,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vis.errors import OutputError
-from vis.files import STEM_LETTERS, sync_folder
+from vis.files import STEM_LETTERS, flushed_as_one, sync_folder
 
-__all__ = ["FILES", "Output", "RunFolder", "check_replaceable", "new_run_folder", "restore", "tubes_of"]
+__all__ = [
+    "FILES",
+    "Output",
+    "RunFolder",
+    "added_files",
+    "check_replaceable",
+    "new_run_folder",
+    "restore",
+    "tubes_of",
+]
 
 FILES = ("overlay.mp4", "results.json", "tubes.json", "contact_sheet.png", "run.json")
 
@@ -77,13 +86,42 @@ def new_run_folder(out: Path, *, overwrite: bool) -> Iterator[RunFolder]:
         part.chmod(0o755)
     folder = RunFolder(part, out)
     try:
-        yield folder
+        with flushed_as_one(part):
+            yield folder
         with _told(out):
             folder.out = _put_in_place(part, out, overwrite=overwrite)
             sync_folder(out.parent)
     except OutputError as error:
         # The user knows the run by its own name, not by the temporary one.
         raise OutputError(str(error).replace(str(part), str(out))) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def added_files(folder: Path, *, last: str = "run.json") -> Iterator[Path]:
+    """A temporary folder whose files become files of ``folder`` when the block ends well.
+
+    All are on the disk before the first has its place, and all others have theirs before ``last`` has its own: where
+    that file is, what it stands for is there too, whenever the power fails.
+    """
+    with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".added.", suffix=".part", dir=folder))
+    try:
+        with flushed_as_one(part):
+            yield part
+        with _told(folder):
+            files = list(part.iterdir())
+            for file in files:
+                if file.name != last:
+                    file.replace(folder / file.name)
+            sync_folder(folder)
+            if part / last in files:
+                (part / last).replace(folder / last)
+                sync_folder(folder)
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(part), str(folder))) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -2,12 +2,13 @@
 
     python -m benchmarks.scale --items 10000 [--cluster local] [--jobs 2] [--kills 2] [--work DIR] [--json]
 
-Tiny items: ``--clips`` clips of four frames, made from a seed and hard-linked; their objects are stored masks, so no
-network runs. ``vistubes batch`` does them all in a process of its own, whose resident memory is sampled: that of the
-last tenth of the items is set beside that of the first. Overhead is wall time times jobs, less what the workers' stages
-took, per item. Another batch over the same items is killed (SIGKILL) ``--kills`` times on its way and resumed; its
-results are compared with those of the first, file by file. The summary is ``batch.json`` and ``batch.html``, opened by
-parsing both.
+Tiny items: copies of ``--clips`` clips of three frames, made from a seed, each with a number of its own in it, so that
+no two are the same video; their objects are stored masks, so no network runs. ``vistubes batch`` does them all in a
+process of its own, whose resident memory is sampled: that of the last tenth of the items is set beside that of the
+first. Overhead is wall time times jobs, less what the workers' stages took, per item; the start, until the first item
+is done, is told beside it, and the CPU time of driver and workers (on a cluster: of the driver). Another batch over the
+same items is killed (SIGKILL) ``--kills`` times on its way and resumed; its results are compared with those of the
+first, file by file. The summary is ``batch.json`` and ``batch.html``, opened by parsing both.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import argparse
 import hashlib
 import json
 import os
+import resource
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,7 +36,7 @@ from vis.formats import tubes
 from vis.structures import Tube, VideoInfo, VideoResult
 from vis.video import VideoWriter
 
-FRAMES, SIZE = 4, (48, 64)
+FRAMES, SIZE = 3, (24, 96)
 PER_FOLDER = 500
 OPTIONS = ("--detector", "precomputed", "--tracker", "native", "--model", "none", "--no-overlay", "--quiet")
 FINAL = ("tubes.json", "results.json", "contact_sheet.png", "failures.jsonl")
@@ -80,8 +83,11 @@ def measure(
         "jobs": jobs,
         "failed": report["totals"]["failed"],
         "seconds": round(whole.seconds, 1),
+        "start_seconds": round(whole.start, 1),
+        "load": round(whole.load, 1),
         "work_ms_per_item": round(1000 * busy / items, 2),
         "overhead_ms_per_item": round(1000 * (whole.seconds * jobs - busy) / items, 2),
+        "cpu_ms_per_item": round(1000 * whole.cpu / items, 2),
         "driver_mib_first_tenth": round(first / 2**20, 1),
         "driver_mib_last_tenth": round(last / 2**20, 1),
         "driver_growth": round(last / first - 1, 4),
@@ -97,22 +103,25 @@ def measure(
 
 
 def make_items(folder: Path, stored: Path, items: int, clips: int) -> Path:
-    """Hard links to a few tiny clips, and the file of the objects on them; returns it."""
+    """Copies of a few tiny clips, and the file of the objects on them; returns it."""
     chance = np.random.default_rng(0)
-    originals = [folder.parent / f"clip{number}.mp4" for number in range(clips)]
-    for path in originals:
+    originals = []
+    for number in range(clips):
+        path = folder.parent / f"clip{number}.mp4"
         with VideoWriter(path, SIZE, 25) as writer:
             for _ in range(FRAMES):
                 writer.write(np.full((*SIZE, 3), chance.integers(0, 256, 3), np.uint8))
+        originals.append(path.read_bytes())
     for number in range(items):
         place = folder / f"{number // PER_FOLDER:04d}" / f"{number:06d}.mp4"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.hardlink_to(originals[number % clips])
+        # A box of MP4 that players skip: its length, its kind, what it holds.
+        place.write_bytes(originals[number % clips] + struct.pack(">I4sQ", 16, b"free", number))
     frames = np.arange(FRAMES)
     shapes = np.zeros((FRAMES, *SIZE), np.bool_)
     for frame in range(FRAMES):
-        shapes[frame, 10:30, 5 + 3 * frame : 25 + 3 * frame] = True
-    boxes = np.array([[5 + 3 * frame, 10, 25 + 3 * frame, 30] for frame in range(FRAMES)], np.float32)
+        shapes[frame, 4:20, 5 + 3 * frame : 25 + 3 * frame] = True
+    boxes = np.array([[5 + 3 * frame, 4, 25 + 3 * frame, 20] for frame in range(FRAMES)], np.float32)
     tube = Tube(1, 0, 0.9, frames, boxes, np.full(FRAMES, 0.9, np.float32), masks.encode_many(shapes))
     video = VideoInfo("stored", *SIZE, FRAMES, 25.0)
     tubes.write(stored, VideoResult(video, ("object",), (tube,), frames, frames / 25))
@@ -124,8 +133,18 @@ class Run:
     """One run of the command: how long, and (items done, resident bytes of its process) as they were sampled."""
 
     seconds: float = 0.0
+    start: float = 0.0
+    """Seconds until the first item was done."""
+    cpu: float = 0.0
+    """CPU seconds of the process and of those that it has waited for."""
+    loads: list[float] = field(default_factory=list)
+    """Processes that wanted to run on the machine, of whoever, as they were sampled."""
     samples: list[tuple[int, int]] = field(default_factory=list)
     code: int | None = None
+
+    @property
+    def load(self) -> float:
+        return float(np.mean(self.loads))
 
     def memory(self, begin: float, end: float) -> float:
         """Mean resident bytes while so many items were done; of the sample nearest to them where there is none."""
@@ -137,12 +156,15 @@ class Run:
 
 def run(command: list[str], out: Path, items: int, *, kill_at: int | None = None) -> Run:
     """Run the command; with ``kill_at`` until so many items are done in it, then kill it."""
-    told, start = Run(), time.monotonic()
+    told, start, cpu = Run(), time.monotonic(), children_seconds()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         before = done_in(out)
         while (code := process.poll()) is None:
             done = done_in(out)
+            told.loads.append(os.getloadavg()[0])
+            if done > before and not told.start:
+                told.start = time.monotonic() - start
             if 0 < done < items:
                 told.samples.append((done, resident_bytes(process.pid)))
             if kill_at is not None and done - before >= kill_at:
@@ -151,6 +173,7 @@ def run(command: list[str], out: Path, items: int, *, kill_at: int | None = None
                 return told
             time.sleep(0.1)
         told.seconds, told.code = time.monotonic() - start, code
+        told.cpu = children_seconds() - cpu
         if code:
             errors.seek(0)
             raise SystemExit(f"vistubes batch ended with exit code {code}: {errors.read()[-2000:].decode()}")
@@ -174,6 +197,12 @@ def done_in(out: Path) -> int:
         return sum(row["frames"] for row in rows) // FRAMES
     except (OSError, ValueError):
         return 0
+
+
+def children_seconds() -> float:
+    """CPU seconds of all processes that have ended and been waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def resident_bytes(pid: int) -> int:

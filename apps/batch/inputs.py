@@ -177,10 +177,13 @@ def _named_apart(items: list[Item], out: Path | None) -> list[Item]:
     parents = {str(p).casefold() for item in items for p in PurePosixPath(item.name).parents}
     named: list[Item] = []
     taken: set[str] = set()
+
+    def is_free(folded: str) -> bool:
+        return folded not in taken and folded not in parents
+
     for item in items:
-        name = next(
-            (own for own in _own_names(item, of_another) if own.casefold() not in taken | parents), ""
-        )
+        own = (name for name in _own_names(item, of_another) if is_free(name.casefold()))
+        name = next(own, "")
         if not name:
             name = item.name
             if count[name.casefold()] > 1 or name.casefold() in parents or name in BATCH_FILES:

@@ -1,7 +1,7 @@
 """The pictures of a batch's run folder, drawn piece by piece, so that a killed drawing goes on in the middle.
 
 A piece is as many frames as a chunk: an encoded video of its own, and the small pictures that its frames give
-to the contact sheet. The video is written last and whole, so its presence means that the piece is done. In the
+to the contact sheet. The video gets its place last and whole, so its presence means that the piece is done. In the
 end the pieces are joined without encoding anything again.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from apps.rendering import replayed
+from apps.run_folder import added_files
 from vis.files import whole_file
 from vis.interfaces import FrameSource
 from vis.render import ContactSheet, OverlayWriter, Renderer, small_picture, write_contact_sheet
@@ -58,8 +59,6 @@ def draw(
             drawing.join(folder / "overlay.mp4", audio_from)
         except Exception as error:
             missing["overlay.mp4"] = error
-    else:
-        (folder / "overlay.mp4").unlink(missing_ok=True)  # of an earlier run that wanted one
     try:
         if overlay and not missing:
             pictures = [drawing.read_small(place) for place in places]
@@ -101,16 +100,20 @@ class _Drawing:
             return
         stream = replayed(source, self.result, self.result.frames[first:])
         for start in range(first, len(self.result.frames), self.length):
-            with OverlayWriter(
-                self.piece(start),
-                self.result.video,
-                self.renderer,
-                expected_frames=self._size(start),
-                fallback_fps=FALLBACK_FPS,
-            ) as writer:
+            name = self.piece(start).name
+            with (
+                added_files(self.folder, last=name) as added,
+                OverlayWriter(
+                    added / name,
+                    self.result.video,
+                    self.renderer,
+                    expected_frames=self._size(start),
+                    fallback_fps=FALLBACK_FPS,
+                ) as writer,
+            ):
                 for place, tracked in enumerate(islice(stream, self._size(start)), start):
                     if place in self.on_sheet:
-                        self._save_small(place, tracked)
+                        self._save_small(added, place, tracked)
                     writer.write(tracked)
                     report_progress(place + 1)
 
@@ -133,11 +136,11 @@ class _Drawing:
             image = np.asarray(picture.convert("RGB"))
         return Frame(int(self.result.frames[place]), float(self.result.pts_seconds[place]), image)
 
-    def _save_small(self, place: int, tracked: TrackedFrame) -> None:
+    def _save_small(self, folder: Path, place: int, tracked: TrackedFrame) -> None:
         from PIL import Image
 
         picture = small_picture(tracked, self.renderer)
-        with whole_file(self._small(place)) as part:
+        with whole_file(folder / self._small(place).name) as part:
             Image.fromarray(picture.image).save(part, format="PNG")
 
     def _small(self, place: int) -> Path:

@@ -20,8 +20,8 @@ __all__ = ["Failures", "page", "passed_over", "read_failures", "totals", "write_
 
 SHOWN = 8
 """Names of files passed over that the terminal shows."""
-MAX_ROWS = 5000
-"""Finished videos listed on the page."""
+MAX_ROWS = 2000
+"""Finished videos listed on the page; a browser lays out two thousand in a second."""
 MAX_SHEETS = 500
 """Contact sheets shown on the page; more would make it a burden to open."""
 _JSON: dict[str, Any] = {"allow_nan": False, "ensure_ascii": False}

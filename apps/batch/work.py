@@ -29,7 +29,7 @@ from apps.identity import read_record
 from apps.interrupt import ReadableFrames
 from apps.job import Job, choose_labels
 from apps.plan import Plan, Selection
-from apps.run_folder import new_run_folder
+from apps.run_folder import added_files, new_run_folder
 from vis.errors import OutputError, VisWarning
 from vis.interfaces import FrameSource
 from vis.structures import VideoResult
@@ -140,7 +140,11 @@ class Worker:
         self.made_with = self.job.made_with()
 
     def _fresh(self, task: _Task) -> dict[str, Any]:
-        """Compute and draw what the keys say is missing; the results are final before a picture is drawn."""
+        """Compute and draw what the keys say is missing.
+
+        Results that an overlay is drawn of are final before that begins, since it takes long. A contact sheet alone
+        comes together with them, which waits for the disk once and not twice.
+        """
         folder, old = task.folder, task.before.get("work", {})
         if not old and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(
@@ -148,6 +152,7 @@ class Worker:
             )
         source = self._open(task.item)
         result = read_result(folder / "tubes.json") if old.get("result") == task.keys["result"] else None
+        at_once = result is None and not self.settings.overlay
         if result is not None:
             record = self._record(task, result, task.before.get("partial"))
         else:
@@ -157,22 +162,48 @@ class Worker:
             record = self._record(task, result, partial)
             with new_run_folder(folder, overwrite=True) as new:
                 report.write_results(new.part, result)
-                report.write_record(new.part, record)
-        missing = self._draw(task, source, result)
-        record = record | self._costs(result) | {"pictures": rendering.drawn(missing)}
-        report.write_record(folder, record)
+                if at_once:
+                    line = self._pictures(task, source, result, record, new.part)
+                else:
+                    report.write_record(new.part, record)
+        if not at_once:
+            with added_files(folder) as added:
+                line = self._pictures(task, source, result, record, added)
         task.chunks.remove()
+        return line
+
+    def _pictures(
+        self,
+        task: _Task,
+        source: FrameSource,
+        result: VideoResult,
+        record: Mapping[str, Any],
+        folder: Path,
+    ) -> dict[str, Any]:
+        """The pictures and the last run.json in the temporary ``folder``; the line of the batch's report."""
+        missing = self._draw(task, source, result, folder)
+        pictures = rendering.drawn(missing)
+        for name, why in pictures.get("missing", {}).items():
+            # The user knows the run by its own name, not by the temporary one.
+            pictures["missing"][name] = why.replace(str(folder), str(task.folder))
+        record = {**record, **self._costs(result), "pictures": pictures}
+        report.write_record(folder, record)
         full = any(is_disk_full(error) or no_space_left(error, self.out) for error in missing.values())
         return line_of(record, "done") | ({"disk_full": True} if full else {})
 
-    def _draw(self, task: _Task, source: FrameSource, result: VideoResult) -> dict[str, Exception]:
+    def _draw(
+        self, task: _Task, source: FrameSource, result: VideoResult, folder: Path
+    ) -> dict[str, Exception]:
+        """The pictures in ``folder``; file name -> error of those that could not be drawn."""
         item, total = task.item, len(result.frames)
         task.report_progress("draw", 0, total)
+        if not self.settings.overlay:
+            (task.folder / "overlay.mp4").unlink(missing_ok=True)  # of an earlier run that wanted one
         with self.job.watch("draw"):
             return overlay.draw(
                 source,
                 result,
-                task.folder,
+                folder,
                 pieces=task.chunks.folder / "overlay",
                 length=self.settings.chunk,
                 overlay=self.settings.overlay,

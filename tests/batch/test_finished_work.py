@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from apps.batch.inputs import find_items
 from apps.batch.item import Item
 from apps.batch.summary import page, totals
 from apps.verbs import batch
+from vis import files
 from vis.errors import OutputError
 from vis.formats import tubes
 
@@ -63,6 +66,58 @@ def test_a_video_whose_overlay_fails_is_done_with_a_note_and_drawn_by_the_same_c
     assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
     assert make_worker().process(item, tell)["status"] == "kept"
     assert set(run_json(folder)) == set(run_json(tmp_path / "whole" / "clip"))
+
+
+def test_without_an_overlay_results_and_sheet_come_at_once(
+    item: Item, make_worker: Any, tell: Any, tmp_path: Path, outputs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(stage: str, frames: int, expected: int | None) -> None:
+        if stage == "draw":
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "out" / "clip"
+    with pytest.raises(KeyboardInterrupt):
+        make_worker(overlay=False, chunk=4).process(item, die)
+    assert not folder.exists()
+    saved = make_worker(overlay=False, chunk=4)
+    monkeypatch.setattr(saved.job.detector, "detect", lambda images: pytest.fail("the detector ran again"))
+    assert saved.process(item, tell)["status"] == "done"  # its chunks were kept
+    assert run_json(folder)["pictures"] == {"state": "drawn"}
+    make_worker(overlay=False, out=tmp_path / "whole").process(item, tell)
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+
+    def refuse(path: Path, *_args: Any, **_options: Any) -> None:
+        raise OutputError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(overlay, "write_contact_sheet", refuse)
+    line = make_worker(overlay=False, out=tmp_path / "other").process(item, tell)
+    sheet = tmp_path / "other" / "clip" / "contact_sheet.png"
+    assert line["warnings"] == [f"contact_sheet.png is missing: {sheet}: cannot be written"]
+    assert {path.name for path in sheet.parent.iterdir()} == {"tubes.json", "results.json", "run.json"}
+
+
+@pytest.mark.parametrize(("overlay", "waits"), [(False, 4), (True, 10)])
+def test_a_short_video_waits_for_the_disk_a_few_times(
+    item: Item, make_worker: Any, tell: Any, monkeypatch: pytest.MonkeyPatch, overlay: bool, waits: int
+) -> None:
+    """Two for its association, two for a new folder, three for what comes into a folder: a piece; the pictures."""
+    told: list[str] = []
+    sync, side_by_side = os.fsync, files._side_by_side
+
+    def fsync(handle: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            told.append("one")
+        sync(handle)
+
+    def together(flushes: Any) -> None:
+        told.append(f"{len(flushes)} at once")
+        side_by_side(flushes)
+
+    worker = make_worker(overlay=overlay, chunk=50)
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(files, "_side_by_side", together)
+    assert worker.process(item, tell)["status"] == "done"
+    assert len(told) == waits, told
 
 
 def test_a_disk_that_fills_while_drawing_stops_the_batch_after_the_results(

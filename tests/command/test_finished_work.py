@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.run_folder import FILES, check_replaceable, new_run_folder
+from apps.run_folder import FILES, added_files, check_replaceable, new_run_folder
 from vis.errors import OutputError, VideoError
+from vis.files import write_text
 from vis.formats import tubes
 from vis.render import OverlayWriter, Renderer
 from vis.video import VideoWriter
@@ -207,6 +209,45 @@ def test_a_replacement_that_fails_leaves_the_old_folder(
         (folder.part / "run.json").write_text("second")
     assert (out / "run.json").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["clip"]
+
+
+def test_added_files_are_on_the_disk_before_a_record_tells_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, int]] = []
+    sync, replace = os.fsync, Path.replace
+
+    def fsync(handle: int) -> None:
+        told.append(("flush", os.fstat(handle).st_ino))
+        sync(handle)
+
+    def put(self: Path, target: Path) -> Path:
+        if target.parent == tmp_path:
+            told.append((target.name, self.stat().st_ino))
+        return replace(self, target)
+
+    (tmp_path / "run.json").write_text("before")
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", put)
+    with added_files(tmp_path) as added:
+        write_text(added / "run.json", "after")
+        write_text(added / "sheet.png", "picture")
+        assert (tmp_path / "run.json").read_text() == "before"
+    sheet, record, folder = ((tmp_path / name).stat().st_ino for name in ("sheet.png", "run.json", "."))
+    last = [("sheet.png", sheet), ("flush", folder), ("run.json", record), ("flush", folder)]
+    assert told[-4:] == last
+    assert {("flush", sheet), ("flush", record)} <= {*told[:-4]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "sheet.png"]
+
+    def fail_halfway() -> None:
+        with added_files(tmp_path) as added:
+            write_text(added / "sheet.png", "half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_halfway()
+    assert (tmp_path / "sheet.png").read_text() == "picture"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.fixture

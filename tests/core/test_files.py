@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from vis import files
 from vis.errors import InputError, OutputError
-from vis.files import files_under, read_json, whole_file, write_json, write_text
+from vis.files import files_under, flushed_as_one, read_json, whole_file, write_json, write_text
 
 
 def test_a_failing_block_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -43,6 +47,79 @@ def test_a_full_disk_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OutputError, match=r"disk is full; nothing was written"):
         write_text(tmp_path / "a.txt", "text")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes of what is flushed, in order."""
+    real, told = os.fsync, list[int]()
+
+    def fsync(handle: int) -> None:
+        told.append(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return told
+
+
+def test_a_new_folder_is_flushed_as_one_at_its_end(tmp_path: Path, flushed: list[int]) -> None:
+    folder, deep = tmp_path / "new", tmp_path / "new" / "deep"
+    folder.mkdir()
+    with flushed_as_one(folder):
+        write_text(folder / "a.txt", "a")
+        assert (folder / "a.txt").read_text() == "a"
+        assert not flushed
+        write_text(deep / "b.txt", "b")  # not of the folder itself: it may be read by whoever knows its name
+        (folder / "c.bin").write_bytes(b"c")
+        before = len(flushed)
+        assert before == 2
+    want = [folder, folder / "a.txt", folder / "c.bin", deep, deep / "b.txt"]
+    assert sorted(flushed[before:]) == sorted(path.stat().st_ino for path in want)
+    write_text(folder / "d.txt", "d")  # from now on as everywhere
+    assert flushed[-2:] == [(folder / "d.txt").stat().st_ino, folder.stat().st_ino]
+
+
+def test_a_disk_that_is_full_when_a_folder_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="the disk is full"), flushed_as_one(tmp_path):
+        write_text(tmp_path / "a.txt", "a")
+    with pytest.raises(KeyError), flushed_as_one(tmp_path):  # the block's own error goes before
+        raise KeyError
+
+
+def test_folders_are_flushed_when_there_are_no_threads_for_it(
+    tmp_path: Path, flushed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    monkeypatch.setattr(files, "_flushers", lambda: ended)
+    with flushed_as_one(tmp_path):
+        write_text(tmp_path / "a.txt", "a")
+    assert sorted(flushed) == sorted(path.stat().st_ino for path in (tmp_path, tmp_path / "a.txt"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_flushes_too(tmp_path: Path) -> None:
+    with flushed_as_one(tmp_path):  # starts threads, which a fork does not take along
+        for name in "abcd":
+            write_text(tmp_path / name, name)
+    (tmp_path / "new").mkdir()
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        try:
+            with flushed_as_one(tmp_path / "new"):  # one flush, which an idle thread would get
+                pass
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_writing_below_a_file_is_an_output_error(tmp_path: Path) -> None:
