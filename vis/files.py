@@ -87,12 +87,9 @@ def flushed_as_one(folder: Path) -> Iterator[None]:
         _flushed_as_one.discard(folder)
     flushes: list[Callable[[], None]] = []
     for here, _, names in os.walk(folder):
-        flushes += [partial(_sync_file, Path(here, name)) for name in names]
+        flushes += [partial(_flush, Path(here, name)) for name in sorted(names)]
         flushes.append(partial(sync_folder, Path(here)))
-    try:
-        _side_by_side(flushes)
-    except OSError as error:
-        raise _output_error(folder, error) from error
+    _side_by_side(flushes)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -183,13 +180,15 @@ def _umask() -> int:
 
 
 def _side_by_side(flushes: list[Callable[[], None]]) -> None:
+    """All of them; then the first one's error, if any has one."""
     try:
-        done, _ = wait([_flushers().submit(flush) for flush in flushes])
+        answers = [_flushers().submit(flush) for flush in flushes]
     except RuntimeError:  # Python ends, and gives no more work to threads
         for flush in flushes:
             flush()
         return
-    for answer in done:
+    wait(answers)
+    for answer in answers:
         answer.result()
 
 
@@ -201,6 +200,13 @@ def _flushers() -> ThreadPoolExecutor:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_flushers.cache_clear)  # threads are not taken along
+
+
+def _flush(path: Path) -> None:
+    try:
+        _sync_file(path)
+    except OSError as error:
+        raise _output_error(path, error) from error
 
 
 def _sync_file(path: Path) -> None:

@@ -38,7 +38,8 @@ def renamed_arguments(
                     stacklevel=2,
                 )
                 value = kwargs.pop(former)
-                kwargs[present] = present_values.get(former, {}).get(value, value)
+                called = present_values.get(former)
+                kwargs[present] = value if called is None else called.get(value, value)
             return function(*args, **kwargs)
 
         return call

@@ -158,7 +158,8 @@ def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
 
 
 def test_cancel_keeps_what_was_found(tab, served, shots):
-    served.model_cache.before_frame = lambda index: time.sleep(0.25)
+    gate = threading.Event()  # the run waits until it has been cancelled
+    served.model_cache.before_frame = lambda index: time.sleep(0.25) if index < 3 else gate.wait(60)
     try:
         tab.click("#vt-sample")
         wait_for(tab, "#vt-card", "320 × 180")
@@ -168,6 +169,8 @@ def test_cancel_keeps_what_was_found(tab, served, shots):
         assert tab.locator(".vt-image").evaluate("(i) => i.naturalWidth") == 320
         shots(tab, "7-running")
         tab.click("#vt-cancel")
+        wait_for(tab, STATUS, "Stopping")
+        gate.set()
         wait_for(tab, STATUS, "Stopped after")
         done = int(re.search(r"after (\d+) frames", tab.inner_text(STATUS)).group(1))
         assert done < 12
@@ -195,11 +198,14 @@ def test_who_waits_for_another_visitors_run_sees_the_queue(tab, chromium, served
         wait_for(second, "#vt-status", "queue")
         tab.click("#vt-cancel")
         wait_for(tab, STATUS, "Stopping")
-        served.model_cache.before_frame = lambda index: time.sleep(0.25)
+        again = threading.Event()
+        served.model_cache.before_frame = lambda index: None if index == 0 else again.wait(60)
         gate.set()
         wait_for(tab, STATUS, "Stopped after")
         wait_for(second, STATUS, "of 24 frames")
         second.click("#vt-cancel")
+        wait_for(second, STATUS, "Stopping")
+        again.set()
         wait_for(second, STATUS, "Stopped after")
     finally:
         served.model_cache.before_frame = lambda index: None

@@ -169,6 +169,7 @@ def test_chromium_plays_it_with_its_transparency(tmp_path):
                 args=["--no-sandbox", "--disable-gpu", "--no-first-run", "--allow-file-access-from-files"],
             )
             page = chromium.new_page()
+            page.set_default_timeout(60_000)
             page.goto((tmp_path / "page.html").as_uri())
             seen = page.evaluate(PIXEL)
             chromium.close()
