@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     frames = write_cutout(source, result, out, args.to, feather=args.feather)
     summary = {"out": str(out), "frames": frames, "tubes": [tube.id for tube in result.tubes]}
     if not args.quiet:
-        print(f"{len(result.tubes)} objects on {frames} frames written to {out}", file=sys.stderr)
+        objects = f"{len(result.tubes)} object{'s' * (len(result.tubes) != 1)}"
+        print(f"{objects} on {frames} frames written to {out}", file=sys.stderr)
     if args.json:
         print(json.dumps(summary))
     return 0

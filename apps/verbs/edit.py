@@ -15,6 +15,7 @@ from apps.run_folder import tubes_of
 
 if TYPE_CHECKING:
     from vis.edits import Decode, EditFile
+    from vis.structures import VideoResult
 
 __all__ = ["configure", "run"]
 
@@ -22,7 +23,8 @@ EPILOG = """\
 The edits file holds what was clicked, not the masks that came out of it, so the same edits on the same
 result with the same model give the same tubes, byte for byte. The video is needed where an edit asks for
 a mask: correct, add and follow. An edits.json written by hand may leave base_sha256 out; a warning then says that
-nobody checked whether it is of this result.
+nobody checked whether it is of this result. Where --out is the tubes.json of a run folder, its results.json is
+written anew, too.
 
 examples:
   vistubes edit runs/clip/tubes.json edits.json clip.mp4 --out corrected/tubes.json
@@ -97,9 +99,13 @@ def run(args: argparse.Namespace) -> int:
     model = args.model or file.model
     edited = edits.replay(base, file.edits, decode=_decode(args, file, model, base.video.size))
     result = edits.sealed(edited, base, file.edits, model)
-    tubes.write(args.out, result)
+    written = _write(args.out, result)
     summary: dict[str, Any] = {"edits": len(file.edits), "tubes": len(result.tubes), "out": str(args.out)}
-    print(f"{len(file.edits)} edits played, {len(result.tubes)} tubes written to {args.out}", file=sys.stderr)
+    counts = (
+        f"{count} {what}{'s' * (count != 1)}"
+        for count, what in ((len(file.edits), "edit"), (len(result.tubes), "tube"))
+    )
+    print(f"{' played, '.join(counts)} written to {written}", file=sys.stderr)
     if args.overlay:
         from apps.drawing import draw_pictures
         from apps.saved_results import video_of
@@ -111,6 +117,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary))
     return 0
+
+
+def _write(out: Path, result: VideoResult) -> str:
+    """The tubes, and in a run folder its results.json, which would tell of the tubes of before; what was written."""
+    from apps import report
+    from vis.formats import tubes
+
+    beside = out.parent / "results.json"
+    if out.name == "tubes.json" and beside.exists():
+        report.write_results(out.parent, result)
+        return f"{out} and {beside.name}"
+    tubes.write(out, result)
+    return str(out)
 
 
 def _decode(args: argparse.Namespace, file: EditFile, model: str | None, size: tuple[int, int]) -> Decode:

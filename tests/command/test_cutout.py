@@ -183,6 +183,11 @@ def test_verbs_that_change_tubes_draw_them(run: Path, clip: Path, tmp_path: Path
     out.unlink()
     assert main(words) == 1  # the pictures of before are not replaced
     assert not out.exists()
+    beside = out.parent / "results.json"
+    beside.write_text("[]")  # in a run folder stand the results of before the edit
+    assert main([*words[:-1], "--overwrite"]) == 0
+    assert "1 edit played, 1 tube written to" in capsys.readouterr().err
+    assert len(json.loads(beside.read_text())) == len(tubes.read(out).tubes)
     assert main(["convert", str(run), str(tmp_path / "c.json"), "--to", "coco", "--overlay", str(clip)]) == 0
     assert there(tmp_path / "c_overlay")
     capsys.readouterr()
