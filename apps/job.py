@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,6 +37,7 @@ __all__ = [
     "choose_labels",
     "collect_beside",
     "describe_refiner",
+    "made_from",
     "model_checksums",
 ]
 
@@ -261,6 +262,17 @@ def collect_beside(
             collecting.put(item)
     watch.note("collect", collecting)
     return collector
+
+
+def made_from(saved: VideoResult, options: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """How a result was made of a saved one: this step's part, and under ``association`` how that one was made."""
+    return {
+        "program": "vis-tubes",
+        "version": __version__,
+        "options": dict(options),
+        "weights_sha256": model_checksums(model),
+        "association": dict(saved.made_with),
+    }
 
 
 def build_refiner(refining: Refining, *, device: str) -> HQSamRefiner:

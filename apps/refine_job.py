@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.job import build_refiner, check_same_size, collect_beside, describe_refiner, model_checksums
+from apps.job import build_refiner, check_same_size, collect_beside, describe_refiner, made_from
 from apps.plan import SPEEDS, Refining
 from apps.progress import Stopwatch, TimedRefiner, progress, timed
-from vis import __version__, boxes, masks, pipeline
+from vis import boxes, masks, pipeline
 from vis.errors import InputError
 from vis.interfaces import FrameSource
 from vis.structures import Detections, Frame, TrackedFrame, VideoResult
@@ -39,13 +39,7 @@ class RefineJob:
     def made_with(self) -> dict[str, Any]:
         """The refiner's part, and under ``association`` how the saved result was made."""
         options = self.refining.record() | ({} if self.speed == "full" else {"speed": self.speed})
-        return {
-            "program": "vis-tubes",
-            "version": __version__,
-            "options": options,
-            "weights_sha256": model_checksums(self.refining.model),
-            "association": dict(self.saved.made_with),
-        }
+        return made_from(self.saved, options, self.refining.model)
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The saved tubes with new masks.

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.job import check_same_size, model_checksums
+from apps.job import check_same_size, made_from
 from apps.option_types import number, unit
 from apps.options import add_network, add_output, add_saved_video, output_of, selection_of
 from apps.plan import Selection, source_path
 from apps.progress import Stopwatch, progress
 from apps.run_folder import tubes_of
-from vis import __version__
 
 if TYPE_CHECKING:
     from vis.interfaces import FrameSource
@@ -104,13 +103,7 @@ class FillJob:
 
     def made_with(self) -> dict[str, Any]:
         """This step's part, and under ``association`` how the saved result was made."""
-        return {
-            "program": "vis-tubes",
-            "version": __version__,
-            "options": asdict(self._filling),
-            "weights_sha256": model_checksums(self._filling.model),
-            "association": dict(self.saved.made_with),
-        }
+        return made_from(self.saved, asdict(self._filling), self._filling.model)
 
     def process(self, source: FrameSource, *, quiet: bool = True) -> VideoResult:
         """The saved tubes, their gaps filled.

@@ -64,7 +64,7 @@ def test_what_was_saved_stays_and_masks_are_those_of_every_frame(
     vistubes: Call, square_clip: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results, looks = {}, {}
-    monkeypatch.setattr("apps.refine_job.model_checksums", lambda _: {})
+    monkeypatch.setattr("apps.job.model_checksums", lambda _: {})
     for speed in ("full", "balanced"):
         refiner = Bright()
         monkeypatch.setattr("apps.refine_job.build_refiner", lambda *_, refiner=refiner, **__: refiner)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import threading
@@ -10,56 +9,8 @@ import time
 from pathlib import Path
 from urllib.parse import unquote
 
-import pytest
-
+from tests.page.driving import STATUS, click_video, drag_video, open_and_run, tool, wait_done, wait_for
 from vis.formats import tubes as tubes_format
-
-STATUS = "#vt-status .vt-status"
-
-
-def wait_for(tab, selector, text):
-    tab.wait_for_function(
-        "([s, t]) => [...document.querySelectorAll(s)].some((e) => e.innerText.includes(t))",
-        arg=[selector, text],
-    )
-
-
-def open_and_run(tab):
-    tab.click("#vt-sample")
-    wait_for(tab, "#vt-card", "320 × 180")
-    tab.click("#vt-run")
-    wait_for(tab, STATUS, "objects in 24 frames")
-    wait_done(tab)
-    wait_for(tab, ".vt-where", "1 of 24")
-
-
-def wait_done(tab):
-    """The status and the picture come one after the other; keys count once the picture knows that nothing runs."""
-    tab.wait_for_function("() => document.body.dataset.vtState === 'done'")
-
-
-def at(tab, x, y, size=(320, 180)):
-    """Where a pixel of the clip lies in the window: the picture is fitted into the middle of the stage."""
-    box = tab.locator(".vt-stage").bounding_box()
-    scale = min(box["width"] / size[0], box["height"] / size[1])
-    left, top = (box["width"] - scale * size[0]) / 2, (box["height"] - scale * size[1]) / 2
-    return box["x"] + left + scale * x, box["y"] + top + scale * y
-
-
-def click_video(tab, x, y):
-    tab.mouse.click(*at(tab, x, y))
-
-
-def drag_video(tab, x0, y0, x1, y1):
-    tab.mouse.move(*at(tab, x0, y0))
-    tab.mouse.down()
-    tab.mouse.move(*at(tab, (x0 + x1) / 2, (y0 + y1) / 2))
-    tab.mouse.move(*at(tab, x1, y1))
-    tab.mouse.up()
-
-
-def tool(tab, name):
-    tab.get_by_role("button", name=name, exact=True).click()
 
 
 def test_from_upload_to_export(tab, clip, served, shots, tmp_path):
@@ -344,63 +295,3 @@ def test_by_hand_from_an_empty_timeline(tab, shots):
     wait_for(tab, STATUS, "Followed object 1 over frames 0 to 23")
     expect(tab.locator(".vt-row")).to_have_count(1)
     shots(tab, "12-by-hand")
-
-
-def test_a_script_as_label_is_text(tab):
-    open_and_run(tab)
-    evil = "<img src=x onerror=alert(1)>"
-    tab.on("dialog", lambda dialog: pytest.fail("a label ran as script"))
-    tab.fill(".vt-label", evil)
-    tab.get_by_role("button", name="Rename").click()
-    wait_for(tab, ".vt-name-text", evil)
-    assert tab.locator("#vt-timeline img").count() == 0
-
-
-def test_a_file_that_is_no_video_says_what_to_do(tab, tmp_path, shots):
-    broken = tmp_path / "<b>broken.mp4"
-    broken.write_bytes(b"not a video at all" * 50)
-    tab.set_input_files("#vt-file input[type=file]", broken)
-    tab.wait_for_selector("#vt-status .vt-error")
-    text = tab.inner_text(STATUS)
-    assert "broken.mp4" in text
-    assert "/" not in text.replace("and/or", "")
-    assert tab.locator("#vt-status b").count() == 0
-    tab.click("#vt-run")
-    wait_for(tab, STATUS, "press 'Use two squares.mp4'")
-    shots(tab, "8-error")
-
-
-def test_two_visitors_do_not_see_each_other(tab, chromium, served, arrived):
-    open_and_run(tab)
-    context = chromium.new_context()
-    stranger = context.new_page()
-    stranger.goto(served.url)
-    arrived(stranger)
-    assert stranger.locator(".vt-row").count() == 0
-    mine = [folder for folder in (served.folder / "sessions").iterdir() if (folder / "base.json").exists()]
-    answer = context.request.get(f"{served.url}/gradio_api/file={mine[0] / 'base.json'}")
-    assert answer.status == 403
-    context.close()
-
-
-def test_a_file_over_the_limit_is_refused_before_it_is_stored(
-    chromium, clip, tmp_path, serve, arrived, monkeypatch
-):
-    from vis import video
-
-    monkeypatch.setattr(video, "WEB_LIMITS", dataclasses.replace(video.WEB_LIMITS, bytes=50_000))
-    running = serve(tmp_path / "small", offered=clip)
-    context = chromium.new_context()
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(running.url)
-    arrived(page)
-    large = tmp_path / "large.mp4"
-    large.write_bytes(clip.read_bytes() + b"\0" * 60_000)
-    page.set_input_files("#vt-file input[type=file]", large)
-    page.get_by_text("exceed").first.wait_for()
-    assert page.inner_text("#vt-card").startswith("Nothing is open")
-    assert [path for path in (tmp_path / "small").rglob("*large*") if path.is_file()] == []
-    page.click("#vt-sample")  # and the page goes on
-    wait_for(page, "#vt-card", "320 × 180")
-    context.close()

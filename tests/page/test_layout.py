@@ -11,6 +11,7 @@ from apps.demo.estimating import Estimator
 from apps.demo.preset_cards import preset_cards
 from apps.plan import Plan
 from apps.presets import PRESETS
+from tests.page.driving import wait_done
 
 WIDTHS = (1366, 1000, 768)
 
@@ -20,10 +21,6 @@ CHECKS = (Path(__file__).parent / "page_checks.js").read_text(encoding="utf-8")
 def check(tab, name):
     """What a function of ``page_checks.js`` returns on the page."""
     return tab.evaluate(f"() => {{ {CHECKS}; return {name}(); }}")
-
-
-def wait_done(tab):
-    tab.wait_for_function("() => document.body.dataset.vtState === 'done'")
 
 
 def faults_at_every_width(tab, name, shots=None):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.page.driving import at, tool, wait_for
 from vis import weights
 from vis.formats import tubes as tubes_format
 
@@ -75,13 +76,6 @@ def server(tmp_path, chromium) -> Iterator[Server]:
     serving.kill()
 
 
-def wait_for(tab, selector, text):
-    tab.wait_for_function(
-        "([s, t]) => [...document.querySelectorAll(s)].some((e) => e.innerText.includes(t))",
-        arg=[selector, text],
-    )
-
-
 def wait_done(tab):
     """Wait for the run's end; an error in the status ends it too."""
     tab.wait_for_function(
@@ -89,20 +83,6 @@ def wait_done(tab):
             || document.querySelector('#vt-status .vt-error')"""
     )
     assert tab.locator("#vt-status .vt-error").all_inner_texts() == []
-
-
-def at(tab, x, y):
-    """Where a pixel of the clip lies in the window."""
-    box = tab.locator(".vt-stage").bounding_box()
-    scale = min(box["width"] / WIDTH, box["height"] / HEIGHT)
-    return (
-        box["x"] + (box["width"] - scale * WIDTH) / 2 + scale * x,
-        box["y"] + (box["height"] - scale * HEIGHT) / 2 + scale * y,
-    )
-
-
-def tool(tab, name):
-    tab.get_by_role("button", name=name, exact=True).click()
 
 
 @pytest.mark.slow
@@ -145,17 +125,17 @@ def test_quick_from_upload_to_export_and_over_a_kill(server, chromium, shots, ar
 
     # The rabbit comes out of its hole: a point and a box on it, then the stone as a new object.
     tool(tab, "+ Click")
-    tab.mouse.click(*at(tab, 180, 420))
+    tab.mouse.click(*at(tab, 180, 420, size=(WIDTH, HEIGHT)))
     wait_for(tab, ".vt-message", "Correct 1 on frame 8 (1 point).")
     tool(tab, "Box")
-    tab.mouse.move(*at(tab, 40, 220))
+    tab.mouse.move(*at(tab, 40, 220, size=(WIDTH, HEIGHT)))
     tab.mouse.down()
-    tab.mouse.move(*at(tab, 300, 400))
-    tab.mouse.move(*at(tab, 540, 570))
+    tab.mouse.move(*at(tab, 300, 400, size=(WIDTH, HEIGHT)))
+    tab.mouse.move(*at(tab, 540, 570, size=(WIDTH, HEIGHT)))
     tab.mouse.up()
     wait_for(tab, ".vt-message", "(box)")
     tool(tab, "New object")
-    tab.mouse.click(*at(tab, 950, 360))
+    tab.mouse.click(*at(tab, 950, 360, size=(WIDTH, HEIGHT)))
     wait_for(tab, ".vt-message", "Add ")
     expect(rows).to_have_count(found + 1)
     shots(tab, "real-3-corrected")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from apps.demo.command import Form
 from apps.demo.handlers import Handlers
 from apps.demo.session import Sessions
+from tests.page.driving import wait_done, wait_for
 
 
 def test_settings_and_status_come_back_after_a_reload_and_a_restart(
@@ -71,13 +72,6 @@ def test_an_error_comes_back_as_one_after_a_reload_and_a_restart_and_goes_with_t
     assert handlers.start(stranger)[1].text == told
 
 
-def wait_for(tab, selector, text):
-    tab.wait_for_function(
-        "([s, t]) => [...document.querySelectorAll(s)].some((e) => e.innerText.includes(t))",
-        arg=[selector, text],
-    )
-
-
 def test_reloading_the_page_brings_work_settings_and_status_back(tab):
     from playwright.sync_api import expect
 
@@ -100,7 +94,7 @@ def test_reloading_the_page_brings_work_settings_and_status_back(tab):
     wait_for(tab, "#vt-card", "To process: 9 frames")
     tab.click("#vt-run")
     wait_for(tab, "#vt-status", "objects in 9 frames")
-    tab.wait_for_function("() => document.body.dataset.vtState === 'done'")  # keys count from here on
+    wait_done(tab)
     told = tab.inner_text("#vt-status .vt-status")
     tab.keyboard.press("End")
     wait_for(tab, ".vt-where", "9 of 9")
