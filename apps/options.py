@@ -126,15 +126,16 @@ def add_association(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--top", type=positive, metavar="K", help="keep the K tubes of the highest score only")
 
 
-def add_speed(parser: argparse.ArgumentParser) -> None:
-    """On which frames the networks look, or the one network that there is."""
+def add_speed(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """On which frames the networks look, or the one network that there is. ``default``: None is the preset's."""
     parser.add_argument(
         "--speed",
         choices=tuple(SPEEDS),
-        default="full",
-        help="full (default): networks look at every frame; balanced, fastest: at one in "
+        default=default,
+        help="full: networks look at every frame; balanced, fastest: at one in "
         f"{SPEEDS['balanced'].interval} or {SPEEDS['fastest'].interval}, and where motion does not explain what they "
-        "saw; between them masks are carried by motion",
+        "saw; between them masks are carried by motion "
+        f"(default: {default or 'balanced for preset quick and its own detector, else full'})",
     )
 
 
@@ -245,8 +246,11 @@ def selection_of(args: argparse.Namespace) -> Selection:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """The options of :func:`add_association` and :func:`add_refiner`; without the latter nothing is refined."""
-    return Plan.of(**{"model": "none", **_named(args, (*ASSOCIATION, *MASKS))})
+    """The options of :func:`add_association`, :func:`add_refiner` and :func:`add_speed`.
+
+    Without the second nothing is refined, without the third every frame is looked at.
+    """
+    return Plan.of(**{"model": "none", "speed": "full", **_named(args, (*ASSOCIATION, *MASKS))})
 
 
 def refining_of(args: argparse.Namespace) -> Refining:

@@ -128,7 +128,7 @@ class Refining:
         clean: bool | None = None,
         speed: str = "full",
     ) -> Refining:
-        """The preset's part, with what is given laid over it."""
+        """The preset's part, with what is given laid over it. ``speed``: of :data:`SPEEDS`, not the preset's."""
         row = PRESETS[preset]
         return cls(
             model=value_or_default(model, row.model),
@@ -202,7 +202,7 @@ class Plan:
         min_frames: int | None = None,
         link: bool | None = None,
         top: int | None = None,
-        speed: str = "full",
+        speed: str | None = None,
         **refining: Any,
     ) -> Plan:
         """The preset's row, with what is given laid over it: the options of ``vistubes run``, by their names.
@@ -210,11 +210,14 @@ class Plan:
         ``classes`` are names with commas between; ``refining``: as of :meth:`Refining.of`.
         """
         row = PRESETS[preset]
+        detector = value_or_default(detector, row.detector)
+        # What another detector, or a file, gives on each frame is not to be passed over unasked.
+        speed = value_or_default(speed, row.speed if detector == row.detector else "full")
         masks = Refining.of(preset, speed=speed, **refining)
         tracker = value_or_default(tracker, row.tracker)
         return cls(
             preset=preset,
-            detector=value_or_default(detector, row.detector),
+            detector=detector,
             detector_weights=weights,
             text=text,
             tracker=tracker,

@@ -39,6 +39,8 @@ class Preset:
     """``keep``, or ``resolve``: masks of one frame share no pixel."""
     clean: bool
     """Whether the refiner removes specks and pin-holes from its masks."""
+    speed: str
+    """On which frames the networks look, a name in apps.plan.SPEEDS; of the preset's own detector alone."""
     about: str
     """One line for --help."""
 
@@ -68,6 +70,7 @@ PRESETS = {
         link=True,
         overlap="resolve",
         clean=True,
+        speed="balanced",
         about="SSD MobileNet finds and names people, animals, vehicles and things, U2NetP saliency what nobody named, "
         "Light HQ-SAM refines; needs nothing but package indexes",
     ),
@@ -86,6 +89,7 @@ PRESETS = {
         link=False,
         overlap="keep",
         clean=False,
+        speed="full",
         about="Mask2Former (COCO classes) and HQ-SAM ViT-B, from their hub",
     ),
     "best": Preset(
@@ -102,6 +106,7 @@ PRESETS = {
         link=False,
         overlap="keep",
         clean=False,
+        speed="full",
         about="VidEoMT-L (YouTube-VIS classes, its own identities) and HQ-SAM ViT-L, from their hub",
     ),
     "concept": Preset(
@@ -118,6 +123,7 @@ PRESETS = {
         link=False,
         overlap="keep",
         clean=False,
+        speed="full",
         about="SAM 3 finds what --text names and gives it ids, HQ-SAM ViT-L refines, from their hub",
     ),
     "paper": Preset(
@@ -134,6 +140,7 @@ PRESETS = {
         link=False,
         overlap="keep",
         clean=False,
+        speed="full",
         about="the HQ-SAM paper's video experiment: Mask2Former-VIS boxes, ten tubes a video, HQ-SAM ViT-L by box",
     ),
 }

@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     networks = OncePerFrame()
-    finder = Job(Plan.of("quick", model="none"))
+    finder = Job(Plan.of("quick", model="none", speed="full"))
     clips = (
         args.clips.split(",")
         if args.clips

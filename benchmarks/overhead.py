@@ -49,7 +49,7 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     image = next(iter(open_source(weights.path("sample")))).image
     predictors = {name: Predictor(load_model(name, device="cpu")) for name in MODELS}
-    jobs = {name: Job(Plan.of("quick", model=name), device="cpu") for name in MODELS}
+    jobs = {name: Job(Plan.of("quick", model=name, speed="full"), device="cpu") for name in MODELS}
     rows = [
         compare(
             f"masks of {len(boxes)} {'box' if len(boxes) == 1 else 'boxes'}",

@@ -106,6 +106,10 @@ class Objects:
         main = state["main"]
         self._main = Detections(main["boxes"], main["scores"], np.zeros(len(main["scores"]), np.int64))
 
+    def compensate_flow(self, back: NDArray[np.float32]) -> None:
+        """Move what saliency remembers, as of ``MotionCompensator``."""
+        self._salient.compensate_flow(back)
+
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Boxes with label and score of each image."""
         return [self._detect_one(image) for image in images]

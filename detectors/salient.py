@@ -105,6 +105,20 @@ class Salient:
         self._last, self._weight = state["last"], state["weight"]
         self._usual_area, self._held_frames = state["usual_area"], state["held_frames"]
 
+    def compensate_flow(self, back: NDArray[np.float32]) -> None:
+        """Move what is remembered of the frame before to where it is by now, as of ``MotionCompensator``."""
+        from vis.follow.motion import warp
+
+        if self._last is None or self._weight is None:
+            return
+        import cv2
+
+        flow = (
+            np.asarray(cv2.resize(back, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR), np.float32) * _SIDE
+        )
+        self._last = warp(self._last.astype(np.float32), flow) > 0.5
+        self._weight = warp(self._weight, flow)
+
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Boxes, coarse masks and scores of each image, the main object first.
 

@@ -104,6 +104,19 @@ class CameraCompensator(Protocol):
 
 
 @runtime_checkable
+class MotionCompensator(Protocol):
+    """A detector that remembers where things were, and can be told how they moved before it looks again."""
+
+    def compensate_flow(self, back: NDArray[np.float32]) -> None:
+        """What is remembered is of an earlier frame. ``back``, float32 (h, w, 2), leads to it from the next one.
+
+        Over the whole frame, whatever its resolution: what to add to a place's x and y to find it in the earlier frame,
+        in shares of width and height.
+        """
+        ...
+
+
+@runtime_checkable
 class WeightsRecord(Protocol):
     """Says which files it was loaded from."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from apps.from_python import run_parser
 from apps.options import plan_of, selection_of
+from apps.plan import SPEEDS
 from apps.presets import PRESETS
 from vis.errors import UsageError
 
@@ -35,11 +36,13 @@ class Form:
     start: float | None = None
     end: float | None = None
     stride: float | None = 1
+    speed: str | None = ""
 
     def words(self) -> list[str]:
         """As words of the command line; what is left at its default is left out."""
         words = ["--preset", self.preset]
-        for name, value in (("detector", self.detector), ("tracker", self.tracker)):
+        chosen = (("detector", self.detector), ("tracker", self.tracker), ("speed", self.speed))
+        for name, value in chosen:
             words += [f"--{name}", value] if value else []
         # With '=' a text that begins with a dash stays a text.
         for name, value in (("classes", ",".join(self.classes or ())), ("text", self.text or "")):
@@ -56,13 +59,15 @@ class Form:
         import detectors
         import trackers
 
-        if not isinstance(note, dict) or note.keys() != {field.name for field in fields(cls)}:
+        # An earlier version had fewer fields.
+        if not isinstance(note, dict) or not note.keys() <= {field.name for field in fields(cls)}:
             return None
         form = cls(**note)
         named = (
             form.preset in tuple(PRESETS)
             and form.detector in (None, "", *detectors.names())
             and form.tracker in (None, "", *trackers.names())
+            and form.speed in (None, "", *SPEEDS)
         )
         classes = isinstance(form.classes, list) and all(isinstance(name, str) for name in form.classes)
         text = form.text is None or isinstance(form.text, str)

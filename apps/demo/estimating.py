@@ -26,6 +26,8 @@ COSTS: dict[str, tuple[float, float]] = {
     "vit_h": (30.0, 3.8),
 }
 """Size -> (CPU time of a frame where vit_tiny's is 1, gigabytes of the whole program at its peak)."""
+SHARES = {"full": 1.0, "balanced": 0.35, "fastest": 0.3}
+"""Speed -> CPU time of a frame where that of ``full`` is 1, as of lively clips: still scenes take less."""
 LIGHT_DETECTORS = ("objects", "ssd", "salient", "motion", "yolox")
 """Detectors whose time is small beside the refiner's; of the others the time is known after a run only."""
 
@@ -54,7 +56,7 @@ class Estimator:
             self._seconds[_key(plan)] = seconds / frames
 
     def note_frame(self, plan: Plan, seconds: float) -> None:
-        """One frame of these networks, warm, took so long."""
+        """One frame of these networks, warm, took so long where they looked at it."""
         self._unit = seconds / _cost(plan)[0]
 
     def estimate(self, plan: Plan, frames: int | None) -> Estimate:
@@ -66,7 +68,7 @@ class Estimator:
             return found
         pace, trust = self._seconds.get(_key(plan)), "about"
         if pace is None and self._unit is not None:
-            pace = self._unit * factor
+            pace = self._unit * factor * SHARES[plan.speed]
             trust = "roughly" if plan.detector in known else "more than"
         return Estimate(None if pace is None else pace * frames, trust, found.memory_gb, found.free_gb)
 
@@ -106,4 +108,4 @@ def _cost(plan: Plan) -> tuple[float, float]:
 
 
 def _key(plan: Plan) -> str:
-    return f"{plan.detector}+{plan.model}"
+    return f"{plan.detector}+{plan.model}+{plan.speed}"

@@ -23,6 +23,7 @@ from apps.demo.preset_cards import preset_cards
 from apps.demo.project import commands, open_project
 from apps.demo.running import Update
 from apps.demo.session import Session, Sessions, reopen
+from apps.presets import PRESETS
 from vis import engines
 from vis.errors import UsageError, VisError
 
@@ -89,17 +90,22 @@ class Handlers:
         except Exception as error:
             return f"<div class='vt-card'><p>{html.escape(self._say(error, token))}</p></div>"
 
-    def form_changed(self, token: str, form: Form) -> str:
-        """Keep what stands in the form, for a reload; the card for it."""
+    def form_changed(self, token: str, form: Form) -> tuple[str, Form | None]:
+        """The visitor has put something into the form, which is kept for a reload: its card, and the form that follows.
+
+        None: it stays as it is. Another preset brings its threshold. Of another preset's or detector's classes none is
+        chosen: what was chosen among the former names would be an error.
+        """
         try:
             session = self.sessions.get(token)
-            known = Form.read({**asdict(form), "classes": list(form.classes or ())})
-            if known is not None and known != session.form:
-                session.form = known
-                session.save_note()
-        except Exception as error:
-            logger.warning("the form of a visit was not kept", exc_info=error)
-        return self.card(token, form)
+        except KeyError:  # the card says so
+            return self.card(token, form), None
+        before, follows = session.form or Form(), None
+        if (form.preset, form.detector or "") != (before.preset, before.detector or ""):
+            another = PRESETS.get(form.preset) if form.preset != before.preset else None
+            form = follows = replace(form, classes=[], score=another.min_score if another else form.score)
+        _keep_form(session, form)
+        return self.card(token, form), follows
 
     def length(self, token: str) -> float:
         """Seconds of the clip that is open, for the form; 0 when none is, or when they are not known."""
@@ -240,15 +246,17 @@ class Handlers:
         text = f"Opened {session.name}. Press Run, or Quick look for a first impression."
         if session.history is not None:
             text = f"Opened the project of {session.name}."
+        _keep_form(session, form)
         update = Update(views.view(session), views.timeline(session), _status(session, text))
-        return update, self.form_changed(token, form)
+        return update, self.card(token, form)
 
     def _quick_look(self, session: Session, form: Form) -> Form:
         start, fps = form.start or 0.0, (session.info.fps if session.info else None) or 25.0
         end = start + QUICK_LOOK_SECONDS
         length = session.info.duration_seconds if session.info else None
         span = min(end, length or end) - start
-        return replace(form, end=end, stride=max(1, round(span * fps / QUICK_LOOK_FRAMES)))
+        # Frames so far apart have little motion in common: each is looked at.
+        return replace(form, end=end, stride=max(1, round(span * fps / QUICK_LOOK_FRAMES)), speed="full")
 
     def _on_picture(self, token: str, do: Callable[[Session], Update]) -> Update:
         """What happens on the picture answers below it."""
@@ -335,6 +343,17 @@ def _keep_status(session: Session, text: str, *, failed: bool) -> None:
 def display_text(text: str) -> str:
     """No line breaks, not endless. Letters stay as they are: the first word may be a file's name."""
     return " ".join(text.split())[:600]
+
+
+def _keep_form(session: Session, form: Form) -> None:
+    """For a reload; one that could not be shown then is passed over."""
+    known = Form.read({**asdict(form), "classes": list(form.classes or ())})
+    if known is not None and known != session.form:
+        session.form = known
+        try:
+            session.save_note()
+        except Exception as error:
+            logger.warning("the form of a visit was not kept", exc_info=error)
 
 
 def _meant(session: Session, form: Form) -> Form:

@@ -59,6 +59,16 @@ def left_column(handlers: Handlers) -> dict[str, Any]:
     with gr.Accordion("More options", open=False):
         found["detector"] = gr.Dropdown([("the preset's", ""), *names], value="", label="Detector")
         found["tracker"] = gr.Dropdown([("the preset's", ""), *trackers.names()], value="", label="Tracker")
+        found["speed"] = gr.Dropdown(
+            [
+                ("the preset's", ""),
+                ("full: networks look at every frame", "full"),
+                ("balanced: at one in five, and where it is needed", "balanced"),
+                ("fastest: at one in eight, and where it is needed", "fastest"),
+            ],
+            value="",
+            label="Speed",
+        )
         found["engine"] = gr.Dropdown([*engines.names()], value=engines.DEFAULT, label="Follow with")
         found["classes"] = gr.Dropdown(
             offered_classes("quick", None),

@@ -44,8 +44,9 @@ class ModelCache:
         job = self._jobs.pop(plan, None)
         if job is None:
             job = Job(plan, device=self.device)
-            if job.refiner is not None and plan.model is not None:
-                # Corrections use the run's own network: it is loaded once.
+            if job.refiner is not None and plan.model is not None and plan.precision == "fast":
+                # Corrections use the run's own network, so it is loaded once, where it computes as theirs does:
+                # 'vistubes edit' plays them to the same bytes, whatever the run was made with.
                 self._predictors[plan.model] = job.refiner.predictor
         self._jobs[plan] = job
         while len(self._jobs) > self.most_jobs:

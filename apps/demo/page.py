@@ -17,7 +17,6 @@ from apps.demo.command import Form
 from apps.demo.handlers import Handlers
 from apps.demo.layout import compare_tab, custom, download_tab, left_column
 from apps.demo.running import Update
-from apps.presets import PRESETS
 
 __all__ = ["build", "launch_options"]
 
@@ -71,7 +70,18 @@ class _Page:
     @property
     def form(self) -> list[Any]:
         """The fields of :class:`Form`, in its order."""
-        names = ("preset", "detector", "tracker", "classes", "text", "score", "start", "end", "stride")
+        names = (
+            "preset",
+            "detector",
+            "tracker",
+            "classes",
+            "text",
+            "score",
+            "start",
+            "end",
+            "stride",
+            "speed",
+        )
         return [self.left[name] for name in names]
 
     @property
@@ -155,37 +165,29 @@ def _wire_runs(parts: _Page) -> None:
 
 
 def _wire_form(parts: _Page) -> None:
-    """A field of the form changes: what the others offer, the card, and what a reload brings back."""
+    """The visitor changes a field of the form: what the others offer, the card, and what a reload brings back."""
     handlers, left = parts.handlers, parts.left
 
-    def fields(mine: str, *values: Any) -> str:
-        return handlers.form_changed(mine, Form(*values))
+    def fields(mine: str, *values: Any) -> tuple[Any, ...]:
+        form = Form(*values)
+        card, follows = handlers.form_changed(mine, form)
+        if follows is None:
+            return card, gr.skip(), gr.skip()
+        score = gr.skip() if follows.score == form.score else follows.score
+        names = offered_classes(follows.preset, follows.detector)
+        return card, score, gr.Dropdown(choices=names, value=list(follows.classes or ()))
 
-    def preset(name: str) -> float:
-        return PRESETS[name].min_score
-
-    def classes(name: str, detector: str | None) -> Any:
-        # What was chosen among another detector's names would be an error in this one's.
-        return gr.Dropdown(choices=offered_classes(name, detector), value=[])
-
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    # "input" is the visitor's own choice: a form that a reload brings back keeps threshold and classes.
-    left["preset"].input(preset, [left["preset"]], [left["score"]], **quiet)
+    # "input" is the visitor's own: "change" tells of what a reload puts back, too, one field after the other, and the
+    # forms between would be kept. One event for all: each its own, a slow answer to an earlier one could stand at the
+    # end.
     gr.on(
-        [left["preset"].input, left["detector"].input],
-        classes,
-        [left["preset"], left["detector"]],
-        [left["classes"]],
-        **quiet,
-    )
-    # One event for all: each its own, a slow answer to an earlier change could stand at the end.
-    gr.on(
-        [field.change for field in parts.form],
+        [field.input for field in parts.form],
         fields,
         [parts.token, *parts.form],
-        [left["card"]],
+        [left["card"], left["score"], left["classes"]],
         trigger_mode="always_last",
-        **quiet,
+        api_visibility="private",
+        show_progress="hidden",
     )
 
 
@@ -259,11 +261,11 @@ def _parts(update: Update) -> tuple[Any, ...]:
 def _restored(form: Form | None, length: float, cards: list[tuple[str, str]]) -> list[Any]:
     """The fields as they stood before a reload; of a clip that was never run, its length alone."""
     if form is None:
-        return [gr.Radio(choices=cards), *[gr.skip()] * 6, length, gr.skip()]
+        return [gr.Radio(choices=cards), *[gr.skip()] * 6, length, gr.skip(), gr.skip()]
     classes = gr.Dropdown(choices=offered_classes(form.preset, form.detector), value=list(form.classes or ()))
     options = [form.detector or "", form.tracker or "", classes, form.text or "", form.score]
     part = [form.start or 0, form.end or length, form.stride or 1]
-    return [gr.Radio(value=form.preset, choices=cards), *options, *part]
+    return [gr.Radio(value=form.preset, choices=cards), *options, *part, form.speed or ""]
 
 
 def launch_options(folder: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``refine``."""
     parser.epilog = EPILOG
     add_saved_video(parser)
-    add_speed(parser)
+    add_speed(parser, default="full")
     add_refiner(parser)
     add_output(parser, default="runs/NAME")
 

@@ -13,6 +13,8 @@ import pytest
 
 import apps
 import vis
+from apps.from_python import run_parser
+from apps.options import plan_of
 from detectors.motion import Motion
 from vis.errors import InputError, UsageError, VisWarning
 from vis.formats.tubes import to_json
@@ -98,3 +100,14 @@ def test_with_less_than_full_speed_the_detector_is_asked_less(
     assert fast.tubes
     assert "speed" not in full.made_with["options"], "what was made before 0.2 is told by the same options"
     assert fast.made_with["options"]["speed"] == "balanced"
+
+
+def test_a_preset_s_speed_is_for_its_own_detector() -> None:
+    """What another one, or a file, gives on each frame is not passed over unasked."""
+    plan = plan_of(run_parser().parse_args(["clip.mp4"]))
+    assert (plan.speed, plan.precision) == ("balanced", "fastest")
+    for words in (["--speed", "full"], ["--detector", "motion"], ["--preset", "balanced"]):
+        plan = plan_of(run_parser().parse_args(["clip.mp4", *words]))
+        assert (plan.speed, plan.precision) == ("full", "fast")
+    plan = plan_of(run_parser().parse_args(["clip.mp4", "--detector", "motion", "--speed", "fastest"]))
+    assert plan.speed == "fastest"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
 
-from vis.mask_cleaning import cleaned, resolve_overlaps
+from vis.mask_cleaning import SPECK, cleaned, cleaned_logits, resolve_overlaps, resolved_logits
 
 SIZE = (120, 160)
 
@@ -91,3 +95,64 @@ def test_of_two_masks_of_one_thing_the_older_stays_whole() -> None:
     assert not masks[0].any()
     np.testing.assert_array_equal(masks[1], before[1])
     np.testing.assert_array_equal(masks[2], before[2] & ~before[1])
+
+
+def test_specks_and_pin_holes_go_from_logits_as_from_masks() -> None:
+    spotted = square()
+    spotted[100:103, 100:103] = spotted[0, 0] = True
+    spotted[40:45, 40:42] = False
+    given = np.where(spotted, 2.0, -0.5).astype(np.float32)
+    np.testing.assert_array_equal(cleaned_logits(given) > 0, square())
+    same = cleaned(spotted) == spotted
+    np.testing.assert_array_equal(cleaned_logits(given)[same], given[same])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.booleans())
+def test_no_pixel_of_enlarged_logits_is_claimed_twice(seed: int, count: int, hard: bool) -> None:
+    """Wherever a pixel lies between cells: each mean of four cells is above 0 for one object at most."""
+    chance = np.random.default_rng(seed)
+    logits = cv2.GaussianBlur(chance.normal(size=(24, 32, count)).astype(np.float32), (0, 0), 2.0) * 30
+    logits = np.ascontiguousarray(logits.transpose(2, 0, 1))
+    if hard:  # as of masks: many are equal
+        logits = np.where(logits > 0, 8, -8).astype(np.float32)
+    out = resolved_logits(logits, chance.permutation(count))
+    large = np.stack([cv2.resize(one, (137, 101), interpolation=cv2.INTER_LINEAR) for one in out])
+    assert ((large > 0).sum(axis=0) <= 1).all()
+    kept = (out > 0).any(axis=(1, 2))
+    claimed, alone = (logits > 0)[kept], (logits[kept] > 0).sum(axis=0) == 1
+    np.testing.assert_array_equal((out[kept] > 0)[:, alone], claimed[:, alone])  # what nobody disputes stays
+    if hard or count == 2:
+        np.testing.assert_array_equal(
+            (out[kept] > 0).any(axis=0), claimed.any(axis=0)
+        )  # and all has an owner
+
+
+def test_logits_of_masks_that_touch_stay_as_they_are() -> None:
+    one = np.full((20, 20), -8, np.float32)
+    one[:, :10] = 8
+    np.testing.assert_allclose(resolved_logits(np.stack([one, -one]), np.arange(2)), [one, -one], atol=0.001)
+
+
+def test_of_two_logits_of_one_thing_the_older_stays() -> None:
+    shapes = np.stack([np.roll(square(), 5, axis=1), square(), np.roll(square(), 55, axis=1)])
+    given = np.where(shapes, np.array([9.0, 1.0, 0.5])[:, None, None], -8).astype(np.float32)
+    out = resolved_logits(given, np.array([7, 3, 9]))
+    assert not (out[0] > 0).any()
+    np.testing.assert_array_equal(out[1] > 0, shapes[1])
+    np.testing.assert_array_equal(out[2] > 0, shapes[2] & ~shapes[1])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_pieces_and_holes_are_those_of_scipy(seed: int) -> None:
+    """8-connected pieces, 4-connected holes, by the areas that SPECK asks for."""
+    chance = np.random.default_rng(seed)
+    soft = cv2.GaussianBlur(chance.random((40, 50)).astype(np.float32), (0, 0), float(chance.uniform(0.3, 3)))
+    mask = soft > np.quantile(soft, chance.uniform(0.1, 0.95))
+    pieces, _ = ndimage.label(mask, np.ones((3, 3)))
+    areas = np.bincount(pieces.ravel())
+    least = SPECK * areas[1:].max()
+    expected = (areas >= least)[pieces] & mask
+    holes, _ = ndimage.label(np.pad(~expected, 1, constant_values=True))
+    small = np.bincount(holes.ravel()) < least
+    small[[0, holes[0, 0]]] = False
+    np.testing.assert_array_equal(cleaned(mask), expected | small[holes][1:-1, 1:-1])

@@ -81,6 +81,19 @@ def test_the_last_main_object_wins_against_an_equal_one_elsewhere(salient, pictu
     )
 
 
+def test_what_is_remembered_goes_with_the_motion(salient, picture):
+    """The object has moved by 130 pixels of 320 since it was seen; another is where it was."""
+    here, there, other = (20, 20, 90, 90), (150, 20, 220, 90), (20, 20, 92, 92)
+    detector = salient()
+    detector.detect([picture(here)])
+    back = np.full((18, 32, 2), (-130 / 320, 0), np.float32)  # in shares of the frame
+    detector.compensate_flow(back)
+    assert boxes_of(detector.detect([picture(there, other)])[0])[0] == list(there)
+    detector.reset()
+    detector.compensate_flow(back)  # nothing is remembered
+    assert boxes_of(detector.detect([picture(there, other)])[0])[0] == list(other)
+
+
 def test_sudden_growth_is_held_back_until_it_stays(salient, picture):
     object_, blob = (100, 100, 160, 160), (80, 60, 200, 200)
     detector = salient()

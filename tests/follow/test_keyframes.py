@@ -9,8 +9,11 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vis.evaluation.davis import region_j
 from vis.follow.grid import Grid
@@ -118,9 +121,9 @@ def test_where_motion_does_not_explain_two_key_frames_the_network_looks_between(
     pictures = scene(13)
     look, asked = Looking(pictures), []
 
-    def half_of_it_on_frame_6(frame: Frame) -> TrackedFrame:
+    def half_of_it_from_frame_6_on(frame: Frame) -> TrackedFrame:
         found = look(frame)
-        if frame.index == 6:
+        if frame.index >= 6:
             found.detections.masks[0, :, : int(found.detections.boxes[0, 0]) + 18] = False
         return found
 
@@ -130,14 +133,67 @@ def test_where_motion_does_not_explain_two_key_frames_the_network_looks_between(
         assert objects.track_ids.tolist() == [3, 5]
         return replace(objects, masks=look(frame).detections.masks)
 
-    out = list(objects_of(pictures, half_of_it_on_frame_6, interval=6, refine=refine))
-    assert asked == [3, 5, 9, 8, 7]  # halves, down to where motion explains both sides
+    out = list(objects_of(pictures, half_of_it_from_frame_6_on, interval=6, refine=refine))
+    assert look.asked[:3] == [0, 6, 7]
+    assert asked == [3, 5]  # halves, down to where motion explains both sides
     for item in out:
         right = region_j(item.detections.masks[0], pictures.truth("red", item.frame.index))
-        assert (right > 0.9) == (item.frame.index != 6), item.frame.index
+        assert (right > 0.9) == (item.frame.index < 6), item.frame.index
     asked.clear()
     list(objects_of(pictures, look, interval=6, refine=refine))
     assert asked == []
+
+
+@pytest.mark.parametrize("fault", ["half of it", "missing"])
+def test_a_fault_of_one_key_frame_is_bridged_by_motion(scene: Any, fault: str) -> None:
+    pictures = scene(14)
+    look = Looking(pictures)
+
+    def wrong_on_frame_6(frame: Frame) -> TrackedFrame:
+        seen = look(frame)
+        if frame.index != 6:
+            return seen
+        if fault == "missing":
+            return replace(seen, detections=seen.detections.select(np.array([1])))
+        seen.detections.masks[0, :, : int(seen.detections.boxes[0, 0]) + 18] = False
+        seen.detections.boxes[0, 0] += 18
+        return seen
+
+    def refine(frame: Frame, objects: Detections) -> Detections:
+        raise AssertionError("motion explains everything")
+
+    out = list(objects_of(pictures, wrong_on_frame_6, interval=6, refine=refine, resolve=True))
+    assert look.asked == [0, 6, 7, 13]
+    for item in out:
+        found, index = item.detections, item.frame.index
+        assert sorted(found.track_ids.tolist()) == [3, 5]
+        row = found.track_ids.tolist().index(3)
+        assert region_j(found.masks[row], pictures.truth("red", index)) > 0.9, index
+        x, y = pictures.corner("red", index)
+        np.testing.assert_allclose(found.boxes[row], [x, y, x + 36, y + 36], atol=0.01)
+
+
+def test_a_detector_is_told_the_motion_since_it_looked(scene: Any) -> None:
+    """Where the red square is on a key frame, the motion leads back to where it was on the one before."""
+    pictures = scene(14)
+    look, told = Looking(pictures), []
+
+    def wrong_on_frame_6(frame: Frame) -> TrackedFrame:
+        seen = look(frame)
+        return seen if frame.index != 6 else replace(seen, detections=seen.detections.select(np.array([1])))
+
+    def refine(frame: Frame, objects: Detections) -> Detections:
+        return replace(objects, masks=look(frame).detections.masks)
+
+    list(objects_of(pictures, wrong_on_frame_6, interval=6, refine=refine, moved=told.append))
+    looks = [0, 6, 7, 13]
+    assert len(told) == 3
+    height, width = next(iter(pictures)).size
+    for before, now, back in zip(looks, looks[1:], told, strict=False):
+        (x0, y0), (x1, y1) = pictures.corner("red", before), pictures.corner("red", now)
+        rows, columns = back.shape[:2]
+        middle = back[int((y1 + 18) / height * rows), int((x1 + 18) / width * columns)]
+        np.testing.assert_allclose(middle * [width, height], [x0 - x1, y0 - y1], atol=1.5)
 
 
 def test_boxes_without_masks_stay_so(scene: Any) -> None:
@@ -168,3 +224,25 @@ def test_a_mask_comes_back_from_its_logits(size: tuple[int, int]) -> None:
     mask = ((rows / height - 0.6) / 0.3) ** 2 + ((columns / width - 0.5) / 0.4) ** 2 < 1
     grid = Grid(size, 256)
     assert region_j(grid.mask_of(grid.logits_of(mask)), mask) > 0.98
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1))
+def test_masks_and_logits_are_those_of_whole_frames(height: int, width: int, seed: int) -> None:
+    """Only the object's place is looked at; OpenCV resizes the whole frame in the test."""
+    chance, grid = np.random.default_rng(seed), Grid((height, width), 32)
+    rows, columns = grid.valid
+    logits = cv2.GaussianBlur(chance.normal(size=(32, 32)).astype(np.float32), (0, 0), 2.0) * 20
+    logits += np.float32(chance.normal())
+    whole = grid.enlarged(logits)
+    sure = np.abs(whole) > 1e-4
+    np.testing.assert_array_equal(grid.mask_of(logits)[sure], (whole > 0)[sure])
+
+    mask = np.zeros((height, width), np.bool_)
+    low, high = sorted(chance.integers(0, height + 1, 2)), sorted(chance.integers(0, width + 1, 2))
+    mask[low[0] : low[1], high[0] : high[1]] = chance.random((low[1] - low[0], high[1] - high[0])) < 0.7
+    if (
+        height >= rows and width >= columns
+    ):  # OpenCV has no shares of pixels where cells are smaller than they
+        share = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+        np.testing.assert_allclose(grid.logits_of(mask)[:rows, :columns], (2 * share - 1) * 8, atol=1e-4)
+    assert (grid.logits_of(mask)[rows:] == -8).all()

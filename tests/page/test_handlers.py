@@ -129,8 +129,9 @@ def test_the_card_tells_time_and_memory_before_the_first_run_and_how_far_to_trus
     card = handlers.card(token, Form())
     assert "To process: 24 frames, in 0.9 GB of memory." in card
     model_cache.estimator.note_frame(Plan.of("quick"), 0.5)  # as the server does when it warms up
-    assert "24 frames, roughly 12 s here, in 0.9 GB" in handlers.card(token, Form())
-    assert "12 frames, roughly 6 s here" in handlers.card(token, Form(stride=2))
+    assert "24 frames, roughly 12 s here, in 0.9 GB" in handlers.card(token, Form(speed="full"))
+    assert "12 frames, roughly 6 s here" in handlers.card(token, Form(speed="full", stride=2))
+    assert "24 frames, roughly 4 s here" in handlers.card(token, Form())  # the networks look at a third
     # A ViT-B takes six times as long; what Mask2Former takes beside it is not known.
     assert "24 frames, more than 1 min 12 s here." in handlers.card(token, Form(preset="balanced"))
     list(handlers.run(token, Form()))

@@ -92,7 +92,7 @@ def test_every_preset_has_a_card_that_says_what_it_needs_and_how_fast_it_is(monk
     estimator.note_frame(Plan.of("quick"), 1.8)
     estimator.note(Plan.of("best"), 10, 2.5)
     cards = {name: text.splitlines() for text, name in preset_cards(estimator)}
-    assert cards["quick"][0] == "quick · roughly 1.8 s a frame"
+    assert cards["quick"][0] == "quick · roughly 1.6 frames/s"
     assert cards["best"][0] == "best · about 4.0 frames/s"
 
 

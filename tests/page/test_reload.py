@@ -8,6 +8,7 @@ from dataclasses import replace
 from apps.demo.command import Form
 from apps.demo.handlers import Handlers
 from apps.demo.session import Sessions
+from apps.presets import PRESETS
 from tests.page.driving import wait_done, wait_for
 
 
@@ -17,8 +18,11 @@ def test_settings_and_status_come_back_after_a_reload_and_a_restart(
     monkeypatch.setattr("vis.weights.cached", lambda _: True)
     token, _, _ = handlers.start(None)
     assert handlers.form(token) is None
-    form = Form("balanced", "ssd", "iou", ["cat"], "red car", 0.25, 0.5, 1.5, 3)
-    handlers.form_changed(token, form)
+    form = Form("balanced", "ssd", "iou", ["cat"], "red car", 0.25, 0.5, 1.5, 3, "full")
+    # Another preset and detector: their threshold, and none of the classes of before.
+    card, follows = handlers.form_changed(token, replace(form, score=0.15))
+    assert follows == handlers.form(token) == replace(form, classes=[], score=PRESETS["balanced"].min_score)
+    assert handlers.form_changed(token, form) == (card, None)
     assert handlers.form(token) == form
     opened = handlers.upload(token, str(clip), replace(form, start=None, end=None))[0].text
     assert handlers.start(token)[1].text == opened
@@ -81,6 +85,7 @@ def test_reloading_the_page_brings_work_settings_and_status_back(tab):
 
     tab.get_by_text("More options").click()
     tab.get_by_role("radio", name="balanced").check(force=True)  # its card is what is seen of it
+    expect(tab.locator("#vt-score input[type=number]")).to_have_value("0.5")
     choose("Detector", "ssd")
     choose("Tracker", "iou")
     tab.get_by_role("textbox", name="Text prompt").fill("person . red car")
@@ -99,17 +104,19 @@ def test_reloading_the_page_brings_work_settings_and_status_back(tab):
     tab.keyboard.press("End")
     wait_for(tab, ".vt-where", "9 of 9")
 
-    tab.reload()
-    tab.wait_for_selector(".vt-row")
-    wait_for(tab, "#vt-status", told)
-    wait_for(tab, "#vt-card", "To process: 9 frames")
-    wait_for(tab, "#vt-card", "two squares.mp4")
-    wait_for(tab, ".vt-where", "9 of 9")
-    expect(tab.get_by_role("radio", name="balanced")).to_be_checked()
-    tab.get_by_text("More options").click()
     fields = {"Tracker": "iou"}
     fields |= {"From (s)": "0.5", "To (s)": "2", "Every nth": "2", "Detector": "ssd"}
-    assert {name: tab.get_by_label(name, exact=True).input_value() for name in fields} == fields
-    assert tab.get_by_role("textbox", name="Text prompt").input_value() == "person . red car"
-    assert tab.locator("#vt-score input[type=number]").input_value() == "0.25"
-    assert "Cat" in tab.inner_text("#vt-classes")
+    for _ in range(2):  # what the page puts back is not taken for the visitor's own change
+        tab.reload()
+        tab.wait_for_selector(".vt-row")
+        wait_for(tab, "#vt-status", told)
+        wait_for(tab, "#vt-card", "To process: 9 frames")
+        wait_for(tab, "#vt-card", "two squares.mp4")
+        wait_for(tab, ".vt-where", "9 of 9")
+        expect(tab.get_by_role("radio", name="balanced")).to_be_checked()
+        tab.get_by_text("More options").click()
+        for name, value in fields.items():
+            expect(tab.get_by_label(name, exact=True)).to_have_value(value)
+        expect(tab.get_by_role("textbox", name="Text prompt")).to_have_value("person . red car")
+        expect(tab.locator("#vt-score input[type=number]")).to_have_value("0.25")
+        expect(tab.locator("#vt-classes")).to_contain_text("Cat")

@@ -16,7 +16,7 @@ from apps.demo.addresses import listed
 def test_a_path_of_the_server_in_place_of_an_upload_opens_nothing(served, path):
     """As a visitor may send it who writes requests by hand."""
     own = str(served.folder / path) if path == "sessions" else path
-    names = ("preset", "detector", "tracker", "classes", "text", "score", "start", "end", "stride")
+    names = ("preset", "detector", "tracker", "classes", "text", "score", "start", "end", "stride", "speed")
     fields = dict.fromkeys(names, "")
     fields |= {"preset": "quick", "score": 0.3, "start": 0, "end": 0, "stride": 1}
     file = {"path": own, "orig_name": "clip.mp4", "meta": {"_type": "gradio.FileData"}}

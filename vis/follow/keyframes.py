@@ -6,16 +6,17 @@
     between      >>> <<<    >>> <<<       -: masks of the key frames on either side, moved and mixed
 
 A frame becomes a key frame when it is the last one, when the interval is full, or when the motion since the key frame
-before cannot be told for an object. Where what one key frame shows, moved to the next, is not what that one shows,
-the mask network looks at the frame in the middle, and so on with either half. An object that only one of two key frames
-shows is carried half of the way. Up to an interval of frames is held. Knows no particular detector, tracker or mask
-network.
+before cannot be told for an object. Where what one key frame shows, moved to the next, is not what that one shows, the
+frame behind is a key frame too. Where motion leads over the surprise, it was a fault of one frame, and the object is
+carried over it; else the mask network looks at the frame in the middle, and so on with either half. An object that only
+one of two key frames shows is carried half of the way. Up to an interval of frames and one more is held. Knows no
+particular detector, tracker or mask network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from vis.follow.grid import Grid
 from vis.follow.interpolation import blend, carry, doubt
 from vis.follow.motion import Field, FlowFinder, compose
 from vis.follow.stream import with_next
-from vis.mask_cleaning import cleaned, resolve_overlaps
+from vis.mask_cleaning import cleaned_logits, resolved_logits
 from vis.masks import extent
 from vis.structures import Detections, Frame, TrackedFrame
 
@@ -41,6 +42,8 @@ Refine = Callable[[Frame, Detections], Detections]
 """Objects of a frame with masks from the mask network, row by row."""
 Carried = Callable[[Frame, Detections], None]
 """Told where the objects of the last key frame are on a frame that is none."""
+Moved = Callable[[NDArray[np.float32]], None]
+"""Told the motion from a key frame back to the one before, as of ``MotionCompensator``, before it is looked at."""
 Steps = Sequence[tuple[Field, Field]]
 """Of each frame the motion from it back to the frame before, and from that one ahead to it."""
 
@@ -74,6 +77,7 @@ def keyframe_groups(
     agreement: float = 0.7,
     refine: Refine | None = None,
     carried: Carried | None = None,
+    moved: Moved | None = None,
     resolve: bool = False,
     clean: bool = False,
     start: TrackedFrame | None = None,
@@ -90,6 +94,7 @@ def keyframe_groups(
             frames where motion does not explain the masks of both. None: never.
         carried: is told of every frame that may be none where the objects of the key frame before are by motion, with
             their ids, labels, scores and embeddings: a tracker that takes them is not surprised by the next key frame.
+        moved: is told of the motion to each key frame from the one before, before ``look`` sees it.
         resolve: pixels that two carried masks claim go to the surer one.
         clean: carried masks lose specks and pin-holes.
         start: the key frame that ended the last list of a run before, with its masks; ``frames`` go on behind it.
@@ -97,44 +102,83 @@ def keyframe_groups(
     Yields lists of one item per frame, in order. Each ends in a key frame: there, work can be left and taken up. Boxes
     and scores between key frames are interpolated.
     """
-    grid: Grid | None = None
     finder: FlowFinder | None = None
-    key: _KeyFrame | None = None
-    back: Field | None = None  # to the key frame
-    waiting: list[Frame] = []
-    steps: list[tuple[Field, Field]] = []
     last: NDArray[np.uint8] | None = None
+    stretch: _Stretch | None = None
     if start is not None:
-        grid = Grid(start.frame.size, SIDE)
-        finder = FlowFinder(grid)
-        key, last = _KeyFrame.of(start.detections, grid), finder.grey(start.frame.image)
+        finder = FlowFinder(Grid(start.frame.size, SIDE))
+        last = finder.grey(start.frame.image)
+        stretch = _Stretch(_KeyFrame.of(start.detections, finder.grid))
     for frame, following in with_next(frames):
-        if grid is None or finder is None:
-            grid = Grid(frame.size, SIDE)
-            finder = FlowFinder(grid)
-        grey = finder.grey(frame.image)
-        if key is not None and last is not None:
-            steps.append(finder.between(grey, last))
-            back = steps[-1][0] if back is None else compose(steps[-1][0], back)
-            last = grey
-            if following is not None and len(steps) < interval and _worst(key, back, grid) <= DOUBT:
+        finder = finder or FlowFinder(Grid(frame.size, SIDE))
+        between = _Between(finder.grid, agreement, refine, resolve, clean)
+        before, last = last, finder.grey(frame.image)
+        if stretch is not None and before is not None:
+            stretch.go_on(finder.between(last, before))
+            if following is not None and stretch.may_go_on(interval, finder.grid):
                 if carried is not None:
-                    carried(frame, _moved(key, back, grid))
-                waiting.append(frame)
+                    carried(frame, _moved(stretch.key, stretch.back, finder.grid))
+                stretch.frames.append(frame)
                 continue
+            if moved is not None:
+                moved(_in_shares(stretch.since_look, finder.grid))
         tracked = look(frame)
-        now = _KeyFrame.of(tracked.detections, grid)
+        now = _KeyFrame.of(tracked.detections, finder.grid)
         group: list[TrackedFrame] = []
-        if key is not None:
-            between = _Between(grid, agreement, refine, resolve, clean)
-            group = between.frames(key, now, waiting, steps)
-        key, back, waiting, steps, last = now, None, [], [], grey
+        if stretch is not None:
+            if refine is not None and following is not None and stretch.held is None:
+                stretch.surprises = between.unexplained(stretch.key, now, stretch.back, missing=True)
+                if stretch.surprises:
+                    stretch.held = tracked
+                    continue
+            group = between.filled(stretch, now)
+        stretch = _Stretch(now)
         yield [*group, tracked]
 
 
-def _worst(key: _KeyFrame, back: Field, grid: Grid) -> float:
-    """How little the motion can be trusted, in [0, 1], for the object where it is worst."""
-    return max((doubt(logits, back, grid) for logits in key.logits.values()), default=0.0)
+@dataclass(slots=True, eq=False)
+class _Stretch:
+    """The way from a key frame to the frame in hand."""
+
+    key: _KeyFrame
+    frames: list[Frame] = field(default_factory=list)
+    """Those that wait for the next key frame to be filled."""
+    steps: list[tuple[Field, Field]] = field(default_factory=list)
+    held: TrackedFrame | None = None
+    """A key frame with surprises, behind ``frames``: the next frame, a key frame too, tells what to think of them."""
+    surprises: Sequence[int] = ()
+    _back: Field | None = None
+
+    def go_on(self, step: tuple[Field, Field]) -> None:
+        """To the next frame."""
+        self.steps.append(step)
+        self._back = step[0] if self._back is None else compose(step[0], self._back)
+
+    @property
+    def back(self) -> Field:
+        """From the frame in hand to the key frame."""
+        assert self._back is not None  # a step was made
+        return self._back
+
+    @property
+    def since_look(self) -> Field:
+        """From the frame in hand to the last one that was looked at."""
+        return self.back if self.held is None else self.steps[-1][0]
+
+    def may_go_on(self, interval: int, grid: Grid) -> bool:
+        """Whether the frame in hand need not be a key frame."""
+        return (
+            self.held is None
+            and len(self.steps) < interval
+            and max((doubt(logits, self.back, grid) for logits in self.key.logits.values()), default=0.0)
+            <= DOUBT
+        )
+
+
+def _in_shares(field: Field, grid: Grid) -> Float32:
+    """Motion (rows, columns, 2) in shares of the frame's width and height."""
+    rows, columns = grid.valid
+    return np.asarray(field.back / np.array([columns, rows], np.float32), np.float32)
 
 
 def _carried_mask(logits: Float32, back: Field, grid: Grid) -> NDArray[np.bool_]:
@@ -181,6 +225,25 @@ class _Between:
     resolve: bool
     clean: bool
 
+    def filled(self, stretch: _Stretch, after: _KeyFrame) -> list[TrackedFrame]:
+        """The objects of a stretch up to the key frame ``after``.
+
+        Where motion leads over a surprise of the held key frame, from the one before to ``after``, what was found
+        there, or not, was a fault of that frame: the object is carried over it.
+        """
+        before, held, frames, steps = stretch.key, stretch.held, stretch.frames, stretch.steps
+        if held is None:
+            return self.frames(before, after, frames, steps)
+        real = self.unexplained(before, after, stretch.back)
+        faults = [one for one in stretch.surprises if one in after.logits and one not in real]
+        if faults:
+            backs, aheads = _to_either_side(steps)
+            carried = self._mixed(before, after, backs, aheads, len(frames) + 1)
+            carried = [one for one in carried if one.object_id in faults]
+            held = replace(held, detections=self._repaired(held.detections, carried))
+        key = _KeyFrame.of(held.detections, self.grid)
+        return [*self.frames(before, key, frames, steps[:-1]), held]
+
     def frames(
         self, before: _KeyFrame, after: _KeyFrame, frames: Sequence[Frame], steps: Steps
     ) -> list[TrackedFrame]:
@@ -188,7 +251,7 @@ class _Between:
         if not frames:
             return []
         backs, aheads = _to_either_side(steps)
-        if self.refine is not None and not self._explained(before, after, backs[-1]):
+        if self.refine is not None and self.unexplained(before, after, backs[-1]):
             middle = len(frames) // 2
             seen = self._seen(frames[middle], self._mixed(before, after, backs, aheads, middle + 1))
             key = _KeyFrame.of(seen.detections, self.grid)
@@ -204,16 +267,35 @@ class _Between:
             out.append(TrackedFrame(frame, found if with_masks else replace(found, masks=None)))
         return out
 
-    def _explained(self, before: _KeyFrame, after: _KeyFrame, back: Field) -> bool:
-        """Whether motion leads from the masks of one key frame to those of the other."""
+    def unexplained(
+        self, before: _KeyFrame, after: _KeyFrame, back: Field, *, missing: bool = False
+    ) -> tuple[int, ...]:
+        """Objects of both key frames from whose mask on one motion does not lead to that on the other.
+
+        With ``missing``, those of the first one too that motion leads to a place on the second, where nothing is.
+        """
         rows, columns = self.grid.valid
-        for object_id in before.logits.keys() & after.logits.keys():
-            moved = _carried_mask(before.logits[object_id], back, self.grid)
-            found = after.logits[object_id][:rows, :columns] > 0
-            union = np.count_nonzero(moved | found)
-            if np.count_nonzero(moved & found) < self.agreement * union:
-                return False
-        return True
+        found = []
+        for object_id, logits in before.logits.items():
+            if object_id in after.logits:
+                moved = _carried_mask(logits, back, self.grid)
+                there = after.logits[object_id][:rows, :columns] > 0
+                union = np.count_nonzero(moved | there)
+                if np.count_nonzero(moved & there) < self.agreement * union:
+                    found.append(object_id)
+            elif missing and _carried_mask(logits, back, self.grid).any():
+                found.append(object_id)
+        return tuple(found)
+
+    def _repaired(self, found: Detections, carried: list[_Carried]) -> Detections:
+        """What was found, with carried objects in place of those of the same ids."""
+        assert found.track_ids is not None  # TrackedFrame holds this
+        settled = self._settled(carried)
+        assert settled.track_ids is not None  # as of every frame that is settled
+        kept = found.select(np.flatnonzero(~np.isin(found.track_ids, settled.track_ids)))
+        if self.resolve and kept.masks is not None and settled.masks is not None:
+            settled = replace(settled, masks=settled.masks & ~kept.masks.any(axis=0))
+        return _joined(kept, settled)
 
     def _seen(self, frame: Frame, objects: list[_Carried]) -> TrackedFrame:
         """Carried objects with masks of the network, asked by their boxes."""
@@ -246,15 +328,17 @@ class _Between:
 
     def _settled(self, objects: list[_Carried]) -> Detections:
         """The carried objects that have a mask left, as the refiner of a key frame would leave them."""
-        masks = np.zeros((len(objects), *self.grid.frame), np.bool_)
-        for target, one in zip(masks, objects, strict=True):
-            mask = self.grid.mask_of(one.logits)
-            target[:] = cleaned(mask) if self.clean else mask
+        rows, columns = self.grid.valid
         ids = np.array([one.object_id for one in objects], np.int64)
+        logits = [one.logits[:rows, :columns] for one in objects]
+        if self.clean:
+            logits = [cleaned_logits(each) for each in logits]
         if self.resolve and len(objects) > 1:
-            resolve_overlaps(masks, {row: one.logits for row, one in enumerate(objects)}, ids)
+            logits = list(resolved_logits(np.stack(logits), ids))
+        masks = np.zeros((len(objects), *self.grid.frame), np.bool_)
         kept, boxes = [], []
-        for row, one in enumerate(objects):
+        for row, (one, each) in enumerate(zip(objects, logits, strict=True)):
+            masks[row] = self.grid.mask_of(each)
             around = extent(masks[row])
             if around is not None:
                 kept.append(row)
@@ -266,6 +350,19 @@ class _Between:
             masks=masks[kept],
             track_ids=ids[kept],
         )
+
+
+def _joined(one: Detections, other: Detections) -> Detections:
+    """The objects of both; without embeddings, which carried objects have none of."""
+    assert one.track_ids is not None  # both are of one stream
+    assert other.track_ids is not None
+    return Detections(
+        boxes=np.concatenate([one.boxes, other.boxes]),
+        scores=np.concatenate([one.scores, other.scores]),
+        labels=np.concatenate([one.labels, other.labels]),
+        masks=None if one.masks is None or other.masks is None else np.concatenate([one.masks, other.masks]),
+        track_ids=np.concatenate([one.track_ids, other.track_ids]),
+    )
 
 
 def _to_either_side(steps: Steps) -> tuple[list[Field], list[Field]]:
