@@ -32,7 +32,7 @@ class Speed:
     """Between key frames whose masks, carried from one to the other, overlap less (IoU), the mask network looks too."""
 
 
-SPEEDS = {"full": Speed(1), "balanced": Speed(5, 0.7), "fastest": Speed(8, 0.5)}
+SPEEDS = {"full": Speed(1), "balanced": Speed(6, 0.7), "fastest": Speed(8, 0.5)}
 
 Value = TypeVar("Value")
 

@@ -83,7 +83,7 @@ class _KeyFrames:
         self._speed = SPEEDS[speed]
         self._refiner = refiner
         self._saved: dict[int, TrackedFrame] = {}
-        self._seen: set[int] = set()
+        self._seen: dict[int, TrackedFrame] = {}
         self._fits: dict[int, float] = {}
 
     def refine(self, replayed: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
@@ -120,15 +120,14 @@ class _KeyFrames:
         assert found.masks is not None  # a refiner gives masks
         for object_id, box, mask in zip(found.track_ids.tolist(), found.boxes, found.masks, strict=True):
             self._fits[object_id] = _fit(mask, box)
-        self._seen.add(frame.index)
-        return TrackedFrame(frame, found)
+        self._seen[frame.index] = TrackedFrame(frame, found)
+        return self._seen[frame.index]
 
     def _settled(self, item: TrackedFrame) -> TrackedFrame:
         """The saved objects of a frame with the masks that were carried to it, or the network's where they differ."""
         frame = item.frame
         if frame.index in self._seen:
-            self._seen.remove(frame.index)
-            return item
+            return self._seen.pop(frame.index)
         saved = self._saved[frame.index].detections
         rows = _rows(item.detections)
         taken = np.zeros((len(saved), *frame.size), np.bool_)
@@ -141,9 +140,8 @@ class _KeyFrames:
                 break
         else:
             return TrackedFrame(frame, replace(saved, masks=taken))
-        looked = self._look(frame)
-        self._seen.remove(frame.index)
-        return looked
+        self._look(frame)
+        return self._seen.pop(frame.index)
 
 
 def _rows(found: Detections) -> dict[int, int]:

@@ -157,6 +157,13 @@ class HQSamRefiner:
             self._estimates = {}
         return replace(detections, masks=masks)
 
+    def refine_some(self, image: NDArray[np.uint8], detections: Detections) -> Detections:
+        """As :meth:`refine`, of some of a frame's objects: what is remembered of the others stays."""
+        remembered = self._estimates
+        refined = self.refine(image, detections)
+        self._estimates = remembered | self._estimates
+        return refined
+
     def _refine_rows(
         self,
         image: NDArray[np.uint8],

@@ -63,7 +63,7 @@ def left_column(handlers: Handlers) -> dict[str, Any]:
             [
                 ("the preset's", ""),
                 ("full: networks look at every frame", "full"),
-                ("balanced: at one in five, and where it is needed", "balanced"),
+                ("balanced: at one in six, and where it is needed", "balanced"),
                 ("fastest: at one in eight, and where it is needed", "fastest"),
             ],
             value="",

@@ -235,6 +235,9 @@ def test_memory_is_of_one_object_and_of_consecutive_frames() -> None:
     first, second = (asked["iou_bias"] for asked in network.asked[-2:])
     assert (first != NO_SUB_PART).all()
     np.testing.assert_array_equal(first, second)
+    refiner.refine_some(IMAGE, detections(BOXES[:1]))
+    refiner.refine(IMAGE, detections(BOXES))
+    assert (network.asked[-1]["iou_bias"] != NO_SUB_PART).all(), "the others were not asked for, and not away"
     refiner.refine(IMAGE, detections([]))
     refiner.refine(IMAGE, detections(BOXES))
     assert (network.asked[-1]["iou_bias"] == NO_SUB_PART).all(), "they were away for a frame"

@@ -130,15 +130,20 @@ def test_where_motion_does_not_explain_two_key_frames_the_network_looks_between(
     def refine(frame: Frame, objects: Detections) -> Detections:
         asked.append(frame.index)
         assert objects.masks is None
-        assert objects.track_ids.tolist() == [3, 5]
-        return replace(objects, masks=look(frame).detections.masks)
+        assert objects.track_ids.tolist() == [3]  # the blue one is as motion says
+        return replace(objects, masks=look(frame).detections.masks[:1])
 
     out = list(objects_of(pictures, half_of_it_from_frame_6_on, interval=6, refine=refine))
     assert look.asked[:3] == [0, 6, 7]
     assert asked == [3, 5]  # halves, down to where motion explains both sides
     for item in out:
-        right = region_j(item.detections.masks[0], pictures.truth("red", item.frame.index))
+        found = dict(zip(item.detections.track_ids.tolist(), item.detections.masks, strict=True))
+        right = region_j(found[3], pictures.truth("red", item.frame.index))
         assert (right > 0.9) == (item.frame.index < 6), item.frame.index
+        assert region_j(found[5], pictures.truth("blue", item.frame.index)) > 0.9
+    asked.clear()
+    list(objects_of(pictures, half_of_it_from_frame_6_on, interval=6, refine=refine, look_within=3))
+    assert asked == [3]
     asked.clear()
     list(objects_of(pictures, look, interval=6, refine=refine))
     assert asked == []
@@ -183,7 +188,7 @@ def test_a_detector_is_told_the_motion_since_it_looked(scene: Any) -> None:
         return seen if frame.index != 6 else replace(seen, detections=seen.detections.select(np.array([1])))
 
     def refine(frame: Frame, objects: Detections) -> Detections:
-        return replace(objects, masks=look(frame).detections.masks)
+        raise AssertionError("motion explains everything")
 
     list(objects_of(pictures, wrong_on_frame_6, interval=6, refine=refine, moved=told.append))
     looks = [0, 6, 7, 13]

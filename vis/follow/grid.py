@@ -82,12 +82,12 @@ class Grid:
         first, stop = int(low / step), min(self.valid[axis], int(np.ceil(high / step)))
         return slice(first, stop), np.clip(np.arange(first, stop + 1) * step, low, high) - low
 
-    def mask_of(self, logits: Float32) -> Bool:
+    def mask_of(self, logits: Float32, *, out: Bool | None = None) -> Bool:
         """The mask of the frame, bool (H, W), where logits (side, side), enlarged, are above 0.
 
-        As of :meth:`enlarged`, but only around cells above 0: no other pixel can be.
+        As of :meth:`enlarged`, but only around cells above 0: no other pixel can be. ``out``: an empty mask to draw in.
         """
-        mask = np.zeros(self.frame, np.bool_)
+        mask = np.zeros(self.frame, np.bool_) if out is None else out
         rows, columns = self.valid
         box = extent(logits[:rows, :columns] > 0)
         if box is None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vis.follow.grid import Grid
 from vis.follow.motion import Field, compose, warp
 
-__all__ = ["LIMIT", "FlowStep", "blend", "carry", "doubt", "ways_ahead"]
+__all__ = ["LIMIT", "FlowStep", "blend", "carry", "doubt", "doubt_within", "ways_ahead"]
 
 Float32 = NDArray[np.float32]
 
@@ -47,7 +47,11 @@ def carry(logits: Float32, field: Field, grid: Grid) -> Float32:
 
 def doubt(logits: Float32, field: Field, grid: Grid) -> float:
     """Share in [0, 1] of a carried object whose motion cannot be trusted; 1 where nothing of it is left."""
-    inside = carry(logits, field, grid) > 0
+    return doubt_within(carry(logits, field, grid) > 0, field)
+
+
+def doubt_within(inside: NDArray[np.bool_], field: Field) -> float:
+    """As :func:`doubt`, of cells (rows, columns) that the object was carried to."""
     return float(1 - field.trust[inside].mean()) if inside.any() else 1.0
 
 

@@ -15,17 +15,17 @@ particular detector, tracker or mask network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vis.follow.grid import Grid
-from vis.follow.interpolation import blend, carry, doubt
+from vis.follow.interpolation import blend, carry, doubt_within
 from vis.follow.motion import Field, FlowFinder, compose
 from vis.follow.stream import with_next
-from vis.mask_cleaning import cleaned_logits, resolved_logits
+from vis.mask_cleaning import cleaned_logits, resolve_overlaps, resolved_logits
 from vis.masks import extent
 from vis.structures import Detections, Frame, TrackedFrame
 
@@ -39,7 +39,7 @@ DOUBT = 0.6
 """A frame becomes a key frame where the motion of more than this share of an object is unsure."""
 
 Refine = Callable[[Frame, Detections], Detections]
-"""Objects of a frame with masks from the mask network, row by row."""
+"""Some of a frame's objects with masks from the mask network."""
 Carried = Callable[[Frame, Detections], None]
 """Told where the objects of the last key frame are on a frame that is none."""
 Moved = Callable[[NDArray[np.float32]], None]
@@ -80,6 +80,7 @@ def keyframe_groups(
     moved: Moved | None = None,
     resolve: bool = False,
     clean: bool = False,
+    look_within: int = 1,
     start: TrackedFrame | None = None,
 ) -> Iterator[list[TrackedFrame]]:
     """Objects of every frame, of which ``look`` sees the key frames only.
@@ -90,13 +91,14 @@ def keyframe_groups(
         interval: at most so many frames from one key frame to the next; 1 looks at every frame.
         agreement: least IoU in [0, 1] of an object's mask carried from one key frame to the next with its mask there,
             for motion to explain both.
-        refine: gives the objects of a frame, whose boxes are known, their masks; asked in the middle between two key
-            frames where motion does not explain the masks of both. None: never.
+        refine: gives some objects of a frame, whose boxes are known, their masks; asked in the middle between two key
+            frames, for those whose masks on both motion does not explain. None: never.
         carried: is told of every frame that may be none where the objects of the key frame before are by motion, with
             their ids, labels, scores and embeddings: a tracker that takes them is not surprised by the next key frame.
         moved: is told of the motion to each key frame from the one before, before ``look`` sees it.
         resolve: pixels that two carried masks claim go to the surer one.
         clean: carried masks lose specks and pin-holes.
+        look_within: ``refine`` is asked between two key frames where at least so many frames lie there.
         start: the key frame that ended the last list of a run before, with its masks; ``frames`` go on behind it.
 
     Yields lists of one item per frame, in order. Each ends in a key frame: there, work can be left and taken up. Boxes
@@ -111,15 +113,20 @@ def keyframe_groups(
         stretch = _Stretch(_KeyFrame.of(start.detections, finder.grid))
     for frame, following in with_next(frames):
         finder = finder or FlowFinder(Grid(frame.size, SIDE))
-        between = _Between(finder.grid, agreement, refine, resolve, clean)
+        between = _Between(finder.grid, agreement, refine, resolve, clean, look_within)
         before, last = last, finder.grey(frame.image)
         if stretch is not None and before is not None:
             stretch.go_on(finder.between(last, before))
-            if following is not None and stretch.may_go_on(interval, finder.grid):
-                if carried is not None:
-                    carried(frame, _moved(stretch.key, stretch.back, finder.grid))
-                stretch.frames.append(frame)
-                continue
+            if following is not None and stretch.held is None and len(stretch.steps) < interval:
+                inside = stretch.carried(finder.grid)
+                if (
+                    max((doubt_within(cells, stretch.back) for cells in inside.values()), default=0.0)
+                    <= DOUBT
+                ):
+                    if carried is not None:
+                        carried(frame, stretch.moved(inside, finder.grid))
+                    stretch.frames.append(frame)
+                    continue
             if moved is not None:
                 moved(_in_shares(stretch.since_look, finder.grid))
         tracked = look(frame)
@@ -165,14 +172,21 @@ class _Stretch:
         """From the frame in hand to the last one that was looked at."""
         return self.back if self.held is None else self.steps[-1][0]
 
-    def may_go_on(self, interval: int, grid: Grid) -> bool:
-        """Whether the frame in hand need not be a key frame."""
-        return (
-            self.held is None
-            and len(self.steps) < interval
-            and max((doubt(logits, self.back, grid) for logits in self.key.logits.values()), default=0.0)
-            <= DOUBT
-        )
+    def carried(self, grid: Grid) -> dict[int, NDArray[np.bool_]]:
+        """Object id -> cells (rows, columns) of the frame in hand that motion leads to it from."""
+        return {object_id: carry(each, self.back, grid) > 0 for object_id, each in self.key.logits.items()}
+
+    def moved(self, inside: Mapping[int, NDArray[np.bool_]], grid: Grid) -> Detections:
+        """The key frame's objects on the frame in hand: boxes that move as their masks do. They have no masks."""
+        rows, columns = grid.valid
+        boxes, kept = [], []
+        for object_id, cells in inside.items():
+            here, there = self.key.logits[object_id][:rows, :columns] > 0, cells & _seen_before(self.back)
+            if here.any() and there.any():
+                kept.append(self.key.rows[object_id])
+                boxes.append(self.key.objects.boxes[kept[-1]] + grid.box(there) - grid.box(here))
+        moved = replace(self.key.objects, masks=None).select(np.array(kept, np.intp))
+        return replace(moved, boxes=np.array(boxes, np.float32).reshape(-1, 4))
 
 
 def _in_shares(field: Field, grid: Grid) -> Float32:
@@ -181,26 +195,17 @@ def _in_shares(field: Field, grid: Grid) -> Float32:
     return np.asarray(field.back / np.array([columns, rows], np.float32), np.float32)
 
 
-def _carried_mask(logits: Float32, back: Field, grid: Grid) -> NDArray[np.bool_]:
-    """Cells (rows, columns) that an object moves to.
+def _seen_before(back: Field) -> NDArray[np.bool_]:
+    """Cells (rows, columns) that motion leads from.
 
-    What the object uncovers has nowhere to come from: it would stay behind as a part of the object.
+    What an object uncovers has nowhere to come from: it would stay behind as a part of the object.
     """
-    return (carry(logits, back, grid) > 0) & (back.trust > 0.5)
+    return back.trust > 0.5
 
 
-def _moved(key: _KeyFrame, back: Field, grid: Grid) -> Detections:
-    """The key frame's objects on the frame of ``back``: boxes that move as their masks do. They have no masks."""
-    rows, columns = grid.valid
-    boxes, kept = [], []
-    for object_id, logits in key.logits.items():
-        here = logits[:rows, :columns] > 0
-        there = _carried_mask(logits, back, grid)
-        if here.any() and there.any():
-            kept.append(key.rows[object_id])
-            boxes.append(key.objects.boxes[kept[-1]] + grid.box(there) - grid.box(here))
-    moved = replace(key.objects, masks=None).select(np.array(kept, np.intp))
-    return replace(moved, boxes=np.array(boxes, np.float32).reshape(-1, 4))
+def _carried_mask(logits: Float32, back: Field, grid: Grid) -> NDArray[np.bool_]:
+    """Cells (rows, columns) that an object moves to."""
+    return (carry(logits, back, grid) > 0) & _seen_before(back)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,6 +229,7 @@ class _Between:
     refine: Refine | None
     resolve: bool
     clean: bool
+    look_within: int
 
     def filled(self, stretch: _Stretch, after: _KeyFrame) -> list[TrackedFrame]:
         """The objects of a stretch up to the key frame ``after``.
@@ -251,9 +257,13 @@ class _Between:
         if not frames:
             return []
         backs, aheads = _to_either_side(steps)
-        if self.refine is not None and self.unexplained(before, after, backs[-1]):
+        surprises: tuple[int, ...] = ()
+        if self.refine is not None and len(frames) >= self.look_within:
+            surprises = self.unexplained(before, after, backs[-1])
+        if surprises:
             middle = len(frames) // 2
-            seen = self._seen(frames[middle], self._mixed(before, after, backs, aheads, middle + 1))
+            carried = self._mixed(before, after, backs, aheads, middle + 1)
+            seen = self._seen(frames[middle], carried, surprises)
             key = _KeyFrame.of(seen.detections, self.grid)
             return [
                 *self.frames(before, key, frames[:middle], steps[: middle + 1]),
@@ -289,19 +299,35 @@ class _Between:
 
     def _repaired(self, found: Detections, carried: list[_Carried]) -> Detections:
         """What was found, with carried objects in place of those of the same ids."""
-        assert found.track_ids is not None  # TrackedFrame holds this
         settled = self._settled(carried)
-        assert settled.track_ids is not None  # as of every frame that is settled
-        kept = found.select(np.flatnonzero(~np.isin(found.track_ids, settled.track_ids)))
-        if self.resolve and kept.masks is not None and settled.masks is not None:
-            settled = replace(settled, masks=settled.masks & ~kept.masks.any(axis=0))
-        return _joined(kept, settled)
+        return self._joined(_without(found, settled), settled)
 
-    def _seen(self, frame: Frame, objects: list[_Carried]) -> TrackedFrame:
-        """Carried objects with masks of the network, asked by their boxes."""
+    def _seen(self, frame: Frame, objects: list[_Carried], asked: Sequence[int]) -> TrackedFrame:
+        """Carried objects, those that are ``asked`` for with masks of the network, by their boxes."""
         assert self.refine is not None
-        found = self._settled(objects)
-        return TrackedFrame(frame, self.refine(frame, replace(found, masks=None)))
+        settled = self._settled(objects)
+        wanted = settled.select(np.flatnonzero(np.isin(_ids(settled), asked)))
+        if not len(wanted):
+            return TrackedFrame(frame, settled)
+        found = self.refine(frame, replace(wanted, masks=None))
+        return TrackedFrame(frame, self._joined(found, _without(settled, found)))
+
+    def _joined(self, one: Detections, other: Detections) -> Detections:
+        """The objects of both, without embeddings."""
+        masks, ids = None, np.concatenate([_ids(one), _ids(other)])
+        if one.masks is not None and other.masks is not None:
+            masks = np.concatenate([one.masks, other.masks])
+            if self.resolve:
+                resolve_overlaps(
+                    masks, {row: self.grid.logits_of(mask) for row, mask in enumerate(masks)}, ids
+                )
+        return Detections(
+            boxes=np.concatenate([one.boxes, other.boxes]),
+            scores=np.concatenate([one.scores, other.scores]),
+            labels=np.concatenate([one.labels, other.labels]),
+            masks=masks,
+            track_ids=ids,
+        )
 
     def _mixed(
         self, before: _KeyFrame, after: _KeyFrame, backs: list[Field], aheads: list[Field], place: int
@@ -338,7 +364,7 @@ class _Between:
         masks = np.zeros((len(objects), *self.grid.frame), np.bool_)
         kept, boxes = [], []
         for row, (one, each) in enumerate(zip(objects, logits, strict=True)):
-            masks[row] = self.grid.mask_of(each)
+            self.grid.mask_of(each, out=masks[row])
             around = extent(masks[row])
             if around is not None:
                 kept.append(row)
@@ -347,22 +373,19 @@ class _Between:
             boxes=np.array(boxes, np.float32).reshape(-1, 4),
             scores=np.array([objects[row].score for row in kept], np.float32),
             labels=np.array([objects[row].label for row in kept], np.int64),
-            masks=masks[kept],
+            masks=masks if len(kept) == len(masks) else masks[kept],
             track_ids=ids[kept],
         )
 
 
-def _joined(one: Detections, other: Detections) -> Detections:
-    """The objects of both; without embeddings, which carried objects have none of."""
-    assert one.track_ids is not None  # both are of one stream
-    assert other.track_ids is not None
-    return Detections(
-        boxes=np.concatenate([one.boxes, other.boxes]),
-        scores=np.concatenate([one.scores, other.scores]),
-        labels=np.concatenate([one.labels, other.labels]),
-        masks=None if one.masks is None or other.masks is None else np.concatenate([one.masks, other.masks]),
-        track_ids=np.concatenate([one.track_ids, other.track_ids]),
-    )
+def _ids(objects: Detections) -> NDArray[np.int64]:
+    assert objects.track_ids is not None  # TrackedFrame holds this
+    return objects.track_ids
+
+
+def _without(objects: Detections, other: Detections) -> Detections:
+    """The objects whose ids ``other`` has not."""
+    return objects.select(np.flatnonzero(~np.isin(_ids(objects), _ids(other))))
 
 
 def _to_either_side(steps: Steps) -> tuple[list[Field], list[Field]]:

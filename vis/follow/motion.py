@@ -8,6 +8,7 @@ carried there counts for less. Knows no network.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,19 @@ def warp(values: Float32, back: Float32) -> Float32:
     """What lies in ``values`` (rows, columns[, C]) where ``back`` points; the border goes on outside."""
     import cv2
 
-    rows, columns = back.shape[:2]
-    xs, ys = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    second_map: Any = None
     moved: Any = cv2.remap(
-        values, xs + back[..., 0], ys + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        values, _places(*back.shape[:2]) + back, second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return np.asarray(moved, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _places(rows: int, columns: int) -> Float32:
+    """(rows, columns, 2): x, y of every cell."""
+    places: Float32 = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).astype(np.float32)
+    places.setflags(write=False)
+    return places
 
 
 def compose(near: Field, far: Field) -> Field:
