@@ -2,12 +2,12 @@
 
     python -m benchmarks.stages [--json] [--frames 128] [--rounds 3] [--objects 10] [--clip FILE] [--seed 0]
 
-CPU time is that of the whole process, threads of decoder and encoder included. Each stage is measured alone; then all
-of them as ``vistubes run`` has them: decode, track, run lengths, collect, results written; decode again, masks from run
-lengths, draw, contact sheet, encode. A detector and a refiner that hand out stored masks stand for the networks. The
-masks are made from a seed: moving shapes of smooth edge, of 3 % of the frame on the mean, with the outline of real
-objects (2.5 times that of a circle of their area; DAVIS clips of one object have 1.5 to 3.7). The clip (default: the
-sample) is scaled to 1080p. Of ``--rounds`` the fastest counts.
+CPU time is that of the whole process, threads of decoder and encoder included. Each stage is measured alone; then
+those that ``vistubes run`` always has, together: decode, track, run lengths, collect, results written; decode again,
+masks from run lengths, draw, contact sheet, encode. A detector and a refiner that hand out stored masks stand for the
+networks. The masks are made from a seed: moving shapes of smooth edge, of 3 % of the frame on the mean, with the
+outline of real objects (2.5 times that of a circle of their area; DAVIS clips of one object have 1.5 to 3.7). The clip
+(default: the sample) is scaled to 1080p. Of ``--rounds`` the fastest counts.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from apps import rendering, report
 from trackers.bytetrack import ByteTracker
 from vis import masks as rle
 from vis import pipeline, weights
+from vis.follow.grid import Grid
+from vis.follow.keyframes import SIDE, keyframe_groups
+from vis.mask_cleaning import cleaned, resolve_overlaps
 from vis.render import Renderer
 from vis.structures import Detections, Frame, TrackedFrame
 from vis.video import VideoReader, VideoWriter, open_source
@@ -128,12 +131,40 @@ def stages(clip: Path, frames: Stored, folder: Path) -> dict[str, Callable[[], f
     return {
         "decode (twice in a run)": decode,
         "track": track,
+        **masks_of_quick(frames, images),
         "run lengths": run_lengths,
         "collect": collect,
         "masks from run lengths, to be drawn": masks,
         "draw": draw,
         "encode": encode,
         "together": lambda: together(clip, frames, folder),
+    }
+
+
+def masks_of_quick(frames: Stored, images: Sequence[Any]) -> dict[str, Callable[[], float]]:
+    """What preset ``quick`` does to masks: on every frame at ``full``, and between key frames."""
+    count = len(frames)
+    grid = Grid(SIZE, SIDE)
+    logits = [dict(enumerate(map(grid.logits_of, found.masks))) for found in frames.scene]
+
+    def settle() -> float:
+        def one(found: Detections, logits: dict[int, Any]) -> None:
+            masks = np.stack([cleaned(mask) for mask in found.masks])
+            resolve_overlaps(masks, logits, found.track_ids)
+
+        return spent(one(frames.scene[moment(n)], logits[moment(n)]) for n in range(count))
+
+    def carry() -> float:
+        def look(frame: Frame) -> TrackedFrame:
+            return TrackedFrame(frame, frames.scene[moment(frame.index)])
+
+        video = [Frame(n, n / 30, images[n % len(images)]) for n in range(count)]
+        # Motion is the video's and objects are not: nothing is to be surprised.
+        return spent(keyframe_groups(video, look, interval=6, agreement=0.0, resolve=True, clean=True))
+
+    return {
+        "specks and overlaps, as quick has them": settle,
+        "motion, masks carried between key frames": carry,
     }
 
 
