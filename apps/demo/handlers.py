@@ -162,7 +162,7 @@ class Handlers:
         if not session.running:
             return status_html("Nothing is running.")
         session.cancel.set()
-        return status_html("Stopping after this frame …", 1.0)
+        return status_html(running.STOPPING, 1.0)
 
     def seek(self, token: str, data: object) -> Update:
         """Another frame, or another object. The answer bears the id of the request, if it has one."""

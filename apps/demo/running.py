@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from apps.demo.clip_frames import stream
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
     from vis.structures import TrackedFrame, VideoResult
     from vis.video import IsolatedReader
 
-__all__ = ["Update", "claim", "run"]
+__all__ = ["STOPPING", "Update", "claim", "run"]
 
 T = TypeVar("T")
 SILENT_SECONDS = 1.0  # what takes longer is told with the seconds that it has taken
 SHOW_SECONDS = 0.2  # pictures a second that a browser is sent at most: 5
 TIMELINE_SECONDS = 2.0
+STOPPING = "Stopping after this frame …"
 DRAW = "Choose 'New object' above the picture, then click on one or drag a box around it."
 
 
@@ -166,7 +168,11 @@ class _Run:
         shown = drawn = 0.0
         text, share = f"0 of {total or '?'} frames", 0.0
         while (
-            item := (yield from _told(pool, lambda: next(tracked, None), f"{text} · the next:", share))
+            item := (
+                yield from _told(
+                    pool, lambda: next(tracked, None), f"{text} · the next:", share, session.cancel
+                )
+            )
         ) is not None:
             collector.add(item)
             cache_frame(session, item.frame, self.done)
@@ -202,11 +208,19 @@ class _Run:
             session.save(fresh=True)
 
 
-def _told(pool: Executor, step: Callable[[], T], text: str, share: float) -> Generator[Update, None, T]:
-    """What ``step()`` returns or raises; it runs in ``pool``, and meanwhile every second an update says how long."""
+def _told(
+    pool: Executor, step: Callable[[], T], text: str, share: float, cancel: Event | None = None
+) -> Generator[Update, None, T]:
+    """What ``step()`` returns or raises; it runs in ``pool``, and meanwhile every second an update says how long.
+
+    Once ``cancel`` is set, the updates say that it is being stopped.
+    """
     begin, future = time.perf_counter(), pool.submit(step)
     while not wait([future], SILENT_SECONDS).done:
-        yield Update(None, None, f"{text} {duration(time.perf_counter() - begin)}", share)
+        stopping = cancel is not None and cancel.is_set()
+        yield Update(
+            None, None, STOPPING if stopping else f"{text} {duration(time.perf_counter() - begin)}", share
+        )
     return future.result()
 
 

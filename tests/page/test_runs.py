@@ -174,3 +174,17 @@ def test_an_error_inside_a_run_shows_no_path_and_frees_the_page(handlers, model_
     assert "secret" in caplog.text
     model_cache.before_frame = lambda index: None
     assert "2 objects" in list(handlers.run(token, Form()))[-1].text
+
+
+def test_once_cancelled_a_run_says_so_until_the_frame_in_hand_is_done(handlers, model_cache, clip):
+    gate = threading.Event()
+    model_cache.before_frame = lambda index: None if index < 2 else gate.wait(30)
+    token, _, _ = handlers.start(None)
+    handlers.upload(token, str(clip), Form())
+    updates = handlers.run(token, Form())
+    while "the next:" not in next(updates).text:  # a frame takes long
+        pass
+    assert "Stopping after this frame" in handlers.cancel(token)
+    assert "Stopping after this frame" in next(updates).text
+    gate.set()
+    assert "Stopped after 3 frames" in list(updates)[-1].text
