@@ -107,15 +107,14 @@ class Salient:
 
     def compensate_flow(self, back: NDArray[np.float32]) -> None:
         """Move what is remembered of the frame before to where it is by now, as of ``MotionCompensator``."""
+        import cv2
+
         from vis.follow.motion import warp
 
         if self._last is None or self._weight is None:
             return
-        import cv2
-
-        flow = (
-            np.asarray(cv2.resize(back, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR), np.float32) * _SIDE
-        )
+        shares = cv2.resize(back, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)
+        flow = np.asarray(shares * _SIDE, np.float32)
         self._last = warp(self._last.astype(np.float32), flow) > 0.5
         self._weight = warp(self._weight, flow)
 

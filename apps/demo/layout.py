@@ -13,6 +13,7 @@ from apps.demo.classes import offered_classes
 from apps.demo.downloads import CHOICES, DEFAULT_CHOICES
 from apps.demo.handlers import NO_CLIP, Handlers, status_html
 from apps.demo.upload import SUFFIXES
+from apps.plan import SPEEDS
 from apps.presets import PRESETS
 from vis import engines, weights
 
@@ -63,8 +64,10 @@ def left_column(handlers: Handlers) -> dict[str, Any]:
             [
                 ("the preset's", ""),
                 ("full: networks look at every frame", "full"),
-                ("balanced: at one in six, and where it is needed", "balanced"),
-                ("fastest: at one in eight, and where it is needed", "fastest"),
+                *(
+                    (f"{name}: at one in {SPEEDS[name].interval}, and where it is needed", name)
+                    for name in ("balanced", "fastest")
+                ),
             ],
             value="",
             label="Speed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -70,19 +70,7 @@ class _Page:
     @property
     def form(self) -> list[Any]:
         """The fields of :class:`Form`, in its order."""
-        names = (
-            "preset",
-            "detector",
-            "tracker",
-            "classes",
-            "text",
-            "score",
-            "start",
-            "end",
-            "stride",
-            "speed",
-        )
-        return [self.left[name] for name in names]
+        return [self.left[field.name] for field in fields(Form)]
 
     @property
     def running(self) -> dict[str, Any]:
@@ -168,7 +156,7 @@ def _wire_form(parts: _Page) -> None:
     """The visitor changes a field of the form: what the others offer, the card, and what a reload brings back."""
     handlers, left = parts.handlers, parts.left
 
-    def fields(mine: str, *values: Any) -> tuple[Any, ...]:
+    def changed(mine: str, *values: Any) -> tuple[Any, ...]:
         form = Form(*values)
         card, follows = handlers.form_changed(mine, form)
         if follows is None:
@@ -182,7 +170,7 @@ def _wire_form(parts: _Page) -> None:
     # end.
     gr.on(
         [field.input for field in parts.form],
-        fields,
+        changed,
         [parts.token, *parts.form],
         [left["card"], left["score"], left["classes"]],
         trigger_mode="always_last",
